@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Auto3DLandmark: self-configuring 3D landmark detection in the form of MONAI bundles.
+
+Importing this package loads numpy and nothing heavier; torch and MONAI come with the modules that need them.
+"""
+
+from __future__ import annotations
+
+from .formats import read_landmarks, write_landmarks
+from .landmarks import LandmarkError, LandmarkSet
+
+__version__ = "0.1.0"
+__all__ = ["LandmarkError", "LandmarkSet", "__version__", "read_landmarks", "write_landmarks"]

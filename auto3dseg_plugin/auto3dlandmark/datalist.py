@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which cases a dataset has, where their files are, and in which fold each is held out.
+
+On disk this is a MONAI datalist (``image``, ``label``, ``fold``), so stock MONAI tools read it too.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from .files import read_json, write_json
+from .formats import SUFFIXES, landmark_suffix, read_landmarks
+from .images import case_id, list_images
+from .landmarks import LandmarkError
+
+__all__ = ["Case", "Datalist", "assign_folds", "read_datalist", "scan_folder", "write_datalist"]
+
+FOLD_SEED = 12345  # folds are assigned once and for all; changing this would mix old and new results
+LAYOUTS = "images/CASE.nii.gz with landmarks/CASE.mrk.json, or CASE.nii.gz with labels/final/CASE.mrk.json"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One image and, when it is annotated, its landmark file. ``fold`` is None for a test case."""
+
+    id: str
+    image: Path
+    label: Path | None = None
+    fold: int | None = None
+
+
+@dataclass(frozen=True)
+class Datalist:
+    """
+    The cases of a dataset.
+
+    Args:
+        root: the folder the paths in the file are relative to.
+        landmark_names: in the order of the network's channels.
+        training: annotated cases, each in one fold.
+        testing: cases never trained on; with or without landmarks.
+    """
+
+    root: Path
+    landmark_names: tuple[str, ...]
+    training: tuple[Case, ...]
+    testing: tuple[Case, ...] = ()
+
+    @property
+    def folds(self) -> list[int]:
+        """The folds that have at least one case."""
+        return sorted({case.fold for case in self.training if case.fold is not None})
+
+    def held_out(self, fold: int) -> list[Case]:
+        """The cases that fold ``fold`` does not train on."""
+        return [case for case in self.training if case.fold == fold]
+
+
+def scan_folder(folder: str | os.PathLike, landmark_names: Sequence[str] | None = None) -> Datalist:
+    """
+    Find the cases of a dataset folder, and give each annotated one a fold.
+
+    The folder has ``images/`` and ``landmarks/``, or is a MONAI Label studies folder (images in the root and
+    ``labels/final/``), or holds a ``dataset.json`` in the form of :func:`write_datalist`, which then decides.
+    Images without landmarks are left out of the training cases.
+
+    Args:
+        landmark_names: the order to keep; left out, the order of the first case's file.
+
+    Raises:
+        LandmarkError: when the folder is missing or is none of these, or files do not pair up.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise LandmarkError(f"{folder}: there is no such folder. Give the folder that holds {LAYOUTS}.")
+    if (folder / "dataset.json").is_file():
+        return read_datalist(folder / "dataset.json")
+    if (folder / "images").is_dir():
+        images, label_folder = list_images(folder / "images"), folder / "landmarks"
+    else:
+        images, label_folder = list_images(folder), folder / "labels" / "final"
+    if not images:
+        raise LandmarkError(f"{folder}: holds no images. Expected {LAYOUTS}.")
+    if not label_folder.is_dir():
+        raise LandmarkError(f"{folder}: there is no folder {label_folder.relative_to(folder)}. Expected {LAYOUTS}.")
+    labels = _list_labels(label_folder)
+    orphans = sorted(set(labels) - set(images))
+    if orphans:
+        raise LandmarkError(
+            f"{labels[orphans[0]]}: there is no image for these landmarks ({len(orphans)} such files: "
+            f"{', '.join(orphans[:5])}). Name both alike: CASE.nii.gz and CASE.mrk.json."
+        )
+    cases = [Case(case, path, labels[case]) for case, path in images.items() if case in labels]
+    if not cases:
+        raise LandmarkError(f"{label_folder}: no landmark file ({', '.join(SUFFIXES)}) fits an image. Expected {LAYOUTS}.")
+    return Datalist(folder, _names_of(cases, landmark_names), tuple(assign_folds(cases)))
+
+
+def _list_labels(folder: Path) -> dict[str, Path]:
+    labels: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        suffix = landmark_suffix(path)
+        if suffix is None or path.name.startswith("."):
+            continue
+        case = path.name[: -len(suffix)]
+        if case in labels:
+            raise LandmarkError(f"{path}: case {case!r} has a second landmark file, {labels[case].name}. Keep one.")
+        labels[case] = path
+    return labels
+
+
+def _names_of(cases: Sequence[Case], names: Sequence[str] | None) -> tuple[str, ...]:
+    """The given names, or those of the first readable file; whether all cases agree is checks.py's business."""
+    if names is not None:
+        return tuple(names)
+    for case in cases:
+        try:
+            return tuple(read_landmarks(case.label).names)  # type: ignore[arg-type]
+        except LandmarkError:
+            continue
+    return ()
+
+
+def assign_folds(cases: Sequence[Case], folds: int = 5) -> list[Case]:
+    """
+    Give each case without a fold one, evenly and reproducibly: the same ids always get the same folds.
+
+    Args:
+        folds: how many; fewer cases than folds give one fold a case.
+    """
+    ids = sorted(case.id for case in cases if case.fold is None)
+    random.Random(FOLD_SEED).shuffle(ids)
+    fold_of = {case: index % min(folds, max(len(cases), 1)) for index, case in enumerate(ids)}
+    return [case if case.fold is not None else replace(case, fold=fold_of[case.id]) for case in cases]
+
+
+def write_datalist(path: str | os.PathLike, datalist: Datalist) -> None:
+    """
+    Write a MONAI datalist; paths inside the dataset's root are relative to it.
+    """
+
+    def entry(case: Case) -> dict:
+        item: dict = {"image": _relative(case.image, datalist.root)}
+        if case.label is not None:
+            item["label"] = _relative(case.label, datalist.root)
+        return item if case.fold is None else {**item, "fold": case.fold}
+
+    content = {
+        "dataroot": str(datalist.root.resolve()),
+        "landmark_names": list(datalist.landmark_names),
+        "training": [entry(case) for case in datalist.training],
+        "testing": [entry(case) for case in datalist.testing],
+    }
+    write_json(path, content)
+
+
+def _relative(path: Path, root: Path) -> str:
+    path, root = path.resolve(), root.resolve()
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+
+
+def read_datalist(path: str | os.PathLike) -> Datalist:
+    """
+    Read a MONAI datalist. Without ``dataroot`` its paths are relative to the file's own folder.
+
+    Raises:
+        LandmarkError: when an entry has no image or label, or two cases share an id.
+    """
+    path = Path(path)
+    content = read_json(path)
+    if not isinstance(content, dict) or not isinstance(content.get("training"), list) or not content["training"]:
+        raise LandmarkError(f"{path}: holds no list 'training' of cases with 'image' and 'label'.")
+    root = path.parent / content.get("dataroot", ".")
+
+    def cases(section: str, needs_label: bool) -> list[Case]:
+        found = []
+        for number, item in enumerate(content.get(section) or [], start=1):
+            item = {"image": item} if isinstance(item, str) else item
+            if not isinstance(item, dict) or not isinstance(item.get("image"), str):
+                raise LandmarkError(f"{path}: {section} entry {number} has no 'image'.")
+            if needs_label and not isinstance(item.get("label"), str):
+                raise LandmarkError(f"{path}: {section} entry {number} ({item['image']}) has no 'label'.")
+            label = root / item["label"] if isinstance(item.get("label"), str) else None
+            found.append(Case(case_id(item["image"]) or Path(item["image"]).name, root / item["image"], label, item.get("fold")))
+        return found
+
+    training, testing = cases("training", True), cases("testing", False)
+    ids = [case.id for case in training + testing]
+    repeated = sorted({case for case in ids if ids.count(case) > 1})
+    if repeated:
+        raise LandmarkError(f"{path}: case {repeated[0]!r} is listed more than once. Keep one entry.")
+    names = _names_of(training, content.get("landmark_names"))
+    return Datalist(root, names, tuple(assign_folds(training)), tuple(replace(case, fold=None) for case in testing))

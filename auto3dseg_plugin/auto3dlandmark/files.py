@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files that are either whole or not there, and JSON that a person can read.
+
+Every file of ours is written under a temporary name beside its place and then moved there, so neither a
+kill nor a full disk leaves half a file behind.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from .landmarks import LandmarkError
+
+__all__ = ["atomic_path", "read_json", "write_json", "write_text"]
+
+
+@contextmanager
+def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
+    """
+    Give a temporary path to write to, and move it to ``path`` when the block ends without an error.
+
+    Folders that do not exist yet are made. After an error nothing is left behind, and an older file at
+    ``path`` is untouched.
+
+    Raises:
+        LandmarkError: when the place cannot be written to (no permission, a full disk).
+    """
+    path = Path(path)
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        with open(temporary, "rb") as stream:
+            os.fsync(stream.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)  # mkstemp allows only the owner to read
+        os.replace(temporary, path)
+    except OSError as error:
+        raise LandmarkError(
+            f"{path}: cannot be written ({error.strerror or error}). Nothing was changed there. "
+            "Check the permissions and the free space, then run the same command again."
+        ) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """
+    Write a UTF-8 text file, whole or not at all.
+    """
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | os.PathLike, content: Any) -> None:
+    """
+    Write JSON with two spaces of indent and short lists of numbers on one line.
+
+    Raises:
+        ValueError: for NaN or infinity, which JSON does not have.
+    """
+    text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False)
+    number_list = re.compile(r"\[\s+(-?[\d.eE+-]+(?:,\s+-?[\d.eE+-]+)*)\s+\]")
+    text = number_list.sub(lambda match: "[" + re.sub(r",\s+", ", ", match.group(1)) + "]", text)
+    write_text(path, text + "\n")
+
+
+def read_json(path: str | os.PathLike) -> Any:
+    """
+    Read a JSON file.
+
+    Raises:
+        LandmarkError: when the file is missing, empty, or not JSON.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise LandmarkError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}).") from error
+    if not text.strip():
+        raise LandmarkError(f"{path}: the file is empty. Save it again, or remove it.")
+    try:
+        return json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise LandmarkError(f"{path}: is not valid JSON ({error}). Save it again from the program that made it.") from error

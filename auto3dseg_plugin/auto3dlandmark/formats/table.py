@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Landmarks as a CSV table: ``name,x,y,z`` and, if there are any, ``status`` and ``score``.
+
+Millimetres, RAS. Empty coordinates mean unknown unless the status column says ``absent``.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+
+from ..files import write_text
+from ..landmarks import ABSENT, PRESENT, STATUSES, UNKNOWN, LandmarkError, LandmarkSet
+
+__all__ = ["read_table", "write_table"]
+
+COLUMNS = ("name", "x", "y", "z")
+OPTIONAL_COLUMNS = ("status", "score")
+
+
+def read_table(path: str | os.PathLike) -> LandmarkSet:
+    """
+    Read a CSV of landmarks in RAS millimetres.
+
+    Raises:
+        LandmarkError: when the header or a row is not as described at the top of this module.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise LandmarkError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}).") from error
+    try:
+        rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row]
+    except csv.Error as error:
+        raise LandmarkError(f"{path}: is not a CSV table ({error}).") from error
+    header = [column.strip().lower() for column in rows[0]] if rows else []
+    unknown = [column for column in header if column not in COLUMNS + OPTIONAL_COLUMNS]
+    if any(column not in header for column in COLUMNS) or unknown or len(set(header)) != len(header):
+        raise LandmarkError(
+            f"{path}: the header is {','.join(header)!r}. It must hold name,x,y,z and may hold status,score; "
+            "x, y and z are RAS millimetres."
+        )
+    names, points, status, scores = [], [], [], []
+    for number, row in enumerate(rows[1:], start=2):
+        if len(row) != len(header):
+            raise LandmarkError(f"{path}, row {number}: has {len(row)} fields, the header has {len(header)}.")
+        cells = dict(zip(header, row))
+        point = [_number(path, number, axis, cells[axis]) for axis in "xyz"]
+        state = cells.get("status", "").strip().lower()
+        if state not in ("", *STATUSES):
+            raise LandmarkError(f"{path}, row {number}: the status is {state!r}, not one of {', '.join(STATUSES)}.")
+        names.append(cells["name"])
+        points.append(point)
+        has_point = not any(math.isnan(value) for value in point)
+        status.append(STATUSES.index(state) if state else PRESENT if has_point else UNKNOWN)
+        scores.append(_number(path, number, "score", cells.get("score", "")))
+    try:
+        return LandmarkSet(names, np.array(points).reshape(-1, 3), np.array(status, dtype=int), np.array(scores))
+    except LandmarkError as error:
+        raise LandmarkError(f"{path}: {error}") from error
+
+
+def write_table(path: str | os.PathLike, landmarks: LandmarkSet) -> None:
+    """
+    Write a CSV of landmarks in RAS millimetres, with every digit.
+    """
+    columns = list(COLUMNS)
+    if (landmarks.status == ABSENT).any():
+        columns.append("status")
+    if not np.isnan(landmarks.scores).all():  # type: ignore[arg-type]
+        columns.append("score")
+    stream = io.StringIO(newline="")
+    writer = csv.DictWriter(stream, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    for name, point, status, score in zip(landmarks.names, landmarks.points, landmarks.status, landmarks.scores):  # type: ignore[arg-type]
+        cells = {axis: "" if math.isnan(value) else repr(float(value)) for axis, value in zip("xyz", point)}
+        score_text = "" if math.isnan(score) else repr(float(score))
+        writer.writerow({"name": name, **cells, "status": STATUSES[status], "score": score_text})
+    write_text(path, stream.getvalue())
+
+
+def _number(path: str | os.PathLike, row: int, column: str, text: str) -> float:
+    """A cell as a number; empty is NaN."""
+    if not text.strip():
+        return math.nan
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise LandmarkError(
+            f"{path}, row {row}: {column} is {text!r}, not a number. Numbers are written with a dot, as in 12.5."
+        )
+    return value

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Points between frames: voxel indices, RAS millimetres, LPS millimetres.
+
+Nothing here knows what a landmark or a file is. Every function keeps NaN rows as NaN, so a landmark
+without a position passes through unchanged.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+__all__ = [
+    "voxel_to_world",
+    "world_to_voxel",
+    "lps_to_ras",
+    "voxel_spacing",
+    "is_singular",
+    "radial_error",
+    "fit_rotation",
+    "rotation_angle",
+]
+
+
+def voxel_to_world(points: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """
+    Map points from voxel indices to world millimetres.
+
+    Args:
+        points: voxel indices (i, j, k), shape (..., 3); the centre of the first voxel is (0, 0, 0).
+        affine: voxel to RAS millimetres, shape (4, 4).
+
+    Returns:
+        RAS millimetres, same shape as ``points``; NaN stays NaN.
+
+    Raises:
+        ValueError: when ``affine`` is not (4, 4).
+    """
+    affine = np.asarray(affine, dtype=np.float64)
+    if affine.shape != (4, 4):
+        raise ValueError(f"affine must be (4, 4), got {affine.shape}.")
+    return np.asarray(points, dtype=np.float64) @ affine[:3, :3].T + affine[:3, 3]
+
+
+def world_to_voxel(points: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """
+    Map points from world millimetres to voxel indices: the inverse of :func:`voxel_to_world`.
+
+    Raises:
+        ValueError: when ``affine`` is not (4, 4) or cannot be inverted.
+    """
+    if is_singular(affine):
+        raise ValueError(f"affine cannot be inverted: {np.asarray(affine).tolist()}.")
+    return voxel_to_world(points, np.linalg.inv(np.asarray(affine, dtype=np.float64)))
+
+
+def lps_to_ras(points: np.ndarray) -> np.ndarray:
+    """
+    Turn LPS millimetres into RAS millimetres by negating x and y; the same map leads back.
+
+    Args:
+        points: shape (..., 3).
+    """
+    return np.asarray(points, dtype=np.float64) * np.array([-1.0, -1.0, 1.0])
+
+
+def voxel_spacing(affine: np.ndarray) -> np.ndarray:
+    """
+    Distance between neighbouring voxel centres along i, j and k, in millimetres, shape (3,).
+    """
+    return np.linalg.norm(np.asarray(affine, dtype=np.float64)[:3, :3], axis=0)
+
+
+def is_singular(affine: np.ndarray) -> bool:
+    """
+    True when an affine does not map voxels to a volume: wrong shape, not finite, or flat.
+    """
+    affine = np.asarray(affine, dtype=np.float64)
+    if affine.shape != (4, 4) or not np.isfinite(affine).all():
+        return True
+    spacing = voxel_spacing(affine)
+    if (spacing <= 0).any():
+        return True
+    # The volume of a unit voxel with its edge lengths divided out: 1 when the axes are orthogonal.
+    return bool(abs(np.linalg.det(affine[:3, :3] / spacing)) < 1e-6)
+
+
+def radial_error(points: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """
+    Euclidean distance between matching points.
+
+    Args:
+        points, reference: millimetres, shape (..., 3).
+
+    Returns:
+        millimetres, shape (...,); NaN where either point is NaN.
+    """
+    return np.linalg.norm(np.asarray(points, dtype=np.float64) - np.asarray(reference, dtype=np.float64), axis=-1)
+
+
+def fit_rotation(points: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """
+    The rotation that best turns one centred point cloud into another.
+
+    Args:
+        points, reference: matching points without NaN, shape (n, 3), n >= 3.
+
+    Returns:
+        rotation matrix R of shape (3, 3), det +1, so that ``(points - mean) @ R.T`` is closest to
+        ``reference - mean`` in the least squares sense.
+
+    Source: Kabsch, "A solution for the best rotation to relate two sets of vectors", 1976.
+    """
+    covariance = (points - points.mean(axis=0)).T @ (reference - reference.mean(axis=0))
+    u, _, vt = np.linalg.svd(covariance)
+    sign = np.sign(np.linalg.det(vt.T @ u.T)) or 1.0
+    return vt.T @ np.diag([1.0, 1.0, sign]) @ u.T
+
+
+def rotation_angle(rotation: np.ndarray) -> float:
+    """
+    Angle of a rotation matrix about its own axis, in degrees, 0 to 180.
+    """
+    return float(np.degrees(np.arccos(np.clip((np.trace(rotation) - 1) / 2, -1.0, 1.0))))

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The landmarks of one case: names, points, what is known of each, and how sure a model is.
+
+A landmark is *present* (it has a point), *absent* (known not to be there, as an extracted tooth) or
+*unknown* (nobody looked). Files and images are other modules' business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+__all__ = ["ABSENT", "PRESENT", "STATUSES", "UNKNOWN", "LandmarkError", "LandmarkSet"]
+
+UNKNOWN, PRESENT, ABSENT = 0, 1, 2
+STATUSES = ("unknown", "present", "absent")
+
+
+class LandmarkError(ValueError):
+    """Data that cannot be used; the message says which file, what is wrong and what to do."""
+
+
+@dataclass(frozen=True, eq=False)
+class LandmarkSet:
+    """
+    Named points of one case, in RAS millimetres.
+
+    Args:
+        names: one name per landmark, unique, never changed in case or order.
+        points: RAS millimetres, float64, shape (N, 3). NaN unless the landmark is present.
+        status: one of UNKNOWN, PRESENT, ABSENT per landmark, shape (N,). Left out: a landmark with a
+            point is present, one without is unknown.
+        scores: confidence in [0, 1], shape (N,); NaN where there is none, as in hand-made annotations.
+
+    Raises:
+        LandmarkError: when names repeat, shapes disagree, or a status contradicts its point.
+    """
+
+    names: Sequence[str]
+    points: np.ndarray
+    status: np.ndarray | None = field(default=None)
+    scores: np.ndarray | None = field(default=None)
+
+    def __post_init__(self) -> None:
+        names = tuple(self.names)
+        points = np.array(self.points, dtype=np.float64).reshape(-1, 3)
+        if len(points) != len(names):
+            raise LandmarkError(f"{len(names)} names but {len(points)} points. Each landmark needs one of each.")
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            raise LandmarkError(f"the landmark name {repeated[0]!r} is used more than once. Rename one of them.")
+        for name, point in zip(names, points):
+            if np.isinf(point).any() or 0 < np.isnan(point).sum() < 3:
+                raise LandmarkError(f"{name!r} has the position {point.tolist()}: give three finite numbers, or none.")
+        defined = ~np.isnan(points).any(axis=1)
+        status = np.where(defined, PRESENT, UNKNOWN) if self.status is None else np.array(self.status)
+        if status.shape != (len(names),) or not np.isin(status, (UNKNOWN, PRESENT, ABSENT)).all():
+            raise LandmarkError(f"status must be one of 0, 1, 2 for each of the {len(names)} landmarks.")
+        for name, has_point, state in zip(names, defined, status):
+            if has_point != (state == PRESENT):
+                what = "has a position but is" if has_point else "has no position but is"
+                raise LandmarkError(f"{name!r} {what} {STATUSES[state]}. Only a present landmark has a position.")
+        scores = np.full(len(names), np.nan) if self.scores is None else np.array(self.scores, dtype=np.float64)
+        if scores.shape != (len(names),):
+            raise LandmarkError(f"{len(names)} names but scores of shape {scores.shape}.")
+        for key, value in (("points", points), ("status", status.astype(np.int8)), ("scores", scores)):
+            value.setflags(write=False)
+            object.__setattr__(self, key, value)
+        object.__setattr__(self, "names", names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def present(self) -> np.ndarray:
+        """True for each landmark that has a point, shape (N,)."""
+        return self.status == PRESENT  # type: ignore[return-value]
+
+    def select(self, names: Iterable[str]) -> LandmarkSet:
+        """
+        The landmarks of these names, in this order; a name this set does not have becomes unknown.
+        """
+        names = tuple(names)
+        rows = {name: row for row, name in enumerate(self.names)}
+        points = np.full((len(names), 3), np.nan)
+        status = np.full(len(names), UNKNOWN)
+        scores = np.full(len(names), np.nan)
+        for new_row, name in enumerate(names):
+            if name in rows:
+                row = rows[name]
+                points[new_row], status[new_row], scores[new_row] = self.points[row], self.status[row], self.scores[row]
+        return LandmarkSet(names, points, status, scores)

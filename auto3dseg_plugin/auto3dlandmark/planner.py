@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a fingerprint to a plan: every number a training needs, decided before it starts.
+
+A plan is a pure function of its inputs. Whether there is a GPU is the caller's to find out and say, by the
+choice of the network.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .files import read_json, write_json
+from .fingerprint import Fingerprint
+from .landmarks import LandmarkError
+from .networks.presets import PRESETS, network_def
+from .topology import Configuration, configure, low_resolution, median_shape, target_spacing, transpose_order
+
+__all__ = ["Plan", "make_plan", "read_plan", "write_plan"]
+
+VERSION = 1
+# Rotations of ±30 degrees reach poses that differ by up to twice that; beyond, the range follows the data.
+USUAL_ROTATION_DEG = 30.0
+NORMALIZATIONS = {"ct": "ct", "nonorm": "none", "zscore": "zscore", "rescale_to_0_1": "rescale", "rgb_to_0_1": "rgb"}
+MASKED_NORMALIZATION_BELOW = 0.75
+
+
+@dataclass(frozen=True)
+class Plan:
+    """
+    What to train, in numbers. Axes are (x, y, z) of images turned to RAS.
+
+    Args:
+        network: name of the preset.
+        landmark_names: in channel order.
+        modality: channel name that decided the normalisation.
+        original_spacing: millimetres, nnU-Net's target spacing for this dataset.
+        spacing: millimetres the images are resampled to; coarser than ``original_spacing`` only for ``small``.
+        median_shape: voxels of the median image at ``spacing``.
+        patch_size, batch_size: voxels, and patches per training step.
+        normalization: scheme (``zscore``, ``ct``, ``none``, ``rescale``, ``rgb``), whether zero voxels are left
+            out, and the dataset's intensity statistics.
+        rotation_deg: the range of poses in the data, for recipes that rotate accordingly: half width.
+        network_def: MONAI config of the network.
+        lowres: nnU-Net's low-resolution configuration, for those who want it: spacing, patch_size, batch_size.
+        notes: what a user should know about the decisions above.
+    """
+
+    network: str
+    landmark_names: tuple[str, ...]
+    modality: str
+    original_spacing: tuple[float, ...]
+    spacing: tuple[float, ...]
+    median_shape: tuple[float, ...]
+    patch_size: tuple[int, ...]
+    batch_size: int
+    normalization: dict[str, Any]
+    rotation_deg: float
+    network_def: dict[str, Any]
+    lowres: dict[str, Any] | None = None
+    notes: tuple[str, ...] = ()
+    version: int = VERSION
+
+
+def make_plan(
+    fingerprint: Fingerprint,
+    network: str = "plain",
+    gpu_memory_gb: float | None = None,
+    spacing: tuple[float, float, float] | None = None,
+) -> Plan:
+    """
+    Decide spacing, patch, batch, normalisation, network and rotations for a dataset.
+
+    Args:
+        fingerprint: of the training cases.
+        network: a preset: ``small``, ``plain``, ``resenc_m`` or ``resenc_l``.
+        gpu_memory_gb: memory to plan for; left out, what the preset was made for.
+        spacing: millimetres (x, y, z) to use instead of the dataset's median.
+
+    Raises:
+        LandmarkError: for an unknown network, or memory too small for any patch.
+    """
+    if network not in PRESETS:
+        raise LandmarkError(f"network={network!r} is unknown. Choose one of {', '.join(PRESETS)}.")
+    preset = PRESETS[network]
+    memory_gb = preset.reference_gb if gpu_memory_gb is None else float(gpu_memory_gb)
+    if memory_gb <= 0:
+        raise LandmarkError(f"gpu_memory_gb={gpu_memory_gb} must be greater than 0.")
+    # nnU-Net's order is (z, y, x); its ties are decided in it.
+    spacings = np.array(fingerprint.spacings)[:, ::-1]
+    shapes = np.array(fingerprint.shapes_after_crop)[:, ::-1]
+    target = target_spacing(spacings, shapes) if spacing is None else np.array(spacing, dtype=float)[::-1]
+    order = transpose_order(target)
+    cases, landmarks = len(fingerprint.cases), len(fingerprint.landmark_names)
+    median = median_shape(spacings, shapes, target)[order]
+    full = configure(preset, target[order], median, cases, landmarks, memory_gb)
+    reference = preset.reference_memory * memory_gb / preset.reference_gb
+    if full.memory > reference:
+        raise LandmarkError(
+            f"gpu_memory_gb={memory_gb:g} is too small for network={network!r} with {landmarks} landmarks. "
+            f"Use a smaller network, or plan for at least {memory_gb * full.memory / reference:.0f} GB."
+        )
+    lowres = low_resolution(preset, full, cases, landmarks, memory_gb)
+    chosen, notes = full, []
+    if preset.coarsen_below is not None:
+        coarse = low_resolution(preset, full, cases, landmarks, memory_gb, preset.coarsen_below)
+        chosen = coarse or full
+        if coarse is not None:
+            notes.append(_resolution_note(full, coarse, order))
+    turn = _back_to_xyz(order)
+    return Plan(
+        network=network,
+        landmark_names=fingerprint.landmark_names,
+        modality=fingerprint.modality,
+        original_spacing=turn(full.spacing),
+        spacing=turn(chosen.spacing),
+        median_shape=turn(chosen.median_shape),
+        patch_size=turn(chosen.patch_size),
+        batch_size=chosen.batch_size if preset.most_batch is None else min(chosen.batch_size, preset.most_batch),
+        normalization=_normalization(fingerprint),
+        rotation_deg=_rotation(fingerprint),
+        network_def=network_def(
+            preset, [turn(s) for s in chosen.strides], [turn(k) for k in chosen.kernel_sizes], landmarks
+        ),
+        lowres=lowres
+        and {"spacing": turn(lowres.spacing), "patch_size": turn(lowres.patch_size), "batch_size": lowres.batch_size},
+        notes=tuple(notes),
+    )
+
+
+def _back_to_xyz(order: list[int]):
+    """A function that turns a triple in planning order into (x, y, z)."""
+
+    def turn(triple):
+        zyx = [None] * 3
+        for position, axis in enumerate(order):
+            zyx[axis] = triple[position]
+        return tuple(zyx[::-1])
+
+    return turn
+
+
+def _resolution_note(full: Configuration, coarse: Configuration, order: list[int]) -> str:
+    turn = _back_to_xyz(order)
+    before, after = turn(full.spacing), turn(coarse.spacing)
+    text = " x ".join(f"{value:.3g}" for value in after)
+    return (
+        f"Images are resampled from {' x '.join(f'{value:.3g}' for value in before)} to {text} mm, so that a patch "
+        f"on a CPU sees most of an image: details below {max(after):.2g} mm are lost. Use network='plain' with a GPU "
+        "for full resolution."
+    )
+
+
+def _normalization(fingerprint: Fingerprint) -> dict[str, Any]:
+    """Rule 11: by the channel's name; z-score for any name without a rule of its own."""
+    scheme = NORMALIZATIONS.get(fingerprint.modality.casefold(), "zscore")
+    masked = scheme == "zscore" and fingerprint.median_relative_size_after_crop < MASKED_NORMALIZATION_BELOW
+    return {"scheme": scheme, "nonzero": masked, "intensity": fingerprint.intensity}
+
+
+def _rotation(fingerprint: Fingerprint) -> float:
+    """Half width in degrees: ±30 unless poses are further apart; all orientations when they are arbitrary."""
+    if fingerprint.pose_angles_deg is None or fingerprint.pose_angles_deg["p95"] <= 2 * USUAL_ROTATION_DEG:
+        return USUAL_ROTATION_DEG
+    return 180.0 if fingerprint.pose_angles_deg["p95"] > 90 else float(fingerprint.pose_angles_deg["p95"])
+
+
+def write_plan(path: str | os.PathLike, plan: Plan) -> None:
+    """
+    Write ``plan.json``.
+    """
+    write_json(path, dataclasses.asdict(plan))
+
+
+def read_plan(path: str | os.PathLike) -> Plan:
+    """
+    Read ``plan.json``; a plan edited by hand is as good as one made by :func:`make_plan`.
+
+    Raises:
+        LandmarkError: when it is missing, broken, or of another version of this package.
+    """
+    content = read_json(path)
+    fields = {field.name for field in dataclasses.fields(Plan)}
+    if not isinstance(content, dict) or set(content) != fields or content["version"] != VERSION:
+        raise LandmarkError(f"{path}: is not a plan of this version. Run 'auto3dlandmark plan' again.")
+    return Plan(**{key: tuple(value) if isinstance(value, list) else value for key, value in content.items()})
