@@ -17,7 +17,16 @@ from .formats import SUFFIXES, landmark_suffix, read_landmarks
 from .images import case_id, list_images
 from .landmarks import LandmarkError
 
-__all__ = ["Case", "Datalist", "assign_folds", "read_datalist", "scan_folder", "write_datalist"]
+__all__ = [
+    "Case",
+    "Datalist",
+    "assign_folds",
+    "held_out_items",
+    "read_datalist",
+    "scan_folder",
+    "training_items",
+    "write_datalist",
+]
 
 FOLD_SEED = 12345  # folds are assigned once and for all; changing this would mix old and new results
 LAYOUTS = "images/CASE.nii.gz with landmarks/CASE.mrk.json, or CASE.nii.gz with labels/final/CASE.mrk.json"
@@ -195,3 +204,35 @@ def read_datalist(path: str | os.PathLike) -> Datalist:
         raise LandmarkError(f"{path}: case {repeated[0]!r} is listed more than once. Keep one entry.")
     names = _names_of(training, content.get("landmark_names"))
     return Datalist(root, names, tuple(assign_folds(training)), tuple(replace(case, fold=None) for case in testing))
+
+
+def training_items(path: str | os.PathLike, fold: int, dataset_dir: str | os.PathLike | None = None) -> list[dict[str, str]]:
+    """
+    What MONAI's datasets take for training: ``image`` and ``label`` of every case outside ``fold``.
+
+    Args:
+        path: a datalist file.
+        fold: the held-out fold.
+        dataset_dir: where the files are now; left out, where the datalist says.
+    """
+    return _items(path, dataset_dir, lambda case: case.fold != fold, f"no case to train on outside fold {fold}")
+
+
+def held_out_items(path: str | os.PathLike, fold: int, dataset_dir: str | os.PathLike | None = None) -> list[dict[str, str]]:
+    """
+    As :func:`training_items`, for the cases inside ``fold``.
+    """
+    return _items(path, dataset_dir, lambda case: case.fold == fold, f"no case in fold {fold}")
+
+
+def _items(path: str | os.PathLike, dataset_dir: str | os.PathLike | None, keep, complaint: str) -> list[dict[str, str]]:
+    datalist = read_datalist(path)
+    chosen = [case for case in datalist.training if keep(case)]
+    if not chosen:
+        raise LandmarkError(f"{path}: there is {complaint}. It has the folds {datalist.folds}.")
+    root = Path(dataset_dir) if dataset_dir is not None else datalist.root
+
+    def place(file: Path) -> str:
+        return str(root / file.relative_to(datalist.root) if file.is_relative_to(datalist.root) else file)
+
+    return [{"image": place(case.image), "label": place(case.label)} for case in chosen if case.label is not None]

@@ -27,6 +27,7 @@ VERSION = 1
 USUAL_ROTATION_DEG = 30.0
 NORMALIZATIONS = {"ct": "ct", "nonorm": "none", "zscore": "zscore", "rescale_to_0_1": "rescale", "rgb_to_0_1": "rgb"}
 MASKED_NORMALIZATION_BELOW = 0.75
+WHOLE_IMAGE_PATCHES = 6
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,10 @@ class Plan:
         spacing: millimetres the images are resampled to; coarser than ``original_spacing`` only for ``small``.
         median_shape: voxels of the median image at ``spacing``.
         patch_size, batch_size: voxels, and patches per training step.
+        roi_size: voxels the network sees at once in inference: the largest training image when that is not much
+            more than a patch, which a CPU does faster than many patches; else the patch.
+        cached_gb: memory that all training images take at ``spacing``.
+        may_be_absent: landmarks that are absent in some training case.
         normalization: scheme (``zscore``, ``ct``, ``none``, ``rescale``, ``rgb``), whether zero voxels are left
             out, and the dataset's intensity statistics.
         rotation_deg: the range of poses in the data, for recipes that rotate accordingly: half width.
@@ -58,6 +63,9 @@ class Plan:
     median_shape: tuple[float, ...]
     patch_size: tuple[int, ...]
     batch_size: int
+    roi_size: tuple[int, ...]
+    cached_gb: float
+    may_be_absent: tuple[str, ...]
     normalization: dict[str, Any]
     rotation_deg: float
     network_def: dict[str, Any]
@@ -112,6 +120,10 @@ def make_plan(
         if coarse is not None:
             notes.append(_resolution_note(full, coarse, order))
     turn = _back_to_xyz(order)
+    resampled = np.array(fingerprint.shapes) * np.array(fingerprint.spacings) / np.array(turn(chosen.spacing))
+    patch_size = turn(chosen.patch_size)
+    whole = _padded(np.ceil(resampled.max(axis=0)), np.prod([turn(stride) for stride in chosen.strides], axis=0))
+    sees_all = preset.coarsen_below is not None and np.prod(whole) <= WHOLE_IMAGE_PATCHES * np.prod(patch_size)
     return Plan(
         network=network,
         landmark_names=fingerprint.landmark_names,
@@ -119,8 +131,11 @@ def make_plan(
         original_spacing=turn(full.spacing),
         spacing=turn(chosen.spacing),
         median_shape=turn(chosen.median_shape),
-        patch_size=turn(chosen.patch_size),
+        patch_size=patch_size,
         batch_size=chosen.batch_size if preset.most_batch is None else min(chosen.batch_size, preset.most_batch),
+        roi_size=whole if sees_all else patch_size,
+        cached_gb=round(float(resampled.prod(axis=1).sum()) * 4 / 1e9, 3),
+        may_be_absent=tuple(name for name, counts in fingerprint.presence.items() if counts["absent"]),
         normalization=_normalization(fingerprint),
         rotation_deg=_rotation(fingerprint),
         network_def=network_def(
@@ -130,6 +145,11 @@ def make_plan(
         and {"spacing": turn(lowres.spacing), "patch_size": turn(lowres.patch_size), "batch_size": lowres.batch_size},
         notes=tuple(notes),
     )
+
+
+def _padded(size: np.ndarray, divisor: np.ndarray) -> tuple[int, ...]:
+    """The next larger size that the network's pooling divides evenly."""
+    return tuple(int(value) for value in np.ceil(size / divisor) * divisor)
 
 
 def _back_to_xyz(order: list[int]):

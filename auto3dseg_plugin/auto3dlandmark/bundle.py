@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Write a plan into a copy of the template: a MONAI bundle, ready to be trained.
+
+The template's configs are complete; filling one means replacing the values of its top-level keys, never
+editing its structure. A recipe is a JSON file of such values: how to learn, where the plan says what.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .datalist import read_datalist
+from .files import read_json, write_json
+from .landmarks import LandmarkError
+from .planner import Plan, write_plan
+
+__all__ = ["RECIPES", "fill_bundle", "read_recipe", "templates_path", "write_bundle"]
+
+PACKAGE = Path(__file__).parent
+RECIPES = tuple(sorted(path.stem for path in (PACKAGE / "recipes").glob("*.json")))
+CACHE_GB = 8.0
+
+
+def templates_path() -> str:
+    """
+    The folder of algorithm templates, as stock ``AutoRunner`` takes it.
+    """
+    return str(PACKAGE / "templates")
+
+
+def read_recipe(recipe: str) -> dict[str, Any]:
+    """
+    The values a recipe sets, by top-level key of train.json.
+
+    Args:
+        recipe: a name of ``RECIPES``, or the path of a JSON file.
+
+    Raises:
+        LandmarkError: when there is no such recipe, or it sets a key that train.json does not have.
+    """
+    path = PACKAGE / "recipes" / f"{recipe}.json"
+    if recipe not in RECIPES:
+        path = Path(recipe)
+        if not path.is_file():
+            raise LandmarkError(f"recipe={recipe!r} is unknown. Choose one of {', '.join(RECIPES)}, or give a JSON file.")
+    values = read_json(path)
+    known = read_json(_template_config("train"))
+    unknown = sorted(set(values) - set(known)) if isinstance(values, dict) else ["(not an object)"]
+    if unknown:
+        raise LandmarkError(f"{path}: sets {', '.join(unknown)}, which train.json does not have. Check the spelling.")
+    return values
+
+
+def write_bundle(
+    folder: str | os.PathLike, plan: Plan, datalist: str | os.PathLike, fold: int, recipe: str, **overrides: Any
+) -> None:
+    """
+    Copy the template to ``folder`` and fill it; a trained model that lies there stays.
+
+    Args: as for :func:`fill_bundle`.
+    """
+    source = Path(templates_path()) / "heatmap"
+    wanted = ("configs", "docs")
+    for part in wanted:
+        shutil.copytree(source / part, Path(folder) / part, dirs_exist_ok=True)
+    fill_bundle(folder, plan, datalist, fold, recipe, **overrides)
+
+
+def fill_bundle(
+    folder: str | os.PathLike, plan: Plan, datalist: str | os.PathLike, fold: int, recipe: str, **overrides: Any
+) -> None:
+    """
+    Replace the head keys of a copied template by a plan's, a recipe's and a dataset's values.
+
+    Args:
+        folder: the bundle.
+        plan: what to train.
+        datalist: the datalist file.
+        fold: the held-out fold.
+        recipe: how to train, as for :func:`read_recipe`.
+        overrides: further top-level values of train.json, such as ``minutes``.
+
+    Raises:
+        LandmarkError: when the fold has no case, or an override is not a key of train.json.
+    """
+    folder = Path(folder).resolve()
+    datalist = Path(datalist).resolve()
+    listed = read_datalist(datalist)
+    if fold not in listed.folds:
+        raise LandmarkError(f"{datalist}: has no fold {fold}, only {listed.folds}.")
+    learning = read_recipe(recipe)
+    values: dict[str, Any] = {
+        "bundle_root": str(folder),
+        "dataset_dir": str(listed.root.resolve()),
+        "datalist": str(datalist),
+        "fold": fold,
+        "landmark_names": list(plan.landmark_names),
+        "may_be_absent": list(plan.may_be_absent),
+        "spacing": list(plan.spacing),
+        "patch_size": list(plan.patch_size),
+        "roi_size": list(plan.roi_size),
+        "batch_size": plan.batch_size,
+        "normalization": normalization_transforms(plan.normalization),
+        "network_def": plan.network_def,
+        "rotation_deg": plan.rotation_deg,
+        "cache_rate": min(1.0, round(CACHE_GB / max(plan.cached_gb, 1e-9), 3)),
+        **learning,
+    }
+    train = read_json(_template_config("train"))
+    unknown = sorted(set(overrides) - set(train))
+    if unknown:
+        raise LandmarkError(f"train.json has no key {unknown[0]!r}. Its keys: {', '.join(train)}.")
+    values.update(overrides)
+    write_json(folder / "configs" / "train.json", _filled(train, values))
+    inference = read_json(_template_config("inference"))
+    # Where predictions come from and go is said at the call, not by the plan.
+    write_json(folder / "configs" / "inference.json", _filled(inference, {**values, "dataset_dir": inference["dataset_dir"]}))
+    write_json(folder / "configs" / "metadata.json", _filled_metadata(read_json(_template_config("metadata")), plan))
+    write_plan(folder / "configs" / "plan.json", plan)
+
+
+def normalization_transforms(normalization: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """
+    A plan's normalisation as MONAI transforms.
+    """
+    scheme, intensity = normalization["scheme"], normalization["intensity"]
+    if scheme == "none":
+        return [{"_target_": "Identityd", "keys": "image"}]
+    if scheme == "rescale":
+        return [{"_target_": "ScaleIntensityd", "keys": "image"}]
+    if scheme == "rgb":
+        return [{"_target_": "ScaleIntensityRanged", "keys": "image", "a_min": 0, "a_max": 255, "b_min": 0, "b_max": 1}]
+    if scheme == "ct":
+        low, high = intensity["percentile_00_5"], intensity["percentile_99_5"]
+        clip = {"a_min": low, "a_max": high, "b_min": low, "b_max": high, "clip": True}
+        mean, deviation = intensity["mean"], max(intensity["std"], 1e-8)
+        return [
+            {"_target_": "ScaleIntensityRanged", "keys": "image", **clip},
+            {"_target_": "NormalizeIntensityd", "keys": "image", "subtrahend": mean, "divisor": deviation},
+        ]
+    return [{"_target_": "NormalizeIntensityd", "keys": "image", "nonzero": normalization["nonzero"], "channel_wise": True}]
+
+
+def _template_config(name: str) -> Path:
+    return Path(templates_path()) / "heatmap" / "configs" / f"{name}.json"
+
+
+def _filled(config: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The config with the values of those of its own top-level keys that ``values`` has."""
+    return {key: values.get(key, value) for key, value in config.items()}
+
+
+def _filled_metadata(metadata: dict[str, Any], plan: Plan) -> dict[str, Any]:
+    def version(package: str) -> str:
+        return importlib.metadata.version(package).split("+")[0]
+
+    channels = {str(channel): name for channel, name in enumerate(plan.landmark_names)}
+    formats = metadata["network_data_format"]
+    image, heatmap = formats["inputs"]["image"], formats["outputs"]["pred"]
+    image.update(modality=plan.modality, spatial_shape=list(plan.patch_size))
+    heatmap.update(num_channels=len(channels), spatial_shape=list(plan.patch_size), channel_def=channels)
+    metadata["post_processed_outputs"]["pred"].update(num_channels=len(channels), channel_def=channels)
+    required = metadata["required_packages_version"]
+    return {
+        **metadata,
+        "monai_version": version("monai"),
+        "pytorch_version": version("torch"),
+        "numpy_version": version("numpy"),
+        "required_packages_version": {package: version(package) for package in required},
+        "description": f"Finds {len(channels)} landmarks in 3D images ({plan.modality}) by heatmap regression.",
+    }

@@ -1,0 +1,266 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line: each method of :class:`Commands` is a command of ``auto3dlandmark``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .landmarks import LandmarkError
+
+__all__ = ["Commands", "main"]
+
+
+class Commands:
+    """Self-configuring 3D landmark detection. For research; not a medical device."""
+
+    def run(
+        self,
+        dataset: str,
+        work: str,
+        folds: int = 5,
+        network: str | None = None,
+        recipe: str | None = None,
+        minutes: float | None = None,
+        gpu_memory_gb: float | None = None,
+        modality: str = "MRI",
+        test: str | None = None,
+        thresholds_mm: Sequence[float] = (2, 3, 4),
+    ) -> None:
+        """
+        Do everything: check, analyze, plan, build, train, predict, evaluate. Run it again to go on.
+
+        Args:
+            dataset: images/ and landmarks/, or a MONAI Label studies folder.
+            work: where all results go.
+            folds: train the first so many of the five folds.
+            network: small, plain, resenc_m or resenc_l; by default what suits this machine.
+            recipe: quick, nnlandmark_2026, or a JSON file; by default what suits the network.
+            minutes: end all training after so many minutes.
+            gpu_memory_gb: plan for a GPU of this size.
+            modality: CT, MRI or another name; CT is clipped and scaled by the dataset's intensities.
+            test: a folder of images to predict with all trained folds.
+            thresholds_mm: for the success detection rate.
+        """
+        from .datalist import read_datalist, scan_folder
+        from .pipeline import Work
+
+        folder = Work(work)
+        folder.check(dataset)
+        chosen = _first_folds(read_datalist(folder.datalist).folds, folds)
+        folder.analyze(modality)
+        folder.make_plan(network, gpu_memory_gb)
+        options = {} if minutes is None else {"minutes": _positive("minutes", minutes) / len(chosen)}
+        for fold in chosen:
+            folder.build(fold, recipe, **options)
+        for fold in chosen:
+            folder.train(fold)
+        folder.predict_held_out(chosen)
+        listed = read_datalist(folder.datalist)
+        cases = [case for fold in chosen for case in listed.held_out(fold)]
+        metrics = folder.evaluate(cases, thresholds_mm=_numbers(thresholds_mm))
+        if test is not None:
+            folder.predict_test(chosen, test)
+            if _has_landmarks(test):
+                annotated = scan_folder(test, listed.landmark_names).training
+                folder.evaluate(annotated, "test_predictions", "test_evaluation", _numbers(thresholds_mm))
+        _print_summary(metrics, "held-out cases")
+        if test is not None and _has_landmarks(test):
+            _print_summary(folder.folder / "test_evaluation" / "metrics.json", "test cases")
+        bundles = " ".join(str(folder.bundle(fold)) for fold in chosen)
+        print(f"tables:      {metrics.parent}\npredictions: {folder.folder / 'predictions'}\nbundles:     {bundles}")
+        print(f"new images:  auto3dlandmark predict {bundles} IMAGES OUT")
+
+    def check(self, dataset: str) -> None:
+        """
+        Look for what would spoil training: names every bad case, changes nothing.
+
+        Args:
+            dataset: images/ and landmarks/, or a MONAI Label studies folder.
+        """
+        from .checks import check_dataset, raise_on_errors, report_findings
+        from .datalist import scan_folder
+
+        listed = scan_folder(dataset)
+        findings = check_dataset(listed)
+        raise_on_errors(findings)
+        if findings:
+            print(report_findings(findings))
+        print(f"{len(listed.training)} cases with {len(listed.landmark_names)} landmarks: no errors, {len(findings)} warnings.")
+
+    def analyze(self, dataset: str, work: str, modality: str = "MRI") -> None:
+        """
+        Write WORK/datalist.json and WORK/fingerprint.json: what the dataset looks like, in numbers.
+
+        Args:
+            dataset: images/ and landmarks/, or a MONAI Label studies folder.
+            work: where all results go.
+            modality: CT, MRI or another name.
+        """
+        from .pipeline import Work
+
+        folder = Work(work)
+        folder.check(dataset)
+        folder.analyze(modality)
+
+    def plan(self, work: str, network: str | None = None, gpu_memory_gb: float | None = None) -> None:
+        """
+        Write WORK/plan.json: spacing, patch, batch, normalisation and network.
+
+        Args:
+            work: a folder with fingerprint.json.
+            network: small, plain, resenc_m or resenc_l; by default what suits this machine.
+            gpu_memory_gb: plan for a GPU of this size.
+        """
+        from .pipeline import Work
+
+        Work(work).make_plan(network, gpu_memory_gb)
+
+    def build(self, work: str, fold: int = 0, recipe: str | None = None, minutes: float | None = None) -> None:
+        """
+        Write the MONAI bundle WORK/heatmap_FOLD from plan.json and datalist.json.
+
+        Args:
+            work: a folder with plan.json.
+            fold: the held-out fold.
+            recipe: quick, nnlandmark_2026, or a JSON file; by default what suits the network.
+            minutes: end the training after so many minutes.
+        """
+        from .pipeline import Work
+
+        options = {} if minutes is None else {"minutes": _positive("minutes", minutes)}
+        Work(work).build(fold, recipe, **options)
+
+    def train(self, work: str, fold: int = 0) -> None:
+        """
+        Train WORK/heatmap_FOLD; run it again to go on after an interruption.
+
+        Args:
+            work: a folder with a built bundle.
+            fold: the held-out fold.
+        """
+        from .pipeline import Work
+
+        Work(work).train(fold)
+
+    def predict(self, *bundles_images_out: str, device: str | None = None) -> None:
+        """
+        predict BUNDLE [BUNDLE ...] IMAGES OUT: find the landmarks of images; several bundles are averaged.
+
+        Args:
+            bundles_images_out: folders of trained bundles, a folder of images or one image, and the folder for
+                one .mrk.json per image.
+            device: cpu or cuda:0; by default a GPU if there is one.
+        """
+        if len(bundles_images_out) < 3:
+            raise LandmarkError("predict takes at least three arguments: BUNDLE [BUNDLE ...] IMAGES OUT.")
+        from .pipeline import find_images
+
+        *bundles, images, out = [str(argument) for argument in bundles_images_out]
+        found = find_images(images)
+        from .inference import LandmarkPredictor, predict_images
+
+        written = predict_images(LandmarkPredictor(bundles, device), found, out)
+        print(f"{len(written)} files written to {out}")
+
+    def evaluate(self, dataset: str, predictions: str, out: str, thresholds_mm: Sequence[float] = (2, 3, 4)) -> None:
+        """
+        Compare predictions with the annotated landmarks of a dataset, and write tables.
+
+        Args:
+            dataset: images/ and landmarks/, or a MONAI Label studies folder.
+            predictions: a folder of files named after the cases.
+            out: gets metrics.json, per_landmark.csv and per_case.csv.
+            thresholds_mm: for the success detection rate.
+        """
+        from .datalist import scan_folder
+        from .evaluation import evaluate, write_evaluation
+
+        listed = scan_folder(dataset)
+        result = evaluate((*listed.training, *listed.testing), listed.landmark_names, predictions, _numbers(thresholds_mm))
+        write_evaluation(out, result)
+        _print_summary(Path(out) / "metrics.json", f"{len(result.cases)} cases")
+        print(f"tables: {out}")
+
+    def demo(self, work: str = "demo_work", minutes: float = 4.0) -> None:
+        """
+        Make a small dataset and run everything on it.
+
+        Args:
+            work: gets the dataset and all results.
+            minutes: of training.
+        """
+        from .datasets.demo import make_demo_dataset
+
+        dataset = Path(work) / "dataset"
+        make_demo_dataset(dataset)
+        self.run(str(dataset), str(Path(work) / "work"), folds=1, minutes=minutes, network="small")
+
+
+def _first_folds(available: Sequence[int], count: Any) -> list[int]:
+    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+        raise LandmarkError(f"folds={count!r} must be a whole number from 1 to {len(available)}.")
+    if len(available) < 2:
+        raise LandmarkError("the dataset has a single annotated case. At least two are needed, one to hold out.")
+    return list(available)[:count]
+
+
+def _positive(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+        raise LandmarkError(f"{name}={value!r} must be a number greater than 0.")
+    return float(value)
+
+
+def _numbers(values: Any) -> tuple[float, ...]:
+    values = values if isinstance(values, (tuple, list)) else (values,)
+    return tuple(_positive("thresholds_mm", value) for value in values)
+
+
+def _has_landmarks(folder: str) -> bool:
+    return (Path(folder) / "landmarks").is_dir() or (Path(folder) / "labels" / "final").is_dir()
+
+
+def _print_summary(metrics_file: Path, title: str) -> None:
+    """The main figures and the landmarks' errors, as a table."""
+    import csv
+
+    from .files import read_json
+
+    metrics = read_json(metrics_file)
+    with open(metrics_file.parent / "per_landmark.csv", encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    rates = [key for key in rows[0] if key.startswith("sdr_")]
+    width = max(len(row["landmark"]) for row in rows + [{"landmark": "all landmarks"}])
+    print(f"\n{title}: {metrics['cases']} cases, {metrics['points_compared']} points")
+    print(f"{'landmark':{width}}  {'MRE mm':>7} {'std':>6} {'median':>6} {'max':>6}  " + "  ".join(f"{r[4:]:>6}" for r in rates))
+    for row in rows:
+        cells = " ".join(f"{_cell(row[key]):>6}" for key in ("std_mm", "median_mm", "max_mm"))
+        print(f"{row['landmark']:{width}}  {_cell(row['mre_mm']):>7} {cells}  " + "  ".join(f"{_cell(row[r], 1):>6}" for r in rates))
+    total = " ".join(f"{_cell(metrics[key]):>6}" for key in ("std_mm", "median_mm")) + " " * 7
+    print(f"{'all landmarks':{width}}  {_cell(metrics['mre_mm']):>7} {total}  " + "  ".join(f"{_cell(metrics[r], 1):>6}" for r in rates))
+    presence = metrics["presence"]
+    if presence["present_missed"] or presence["absent_recognised"] or presence["absent_but_predicted"]:
+        print("presence: " + ", ".join(f"{count} {key.replace('_', ' ')}" for key, count in presence.items()))
+    print()
+
+
+def _cell(value: Any, digits: int = 2) -> str:
+    return "-" if value in (None, "") else f"{float(value):.{digits}f}"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """
+    The entry point: user errors end with one message and exit status 1, without a traceback.
+    """
+    import fire
+
+    os.environ.setdefault("PAGER", "cat")
+    try:
+        fire.Fire(Commands, command=None if arguments is None else list(arguments), name="auto3dlandmark")
+    except LandmarkError as error:
+        sys.exit(f"auto3dlandmark: {error}")
+    except KeyboardInterrupt:
+        sys.exit("auto3dlandmark: stopped. Run the same command again to go on.")

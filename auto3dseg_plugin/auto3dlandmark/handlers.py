@@ -1,0 +1,282 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Event handlers of the training engine: how long and how fast to learn, what to keep, what to show."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+from ignite.engine import Engine, Events
+from tqdm import tqdm
+
+from .files import write_json
+from .landmarks import LandmarkError
+from .weights import load_weights, save_atomically
+
+__all__ = ["KeepModels", "ProgressBar", "TrainingSchedule"]
+
+CHECKPOINT, MODEL, BEST_MODEL, SUMMARY = "checkpoint.pt", "model.pt", "model_best.pt", "training.json"
+
+
+class TrainingSchedule:
+    """
+    Set the learning rate at each step, and end the training when its steps or its minutes are used up.
+
+    With ``minutes``, progress is the share of the time that has passed since the process started, all earlier
+    runs of the same training included, less what the last validation will take. So the rate always
+    reaches its end, whatever a step costs. Without it, progress is the share of the steps.
+
+    Args:
+        optimizer: its present learning rates are the highest ones.
+        total_steps: steps of the whole training; ignored with ``minutes``.
+        minutes: wall clock time of the whole training.
+        power: the rate falls as (1 - progress) ** power.
+        warmup_steps: the rate rises linearly over this many steps first.
+        clip_norm: gradients are scaled down to this norm; None leaves them.
+        evaluator: its duration is measured, to leave room for it at the end.
+        started: when the clock started, in seconds since the epoch; left out, when this process started.
+    """
+
+    def __init__(
+        self,
+        optimizer: torch.optim.Optimizer,
+        total_steps: int,
+        minutes: float | None = None,
+        power: float = 0.9,
+        warmup_steps: int = 0,
+        clip_norm: float | None = 12.0,
+        evaluator: Engine | None = None,
+        started: float | None = None,
+    ) -> None:
+        if minutes is not None and not minutes > 0:
+            raise LandmarkError(f"minutes={minutes} must be greater than 0.")
+        self.optimizer, self.total_steps, self.minutes = optimizer, total_steps, minutes
+        self.power, self.warmup_steps, self.clip_norm = power, warmup_steps, clip_norm
+        self.top_rates = [group["lr"] for group in optimizer.param_groups]
+        self.earlier_seconds = 0.0
+        self.validation_seconds = 0.0
+        self.steps = 0
+        self.started = psutil.Process().create_time() if started is None else started
+        if clip_norm is not None:
+            optimizer.register_step_pre_hook(self._clip)
+        if evaluator is not None:
+            evaluator.add_event_handler(Events.STARTED, self._validation_started)
+            evaluator.add_event_handler(Events.COMPLETED, self._validation_ended)
+
+    def attach(self, engine: Engine) -> None:
+        """Register with a trainer."""
+        engine.add_event_handler(Events.ITERATION_STARTED, self._set_rate)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._stop_when_done)
+
+    @property
+    def seconds(self) -> float:
+        """Wall clock time spent on this training, in all its runs."""
+        return self.earlier_seconds + time.time() - self.started
+
+    @property
+    def progress(self) -> float:
+        """Share of the training that is done, 0 to 1."""
+        if self.minutes is None:
+            return min(1.0, self.steps / self.total_steps)
+        return min(1.0, self.seconds / max(60 * self.minutes - 1.2 * self.validation_seconds, 1.0))
+
+    def seconds_left(self) -> float:
+        """How long the training is going to go on; infinity before its first step."""
+        if self.minutes is not None:
+            return max(0.0, 60 * self.minutes - self.seconds)
+        return self.seconds / self.progress * (1 - self.progress) if self.progress > 0 else math.inf
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a restarted training needs to go on along the same schedule."""
+        return {"seconds": self.seconds, "steps": self.steps, "validation_seconds": self.validation_seconds}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from :meth:`state_dict` of an earlier run."""
+        self.earlier_seconds, self.steps = state["seconds"], state["steps"]
+        self.validation_seconds = state["validation_seconds"]
+
+    def _set_rate(self, engine: Engine) -> None:
+        factor = (1 - self.progress) ** self.power
+        if self.steps < self.warmup_steps:
+            factor *= (self.steps + 1) / self.warmup_steps
+        for group, top in zip(self.optimizer.param_groups, self.top_rates):
+            group["lr"] = top * factor
+
+    def _stop_when_done(self, engine: Engine) -> None:
+        self.steps += 1
+        if self.progress >= 1:
+            engine.terminate()
+
+    def _clip(self, optimizer: torch.optim.Optimizer, *unused: Any) -> None:
+        for group in optimizer.param_groups:
+            torch.nn.utils.clip_grad_norm_(group["params"], self.clip_norm)  # type: ignore[arg-type]
+
+    def _validation_started(self, engine: Engine) -> None:
+        self._validation_start = time.time()
+
+    def _validation_ended(self, engine: Engine) -> None:
+        # The first validation also fills the cache, so only the latest one counts.
+        self.validation_seconds = time.time() - self._validation_start
+
+
+class KeepModels:
+    """
+    Keep a training's models on disk, each file whole or not there, and go on from the last checkpoint.
+
+    ``checkpoint.pt`` holds all that is needed to go on; ``model_best.pt`` the weights of the best validation;
+    ``model.pt`` the weights at the end, which inference uses (picking the best would make the held-out error look
+    better than it is); ``training.json`` says that and how the training ended.
+
+    Args:
+        folder: where the files go.
+        network: whose weights are kept.
+        optimizer: whose state is kept in the checkpoint.
+        schedule: whose state is kept in the checkpoint.
+        evaluator: MONAI evaluator; run once more at the end.
+        interval: a checkpoint every this many epochs.
+        seconds_between: but not more often than this.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike,
+        network: torch.nn.Module,
+        optimizer: torch.optim.Optimizer,
+        schedule: TrainingSchedule,
+        evaluator: Engine | None = None,
+        interval: int = 1,
+        seconds_between: float = 20.0,
+    ) -> None:
+        self.folder = Path(folder)
+        self.network, self.optimizer, self.schedule, self.evaluator = network, optimizer, schedule, evaluator
+        self.interval, self.seconds_between = interval, seconds_between
+        self.last_saved = time.time()
+        self.best_mm = math.inf
+        self.history: list[dict[str, float]] = []
+
+    def attach(self, engine: Engine) -> None:
+        """Register with a trainer."""
+        engine.add_event_handler(Events.STARTED, self._resume)
+        engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval), self._save_now_and_then)
+        engine.add_event_handler(Events.COMPLETED, self._finish)
+        if self.evaluator is not None:
+            self.evaluator.add_event_handler(Events.COMPLETED, self._validated)
+
+    def _resume(self, engine: Engine) -> None:
+        path = self.folder / CHECKPOINT
+        if not path.exists():
+            return
+        state = load_weights(path)
+        try:
+            self.network.load_state_dict(state["network"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.schedule.load_state_dict(state["schedule"])
+            self.history = list(state["history"])
+            engine.state.epoch, engine.state.iteration = state["epoch"], state["iteration"]
+        except (KeyError, RuntimeError, ValueError, TypeError) as error:
+            raise LandmarkError(
+                f"{path}: is of another training ({str(error).splitlines()[0]}). Remove it to start from the beginning."
+            ) from error
+        self.best_mm = min((entry["mre_mm"] for entry in self.history), default=math.inf)
+        engine.logger.info(f"Going on from {path}: epoch {engine.state.epoch}, {self.schedule.progress:.0%} done.")
+
+    def _save_now_and_then(self, engine: Engine) -> None:
+        if time.time() - self.last_saved < self.seconds_between:
+            return
+        state = {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "history": self.history,
+            "epoch": engine.state.epoch,
+            "iteration": engine.state.iteration,
+        }
+        save_atomically(state, self.folder / CHECKPOINT)
+        self.last_saved = time.time()
+
+    def _validated(self, evaluator: Engine) -> None:
+        mre_mm = float(next(iter(evaluator.state.metrics.values())))
+        self.history.append({"step": self.schedule.steps, "seconds": round(self.schedule.seconds, 1), "mre_mm": mre_mm})
+        if mre_mm < self.best_mm:
+            self.best_mm = mre_mm
+            save_atomically(self.network.state_dict(), self.folder / BEST_MODEL)
+
+    def _finish(self, engine: Engine) -> None:
+        save_atomically(self.network.state_dict(), self.folder / MODEL)
+        if self.evaluator is not None and not (self.history and self.history[-1]["step"] == self.schedule.steps):
+            self.evaluator.run(engine.state.epoch)
+        finite = [{**entry, "mre_mm": round(entry["mre_mm"], 4)} for entry in self.history if math.isfinite(entry["mre_mm"])]
+        summary = {
+            "steps": self.schedule.steps,
+            "seconds": round(self.schedule.seconds, 1),
+            "mre_mm": finite[-1]["mre_mm"] if finite else None,
+            "best_mre_mm": min(entry["mre_mm"] for entry in finite) if finite else None,
+            "history": finite,
+        }
+        write_json(self.folder / SUMMARY, summary)
+        (self.folder / CHECKPOINT).unlink(missing_ok=True)
+
+
+class ProgressBar:
+    """
+    Show one bar for the whole training: share done, time left, loss and the latest validation's MRE.
+
+    Args:
+        schedule: knows how far the training is.
+        evaluator: gives the MRE.
+    """
+
+    def __init__(self, schedule: TrainingSchedule, evaluator: Engine | None = None) -> None:
+        self.schedule = schedule
+        self.loss, self.mre_mm = math.nan, math.nan
+        self.bar: Any = None
+        if evaluator is not None:
+            evaluator.add_event_handler(Events.COMPLETED, self._validated)
+
+    def attach(self, engine: Engine) -> None:
+        """Register with a trainer."""
+        engine.add_event_handler(Events.STARTED, self._open)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._update)
+        engine.add_event_handler(Events.COMPLETED, self._close)
+        engine.add_event_handler(Events.EXCEPTION_RAISED, self._fail)
+
+    def _open(self, engine: Engine) -> None:
+        # A log file gets a line every half minute, a terminal a moving bar.
+        self.bar = tqdm(
+            total=100,
+            desc="train",
+            mininterval=0.5 if sys.stderr.isatty() else 30,
+            miniters=0,
+            bar_format="{desc}: {n:.0f}%|{bar:20}| {postfix}",
+        )
+
+    def _update(self, engine: Engine) -> None:
+        loss = engine.state.output["loss"].item()
+        self.loss = loss if math.isnan(self.loss) else 0.98 * self.loss + 0.02 * loss
+        self._show()
+
+    def _show(self) -> None:
+        left = self.schedule.seconds_left()
+        text = f"step {self.schedule.steps}, loss {self.loss:.3f}"
+        text += "" if math.isnan(self.mre_mm) else f", MRE {self.mre_mm:.2f} mm"
+        text += f", {int(left // 60)}:{int(left % 60):02d} left" if math.isfinite(left) else ""
+        self.bar.set_postfix_str(text, refresh=False)
+        self.bar.update(100 * self.schedule.progress - self.bar.n)
+
+    def _validated(self, evaluator: Engine) -> None:
+        self.mre_mm = float(next(iter(evaluator.state.metrics.values())))
+
+    def _close(self, engine: Engine) -> None:
+        if self.bar is not None:
+            self._show()
+            self.bar.close()
+
+    def _fail(self, engine: Engine, error: BaseException) -> None:
+        self._close(engine)
+        raise error

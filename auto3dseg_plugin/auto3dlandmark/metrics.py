@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Radial error and success rate, for MONAI's engines and for tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from monai.metrics import CumulativeIterationMetric
+
+__all__ = ["RadialErrorMetric", "success_detection_rate"]
+
+
+class RadialErrorMetric(CumulativeIterationMetric):
+    """
+    Mean radial error (MRE) in millimetres over all cases and landmarks that have a true point.
+
+    ``__call__(y_pred, y)`` takes lists of points, RAS millimetres, shape (N, 3), one per case; NaN in ``y``
+    marks what is not annotated and does not count.
+    """
+
+    def _compute_tensor(self, y_pred: torch.Tensor, y: torch.Tensor | None = None, **kwargs: Any) -> torch.Tensor:
+        if y is None or y_pred.shape != y.shape:
+            raise ValueError(f"predicted and true points differ in shape: {tuple(y_pred.shape)} and {y if y is None else tuple(y.shape)}.")
+        return torch.linalg.vector_norm(y_pred.double() - y.to(y_pred.device).double(), dim=-1)
+
+    def aggregate(self) -> torch.Tensor:
+        """
+        The MRE as a 0-dimensional tensor; infinity when no landmark of any case is annotated.
+        """
+        errors = self.get_buffer()
+        if not isinstance(errors, torch.Tensor):
+            raise ValueError("there are no errors to average yet: call the metric on some cases first.")
+        known = errors[~errors.isnan()]
+        return known.mean() if known.numel() else torch.tensor(float("inf"))
+
+
+def success_detection_rate(errors_mm: np.ndarray, thresholds_mm: Sequence[float] = (2, 3, 4)) -> list[float]:
+    """
+    Percentage of errors at or below each threshold (SDR); NaN errors do not count.
+
+    Args:
+        errors_mm: any shape.
+        thresholds_mm: millimetres.
+
+    Returns:
+        one percentage per threshold; NaN when there are no errors.
+    """
+    known = np.asarray(errors_mm, dtype=np.float64)
+    known = known[~np.isnan(known)]
+    return [float(100 * np.mean(known <= threshold)) if len(known) else float("nan") for threshold in thresholds_mm]

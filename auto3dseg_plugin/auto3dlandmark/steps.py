@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Do a step of work once: skip it when its output is there and its inputs have not changed.
+
+What each finished step was made from is kept in ``steps.json`` of the work folder. Deleting that file, or an
+output, makes steps run again; nothing else depends on it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from .files import read_json, write_json
+
+__all__ = ["Steps", "digest", "files_digest"]
+
+
+class Steps:
+    """
+    The record of a work folder's steps.
+
+    Args:
+        work: the folder.
+        say: gets one line per step: done, or kept.
+    """
+
+    def __init__(self, work: str | os.PathLike, say: Callable[[str], None] = print) -> None:
+        self.path = Path(work) / "steps.json"
+        self.say = say
+        self.record: dict[str, Any] = read_json(self.path) if self.path.exists() else {}
+
+    def __call__(self, name: str, inputs: Any, outputs: Sequence[Path], action: Callable[[], None]) -> None:
+        """
+        Run ``action`` unless the step ``name`` was finished with the same inputs and its outputs exist.
+        """
+        made_from = digest(inputs)
+        if self.record.get(name) == made_from and all(output.exists() for output in outputs):
+            self.say(f"{name}: unchanged, kept {outputs[0]}")
+            return
+        self.say(f"{name}: running")
+        action()
+        self.note(name, made_from)
+        self.say(f"{name}: done, see {outputs[0]}")
+
+    def note(self, name: str, value: Any) -> None:
+        """Remember a value under a name."""
+        self.record[name] = value
+        write_json(self.path, self.record)
+
+
+def digest(content: Any) -> str:
+    """
+    A short name for JSON content: the same content, the same name.
+    """
+    text = json.dumps(content, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def files_digest(paths: Iterable[str | os.PathLike | None]) -> str:
+    """
+    A short name for the state of files, by path, size and time of change.
+    """
+    state = []
+    for path in paths:
+        if path is not None:
+            found = os.stat(path) if os.path.exists(path) else None
+            state.append([str(path), found and found.st_size, found and found.st_mtime_ns])
+    return digest(state)

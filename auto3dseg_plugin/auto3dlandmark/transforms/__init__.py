@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Dictionary transforms and heatmap targets, each usable alone and named from bundle configs."""
+
+from __future__ import annotations
+
+from .augment import RandPatchLandmarksd
+from .decode import HeatmapToLandmarksd, decode_argmax, decode_centroid
+from .io import CheckImaged, LoadLandmarksd, SaveLandmarksd, VoxelLandmarksd, predicted_landmarks
+from .targets import ConeTarget, GaussianTarget, HeatmapTarget, PrepareHeatmapBatch
+
+__all__ = [
+    "CheckImaged",
+    "ConeTarget",
+    "GaussianTarget",
+    "HeatmapTarget",
+    "HeatmapToLandmarksd",
+    "LoadLandmarksd",
+    "PrepareHeatmapBatch",
+    "RandPatchLandmarksd",
+    "SaveLandmarksd",
+    "VoxelLandmarksd",
+    "decode_argmax",
+    "decode_centroid",
+    "predicted_landmarks",
+]

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Draw a random patch of an image: where, how turned and how large, in one resampling.
+
+Landmarks stay in world millimetres; the patch's affine says where it lies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import LazyTransform, MapTransform, Randomizable, SpatialResample
+
+__all__ = ["RandPatchLandmarksd", "random_rotation"]
+
+
+def random_rotation(limit_deg: float, random_state: np.random.RandomState) -> np.ndarray:
+    """
+    A rotation drawn uniformly from all those whose angle is at most ``limit_deg``.
+
+    Args:
+        limit_deg: 0 to 180; 180 gives every orientation the same chance.
+
+    Returns:
+        rotation matrix, shape (3, 3).
+
+    Source: the angle of a uniform random rotation has density (1 - cos angle) / pi (Shoemake, "Uniform random
+        rotations", 1992); cut at the limit and inverted by bisection.
+    """
+    limit = np.radians(min(max(limit_deg, 0.0), 180.0))
+    share = random_state.uniform() * (limit - np.sin(limit))
+    low, high = 0.0, limit
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (middle, high) if middle - np.sin(middle) < share else (low, middle)
+    axis = random_state.normal(size=3)
+    x, y, z = axis / max(np.linalg.norm(axis), 1e-12)
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    return np.eye(3) + np.sin(low) * cross + (1 - np.cos(low)) * cross @ cross
+
+
+class RandPatchLandmarksd(MapTransform, Randomizable, LazyTransform):
+    """
+    Resample a random patch around a landmark or anywhere, randomly turned, scaled and stretched.
+
+    When the image is smaller than the patch, the patch is laid around its centre with a random shift and
+    the rest is filled with zeros.
+
+    Args:
+        keys: images as MetaTensor, shape (C, H, W, D), all of one grid.
+        patch_size: voxels of the patch, shape (3,).
+        landmarks_key: RAS millimetres, shape (N, 3), NaN where there is no point.
+        landmark_prob: chance of a patch centred near a random present landmark, rather than anywhere.
+        rotation_deg: largest rotation angle, drawn by :func:`random_rotation`.
+        rotation_prob: chance of being turned at all.
+        scale_range: smallest and largest magnification.
+        scale_prob: chance of being scaled at all.
+        stretch: each axis is further magnified by a factor between 1 / (1 + stretch) and 1 + stretch.
+        shift: how far, in voxels, the centre is moved at random from the drawn place.
+        padding_mode: what lies outside the image; ``zeros`` is the mean after z-scoring.
+        lazy: leave the resampling to a lazy ``Compose``.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        patch_size: Sequence[int],
+        landmarks_key: str = "landmarks",
+        landmark_prob: float = 1 / 3,
+        rotation_deg: float = 30.0,
+        rotation_prob: float = 1.0,
+        scale_range: Sequence[float] = (1.0, 1.0),
+        scale_prob: float = 1.0,
+        stretch: float = 0.0,
+        shift: float = 4.0,
+        padding_mode: str = "zeros",
+        lazy: bool = False,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        MapTransform.__init__(self, keys, allow_missing_keys)
+        LazyTransform.__init__(self, lazy)
+        self.patch_size = tuple(int(size) for size in patch_size)
+        self.landmarks_key, self.landmark_prob = landmarks_key, landmark_prob
+        self.rotation_deg, self.rotation_prob = rotation_deg, rotation_prob
+        self.scale_range, self.scale_prob, self.stretch, self.shift = tuple(scale_range), scale_prob, stretch, shift
+        self.resample = SpatialResample(mode="bilinear", padding_mode=padding_mode, dtype=torch.float32)
+
+    def __call__(self, data: Mapping[Hashable, Any], lazy: bool | None = None) -> dict[Hashable, Any]:
+        result = dict(data)
+        lazy_ = self.lazy if lazy is None else lazy
+        first = result[self.first_key(result)]
+        patch_affine = self._draw(first, result.get(self.landmarks_key))
+        for key in self.key_iterator(result):
+            result[key] = self.resample(
+                result[key], dst_affine=patch_affine, spatial_size=self.patch_size, lazy=lazy_
+            )
+        return result
+
+    def _draw(self, image: MetaTensor, landmarks: torch.Tensor | None) -> torch.Tensor:
+        """Affine of a random patch: its voxels to RAS millimetres, shape (4, 4)."""
+        affine = image.peek_pending_affine().cpu().numpy().astype(np.float64)
+        shape = np.array(image.peek_pending_shape(), dtype=float)
+        spacing = np.linalg.norm(affine[:3, :3], axis=0)
+        patch = np.array(self.patch_size, dtype=float)
+        turn = np.eye(3)
+        if self.R.uniform() < self.rotation_prob:
+            turn = random_rotation(self.rotation_deg, self.R)
+        magnify = np.ones(3)
+        if self.R.uniform() < self.scale_prob:
+            magnify *= np.exp(self.R.uniform(*np.log(self.scale_range)))
+            magnify *= np.exp(self.R.uniform(-1, 1, size=3) * np.log1p(self.stretch))
+        # Patch voxels -> image voxels. The turn is made in millimetres, so that voxels need not be cubes.
+        linear = np.diag(1 / spacing) @ turn @ np.diag(spacing / magnify)
+        centre = self._centre(affine, shape, linear, landmarks)
+        to_image = np.eye(4)
+        to_image[:3, :3] = linear
+        to_image[:3, 3] = centre - linear @ ((patch - 1) / 2)
+        return torch.as_tensor(affine @ to_image)
+
+    def _centre(
+        self, affine: np.ndarray, shape: np.ndarray, linear: np.ndarray, landmarks: torch.Tensor | None
+    ) -> np.ndarray:
+        """The image voxel that the patch's centre falls on."""
+        shift = self.R.uniform(-1, 1, size=3) * self.shift
+        half = np.abs(np.array(self.patch_size) * np.linalg.norm(linear, axis=0)) / 2
+        room = np.maximum(shape / 2 - half, 0)  # how far the centre may go without leaving the image
+        middle = (shape - 1) / 2
+        present = None if landmarks is None else np.asarray(landmarks)[~np.isnan(np.asarray(landmarks)).any(axis=1)]
+        use_landmark = self.R.uniform() < self.landmark_prob
+        if use_landmark and present is not None and len(present):
+            point = np.linalg.inv(affine) @ np.append(present[self.R.randint(len(present))], 1.0)
+            place = np.clip(point[:3], middle - room, middle + room)
+        else:
+            place = middle + self.R.uniform(-1, 1, size=3) * room
+        return place + shift

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Weights and checkpoints on disk: written whole or not at all, read without running code."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .files import atomic_path
+from .landmarks import LandmarkError
+
+__all__ = ["load_weights", "save_atomically"]
+
+
+def save_atomically(state: Any, path: str | os.PathLike) -> None:
+    """
+    ``torch.save`` that leaves the older file alone until the new one is complete.
+
+    Raises:
+        LandmarkError: when it cannot be written, a full disk included.
+    """
+    with atomic_path(path) as temporary:
+        try:
+            torch.save(state, temporary)
+        except RuntimeError as error:  # torch reports a full disk as one
+            raise OSError(f"torch: {str(error).splitlines()[0]}") from error
+
+
+def load_weights(path: str | os.PathLike, device: str | torch.device = "cpu") -> Any:
+    """
+    Read a file of tensors and plain values; it cannot run code.
+
+    Raises:
+        LandmarkError: when it is missing or broken.
+    """
+    if not Path(path).is_file():
+        raise LandmarkError(f"{path}: there is no such file. Train the bundle first, or copy its weights there.")
+    try:
+        return torch.load(path, map_location=device, weights_only=True)
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise LandmarkError(f"{path}: is damaged or holds no weights ({reason[:120]}). Copy it again, or train again.") from error
