@@ -47,17 +47,26 @@ def read_recipe(recipe: str) -> dict[str, Any]:
     if recipe not in RECIPES:
         path = Path(recipe)
         if not path.is_file():
-            raise LandmarkError(f"recipe={recipe!r} is unknown. Choose one of {', '.join(RECIPES)}, or give a JSON file.")
+            raise LandmarkError(
+                f"recipe={recipe!r} is unknown. Choose one of {', '.join(RECIPES)}, or give a JSON file."
+            )
     values = read_json(path)
     known = read_json(_template_config("train"))
     unknown = sorted(set(values) - set(known)) if isinstance(values, dict) else ["(not an object)"]
     if unknown:
-        raise LandmarkError(f"{path}: sets {', '.join(unknown)}, which train.json does not have. Check the spelling.")
+        raise LandmarkError(
+            f"{path}: sets {', '.join(unknown)}, which train.json does not have. Check the spelling."
+        )
     return values
 
 
 def write_bundle(
-    folder: str | os.PathLike, plan: Plan, datalist: str | os.PathLike, fold: int, recipe: str, **overrides: Any
+    folder: str | os.PathLike,
+    plan: Plan,
+    datalist: str | os.PathLike,
+    fold: int,
+    recipe: str,
+    **overrides: Any,
 ) -> None:
     """
     Copy the template to ``folder`` and fill it; a trained model that lies there stays.
@@ -72,7 +81,12 @@ def write_bundle(
 
 
 def fill_bundle(
-    folder: str | os.PathLike, plan: Plan, datalist: str | os.PathLike, fold: int, recipe: str, **overrides: Any
+    folder: str | os.PathLike,
+    plan: Plan,
+    datalist: str | os.PathLike,
+    fold: int,
+    recipe: str,
+    **overrides: Any,
 ) -> None:
     """
     Replace the head keys of a copied template by a plan's, a recipe's and a dataset's values.
@@ -104,6 +118,7 @@ def fill_bundle(
         "spacing": list(plan.spacing),
         "patch_size": list(plan.patch_size),
         "roi_size": list(plan.roi_size),
+        "divisor": plan.divisor and list(plan.divisor),
         "batch_size": plan.batch_size,
         "normalization": normalization_transforms(plan.normalization),
         "network_def": plan.network_def,
@@ -119,8 +134,13 @@ def fill_bundle(
     write_json(folder / "configs" / "train.json", _filled(train, values))
     inference = read_json(_template_config("inference"))
     # Where predictions come from and go is said at the call, not by the plan.
-    write_json(folder / "configs" / "inference.json", _filled(inference, {**values, "dataset_dir": inference["dataset_dir"]}))
-    write_json(folder / "configs" / "metadata.json", _filled_metadata(read_json(_template_config("metadata")), plan))
+    write_json(
+        folder / "configs" / "inference.json",
+        _filled(inference, {**values, "dataset_dir": inference["dataset_dir"]}),
+    )
+    write_json(
+        folder / "configs" / "metadata.json", _filled_metadata(read_json(_template_config("metadata")), plan)
+    )
     write_plan(folder / "configs" / "plan.json", plan)
 
 
@@ -134,7 +154,16 @@ def normalization_transforms(normalization: Mapping[str, Any]) -> list[dict[str,
     if scheme == "rescale":
         return [{"_target_": "ScaleIntensityd", "keys": "image"}]
     if scheme == "rgb":
-        return [{"_target_": "ScaleIntensityRanged", "keys": "image", "a_min": 0, "a_max": 255, "b_min": 0, "b_max": 1}]
+        return [
+            {
+                "_target_": "ScaleIntensityRanged",
+                "keys": "image",
+                "a_min": 0,
+                "a_max": 255,
+                "b_min": 0,
+                "b_max": 1,
+            }
+        ]
     if scheme == "ct":
         low, high = intensity["percentile_00_5"], intensity["percentile_99_5"]
         clip = {"a_min": low, "a_max": high, "b_min": low, "b_max": high, "clip": True}
@@ -143,7 +172,14 @@ def normalization_transforms(normalization: Mapping[str, Any]) -> list[dict[str,
             {"_target_": "ScaleIntensityRanged", "keys": "image", **clip},
             {"_target_": "NormalizeIntensityd", "keys": "image", "subtrahend": mean, "divisor": deviation},
         ]
-    return [{"_target_": "NormalizeIntensityd", "keys": "image", "nonzero": normalization["nonzero"], "channel_wise": True}]
+    return [
+        {
+            "_target_": "NormalizeIntensityd",
+            "keys": "image",
+            "nonzero": normalization["nonzero"],
+            "channel_wise": True,
+        }
+    ]
 
 
 def _template_config(name: str) -> Path:

@@ -27,7 +27,9 @@ logger = logging.getLogger(__name__)
 ERROR, WARNING = "error", "warning"
 NEAR_VOXELS = 5.0  # a point this little outside is a warning: crops often cut at the bone's very edge
 EMPTY_TEXTURE = 0.05  # local contrast over the image's contrast, below which a place counts as empty
-MIN_RANK_SHIFT = 0.25  # brightness ranks of one case may differ this much from the others' whatever the spread
+MIN_RANK_SHIFT = (
+    0.25  # brightness ranks of one case may differ this much from the others' whatever the spread
+)
 MAX_SPREADS = 6.0  # and this many robust standard deviations
 
 
@@ -54,6 +56,11 @@ class _Content:
     def empty(self) -> bool:
         return self.texture < EMPTY_TEXTURE
 
+    @property
+    def background(self) -> bool:
+        """Flat, and as dark as anything in the image."""
+        return self.empty and self.rank < 0.05
+
 
 def check_dataset(datalist: Datalist, progress: bool = True) -> list[Finding]:
     """
@@ -64,7 +71,9 @@ def check_dataset(datalist: Datalist, progress: bool = True) -> list[Finding]:
     """
     findings: list[Finding] = []
     contents: dict[str, _Content] = {}
-    for case in tqdm([*datalist.training, *datalist.testing], desc="check", unit="case", disable=not progress):
+    for case in tqdm(
+        [*datalist.training, *datalist.testing], desc="check", unit="case", disable=not progress
+    ):
         found, content = _check_case(case, datalist.landmark_names)
         findings += found
         if content is not None:
@@ -133,12 +142,16 @@ def _some(names: Sequence[str], most: int = 4) -> str:
 
 def _image_problems(array: np.ndarray, affine: np.ndarray) -> list[str]:
     if array.ndim != 3 or min(array.shape) < 2:
-        return [f"the image has shape {tuple(array.shape)}, not that of one 3D volume. Export a single volume."]
+        return [
+            f"the image has shape {tuple(array.shape)}, not that of one 3D volume. Export a single volume."
+        ]
     if not np.issubdtype(array.dtype, np.number) or np.iscomplexobj(array):
         return [f"the voxels are of type {array.dtype}, not one number each. Export a greyscale volume."]
     problems = []
     if is_singular(affine):
-        problems.append(f"the affine {np.round(affine, 4).tolist()} is singular. Export the image with its geometry.")
+        problems.append(
+            f"the affine {np.round(affine, 4).tolist()} is singular. Export the image with its geometry."
+        )
     if not np.isfinite(array).all():
         count = int((~np.isfinite(array)).sum())
         problems.append(f"{count} voxels are NaN or infinite. Replace them, or export the image again.")
@@ -160,8 +173,12 @@ def _check_placement(
         worst = int(np.argmax(outside))
         distance = _mm_outside(points[worst], affine, array.shape)
         counts = f"{int(far.sum())} of {len(points)} landmarks lie outside the image, "
-        where = f"{names[worst]!r} by {distance:.1f} mm. " if distance > 0.05 else f"{names[worst]!r} furthest. "
-        found.append(Finding(ERROR, case.id, f"{case.label}: {counts}{where}{_frame_hint(points, array, affine)}"))
+        where = (
+            f"{names[worst]!r} by {distance:.1f} mm. " if distance > 0.05 else f"{names[worst]!r} furthest. "
+        )
+        found.append(
+            Finding(ERROR, case.id, f"{case.label}: {counts}{where}{_frame_hint(points, array, affine)}")
+        )
     else:
         content = _content(world_to_voxel(points, affine), array)
     for name, voxels in zip(names, outside):
@@ -219,18 +236,31 @@ def _content(voxel_points: np.ndarray, array: np.ndarray, reach: int = 2) -> _Co
 def _compare_contents(contents: dict[str, _Content]) -> list[Finding]:
     """Cases whose landmarks lie on something else than the other cases' landmarks."""
     findings = []
-    ranks = np.array([content.rank for content in contents.values()])
+    filled = [content for content in contents.values() if not content.background]
+    ranks = np.array([content.rank for content in filled])
     middle = float(np.median(ranks)) if len(ranks) else 0.0
     spread = 1.4826 * float(np.median(np.abs(ranks - middle))) if len(ranks) else 0.0
-    all_textured = np.median([content.texture for content in contents.values()]) > 2 * EMPTY_TEXTURE if contents else False
-    advice = "They are probably in the frame of another image: place them on this image, or leave the case out."
+    all_textured = np.median([content.texture for content in filled]) > 2 * EMPTY_TEXTURE if filled else False
+    advice = (
+        "They are probably in the frame of another image: place them on this image, or leave the case out."
+    )
     for case, content in contents.items():
         shift = abs(content.rank - middle)
-        if content.empty and (all_textured or len(contents) < 3):
+        if content.background or content.empty and (all_textured or len(contents) < 3):
             findings.append(Finding(ERROR, case, f"the landmarks lie on empty background. {advice}"))
         elif content.empty:
-            findings.append(Finding(WARNING, case, "the landmarks lie where the image is flat. Look at the case in Slicer."))
+            findings.append(
+                Finding(
+                    WARNING, case, "the landmarks lie where the image is flat. Look at the case in Slicer."
+                )
+            )
         elif shift > max(MIN_RANK_SHIFT, MAX_SPREADS * spread):
             where = f"at brightness rank {content.rank:.2f}, those of the other cases at {middle:.2f}"
-            findings.append(Finding(ERROR, case, f"the landmarks lie on other content than in the other cases: {where}. {advice}"))
+            findings.append(
+                Finding(
+                    ERROR,
+                    case,
+                    f"the landmarks lie on other content than in the other cases: {where}. {advice}",
+                )
+            )
     return findings

@@ -71,7 +71,9 @@ class Commands:
         if test is not None and _has_landmarks(test):
             _print_summary(folder.folder / "test_evaluation" / "metrics.json", "test cases")
         bundles = " ".join(str(folder.bundle(fold)) for fold in chosen)
-        print(f"tables:      {metrics.parent}\npredictions: {folder.folder / 'predictions'}\nbundles:     {bundles}")
+        print(
+            f"tables:      {metrics.parent}\npredictions: {folder.folder / 'predictions'}\nbundles:     {bundles}"
+        )
         print(f"new images:  auto3dlandmark predict {bundles} IMAGES OUT")
 
     def check(self, dataset: str) -> None:
@@ -89,7 +91,9 @@ class Commands:
         raise_on_errors(findings)
         if findings:
             print(report_findings(findings))
-        print(f"{len(listed.training)} cases with {len(listed.landmark_names)} landmarks: no errors, {len(findings)} warnings.")
+        print(
+            f"{len(listed.training)} cases with {len(listed.landmark_names)} landmarks: no errors, {len(findings)} warnings."
+        )
 
     def analyze(self, dataset: str, work: str, modality: str = "MRI") -> None:
         """
@@ -119,7 +123,9 @@ class Commands:
 
         Work(work).make_plan(network, gpu_memory_gb)
 
-    def build(self, work: str, fold: int = 0, recipe: str | None = None, minutes: float | None = None) -> None:
+    def build(
+        self, work: str, fold: int = 0, recipe: str | None = None, minutes: float | None = None
+    ) -> None:
         """
         Write the MONAI bundle WORK/heatmap_FOLD from plan.json and datalist.json.
 
@@ -166,7 +172,9 @@ class Commands:
         written = predict_images(LandmarkPredictor(bundles, device), found, out)
         print(f"{len(written)} files written to {out}")
 
-    def evaluate(self, dataset: str, predictions: str, out: str, thresholds_mm: Sequence[float] = (2, 3, 4)) -> None:
+    def evaluate(
+        self, dataset: str, predictions: str, out: str, thresholds_mm: Sequence[float] = (2, 3, 4)
+    ) -> None:
         """
         Compare predictions with the annotated landmarks of a dataset, and write tables.
 
@@ -180,7 +188,9 @@ class Commands:
         from .evaluation import evaluate, write_evaluation
 
         listed = scan_folder(dataset)
-        result = evaluate((*listed.training, *listed.testing), listed.landmark_names, predictions, _numbers(thresholds_mm))
+        result = evaluate(
+            (*listed.training, *listed.testing), listed.landmark_names, predictions, _numbers(thresholds_mm)
+        )
         write_evaluation(out, result)
         _print_summary(Path(out) / "metrics.json", f"{len(result.cases)} cases")
         print(f"tables: {out}")
@@ -204,7 +214,9 @@ def _first_folds(available: Sequence[int], count: Any) -> list[int]:
     if not isinstance(count, int) or isinstance(count, bool) or count < 1:
         raise LandmarkError(f"folds={count!r} must be a whole number from 1 to {len(available)}.")
     if len(available) < 2:
-        raise LandmarkError("the dataset has a single annotated case. At least two are needed, one to hold out.")
+        raise LandmarkError(
+            "the dataset has a single annotated case. At least two are needed, one to hold out."
+        )
     return list(available)[:count]
 
 
@@ -235,12 +247,21 @@ def _print_summary(metrics_file: Path, title: str) -> None:
     rates = [key for key in rows[0] if key.startswith("sdr_")]
     width = max(len(row["landmark"]) for row in rows + [{"landmark": "all landmarks"}])
     print(f"\n{title}: {metrics['cases']} cases, {metrics['points_compared']} points")
-    print(f"{'landmark':{width}}  {'MRE mm':>7} {'std':>6} {'median':>6} {'max':>6}  " + "  ".join(f"{r[4:]:>6}" for r in rates))
+    print(
+        f"{'landmark':{width}}  {'MRE mm':>7} {'std':>6} {'median':>6} {'max':>6}  "
+        + "  ".join(f"{r[4:]:>6}" for r in rates)
+    )
     for row in rows:
         cells = " ".join(f"{_cell(row[key]):>6}" for key in ("std_mm", "median_mm", "max_mm"))
-        print(f"{row['landmark']:{width}}  {_cell(row['mre_mm']):>7} {cells}  " + "  ".join(f"{_cell(row[r], 1):>6}" for r in rates))
+        print(
+            f"{row['landmark']:{width}}  {_cell(row['mre_mm']):>7} {cells}  "
+            + "  ".join(f"{_cell(row[r], 1):>6}" for r in rates)
+        )
     total = " ".join(f"{_cell(metrics[key]):>6}" for key in ("std_mm", "median_mm")) + " " * 7
-    print(f"{'all landmarks':{width}}  {_cell(metrics['mre_mm']):>7} {total}  " + "  ".join(f"{_cell(metrics[r], 1):>6}" for r in rates))
+    print(
+        f"{'all landmarks':{width}}  {_cell(metrics['mre_mm']):>7} {total}  "
+        + "  ".join(f"{_cell(metrics[r], 1):>6}" for r in rates)
+    )
     presence = metrics["presence"]
     if presence["present_missed"] or presence["absent_recognised"] or presence["absent_but_predicted"]:
         print("presence: " + ", ".join(f"{count} {key.replace('_', ' ')}" for key, count in presence.items()))

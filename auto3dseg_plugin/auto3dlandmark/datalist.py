@@ -6,8 +6,10 @@ On disk this is a MONAI datalist (``image``, ``label``, ``fold``), so stock MONA
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -95,7 +97,9 @@ def scan_folder(folder: str | os.PathLike, landmark_names: Sequence[str] | None 
     if not images:
         raise LandmarkError(f"{folder}: holds no images. Expected {LAYOUTS}.")
     if not label_folder.is_dir():
-        raise LandmarkError(f"{folder}: there is no folder {label_folder.relative_to(folder)}. Expected {LAYOUTS}.")
+        raise LandmarkError(
+            f"{folder}: there is no folder {label_folder.relative_to(folder)}. Expected {LAYOUTS}."
+        )
     labels = _list_labels(label_folder)
     orphans = sorted(set(labels) - set(images))
     if orphans:
@@ -105,7 +109,9 @@ def scan_folder(folder: str | os.PathLike, landmark_names: Sequence[str] | None 
         )
     cases = [Case(case, path, labels[case]) for case, path in images.items() if case in labels]
     if not cases:
-        raise LandmarkError(f"{label_folder}: no landmark file ({', '.join(SUFFIXES)}) fits an image. Expected {LAYOUTS}.")
+        raise LandmarkError(
+            f"{label_folder}: no landmark file ({', '.join(SUFFIXES)}) fits an image. Expected {LAYOUTS}."
+        )
     return Datalist(folder, _names_of(cases, landmark_names), tuple(assign_folds(cases)))
 
 
@@ -117,7 +123,9 @@ def _list_labels(folder: Path) -> dict[str, Path]:
             continue
         case = path.name[: -len(suffix)]
         if case in labels:
-            raise LandmarkError(f"{path}: case {case!r} has a second landmark file, {labels[case].name}. Keep one.")
+            raise LandmarkError(
+                f"{path}: case {case!r} has a second landmark file, {labels[case].name}. Keep one."
+            )
         labels[case] = path
     return labels
 
@@ -126,12 +134,12 @@ def _names_of(cases: Sequence[Case], names: Sequence[str] | None) -> tuple[str, 
     """The given names, or those of the first readable file; whether all cases agree is checks.py's business."""
     if names is not None:
         return tuple(names)
+    found: list[tuple[str, ...]] = []
     for case in cases:
-        try:
-            return tuple(read_landmarks(case.label).names)  # type: ignore[arg-type]
-        except LandmarkError:
-            continue
-    return ()
+        with contextlib.suppress(LandmarkError):
+            found.append(tuple(read_landmarks(case.label).names))  # type: ignore[arg-type]
+    counts = Counter(frozenset(names) for names in found)
+    return max(found, key=lambda names: counts[frozenset(names)], default=())
 
 
 def assign_folds(cases: Sequence[Case], folds: int = 5) -> list[Case]:
@@ -159,7 +167,7 @@ def write_datalist(path: str | os.PathLike, datalist: Datalist) -> None:
         return item if case.fold is None else {**item, "fold": case.fold}
 
     content = {
-        "dataroot": str(datalist.root.resolve()),
+        "dataroot": os.path.abspath(datalist.root),
         "landmark_names": list(datalist.landmark_names),
         "training": [entry(case) for case in datalist.training],
         "testing": [entry(case) for case in datalist.testing],
@@ -168,7 +176,7 @@ def write_datalist(path: str | os.PathLike, datalist: Datalist) -> None:
 
 
 def _relative(path: Path, root: Path) -> str:
-    path, root = path.resolve(), root.resolve()
+    path, root = Path(os.path.abspath(path)), Path(os.path.abspath(root))
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
 
 
@@ -181,7 +189,11 @@ def read_datalist(path: str | os.PathLike) -> Datalist:
     """
     path = Path(path)
     content = read_json(path)
-    if not isinstance(content, dict) or not isinstance(content.get("training"), list) or not content["training"]:
+    if (
+        not isinstance(content, dict)
+        or not isinstance(content.get("training"), list)
+        or not content["training"]
+    ):
         raise LandmarkError(f"{path}: holds no list 'training' of cases with 'image' and 'label'.")
     root = path.parent / content.get("dataroot", ".")
 
@@ -193,8 +205,15 @@ def read_datalist(path: str | os.PathLike) -> Datalist:
                 raise LandmarkError(f"{path}: {section} entry {number} has no 'image'.")
             if needs_label and not isinstance(item.get("label"), str):
                 raise LandmarkError(f"{path}: {section} entry {number} ({item['image']}) has no 'label'.")
+            fold = item.get("fold")
+            if fold is not None and (not isinstance(fold, int) or isinstance(fold, bool)):
+                raise LandmarkError(
+                    f"{path}: {section} entry {number} ({item['image']}) has the fold {fold!r}, not a whole number."
+                )
             label = root / item["label"] if isinstance(item.get("label"), str) else None
-            found.append(Case(case_id(item["image"]) or Path(item["image"]).name, root / item["image"], label, item.get("fold")))
+            found.append(
+                Case(case_id(item["image"]) or Path(item["image"]).name, root / item["image"], label, fold)
+            )
         return found
 
     training, testing = cases("training", True), cases("testing", False)
@@ -203,10 +222,14 @@ def read_datalist(path: str | os.PathLike) -> Datalist:
     if repeated:
         raise LandmarkError(f"{path}: case {repeated[0]!r} is listed more than once. Keep one entry.")
     names = _names_of(training, content.get("landmark_names"))
-    return Datalist(root, names, tuple(assign_folds(training)), tuple(replace(case, fold=None) for case in testing))
+    return Datalist(
+        root, names, tuple(assign_folds(training)), tuple(replace(case, fold=None) for case in testing)
+    )
 
 
-def training_items(path: str | os.PathLike, fold: int, dataset_dir: str | os.PathLike | None = None) -> list[dict[str, str]]:
+def training_items(
+    path: str | os.PathLike, fold: int, dataset_dir: str | os.PathLike | None = None
+) -> list[dict[str, str]]:
     """
     What MONAI's datasets take for training: ``image`` and ``label`` of every case outside ``fold``.
 
@@ -215,17 +238,23 @@ def training_items(path: str | os.PathLike, fold: int, dataset_dir: str | os.Pat
         fold: the held-out fold.
         dataset_dir: where the files are now; left out, where the datalist says.
     """
-    return _items(path, dataset_dir, lambda case: case.fold != fold, f"no case to train on outside fold {fold}")
+    return _items(
+        path, dataset_dir, lambda case: case.fold != fold, f"no case to train on outside fold {fold}"
+    )
 
 
-def held_out_items(path: str | os.PathLike, fold: int, dataset_dir: str | os.PathLike | None = None) -> list[dict[str, str]]:
+def held_out_items(
+    path: str | os.PathLike, fold: int, dataset_dir: str | os.PathLike | None = None
+) -> list[dict[str, str]]:
     """
     As :func:`training_items`, for the cases inside ``fold``.
     """
     return _items(path, dataset_dir, lambda case: case.fold == fold, f"no case in fold {fold}")
 
 
-def _items(path: str | os.PathLike, dataset_dir: str | os.PathLike | None, keep, complaint: str) -> list[dict[str, str]]:
+def _items(
+    path: str | os.PathLike, dataset_dir: str | os.PathLike | None, keep, complaint: str
+) -> list[dict[str, str]]:
     datalist = read_datalist(path)
     chosen = [case for case in datalist.training if keep(case)]
     if not chosen:
@@ -235,4 +264,6 @@ def _items(path: str | os.PathLike, dataset_dir: str | os.PathLike | None, keep,
     def place(file: Path) -> str:
         return str(root / file.relative_to(datalist.root) if file.is_relative_to(datalist.root) else file)
 
-    return [{"image": place(case.image), "label": place(case.label)} for case in chosen if case.label is not None]
+    return [
+        {"image": place(case.image), "label": place(case.label)} for case in chosen if case.label is not None
+    ]

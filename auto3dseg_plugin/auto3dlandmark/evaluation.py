@@ -52,10 +52,15 @@ class Evaluation:
     def summary(self) -> dict[str, Any]:
         """The numbers over all cases and landmarks; None where there is nothing to average."""
         known = self.errors_mm[~np.isnan(self.errors_mm)]
-        macro = np.array([row["mre_mm"] for row in self.per_landmark() if row["mre_mm"] is not None], dtype=float)
+        macro = np.array(
+            [row["mre_mm"] for row in self.per_landmark() if row["mre_mm"] is not None], dtype=float
+        )
         truth, predicted = self.true_status, self.predicted_status
         worst = sorted(
-            ((float(self.errors_mm[row, column]), row, column) for row, column in np.argwhere(~np.isnan(self.errors_mm))),
+            (
+                (float(self.errors_mm[row, column]), row, column)
+                for row, column in np.argwhere(~np.isnan(self.errors_mm))
+            ),
             reverse=True,
         )[:WORST]
         return {
@@ -82,7 +87,10 @@ class Evaluation:
 
     def per_landmark(self) -> list[dict[str, Any]]:
         """One row per landmark."""
-        return [{"landmark": name, **self._row(self.errors_mm[:, column])} for column, name in enumerate(self.names)]
+        return [
+            {"landmark": name, **self._row(self.errors_mm[:, column])}
+            for column, name in enumerate(self.names)
+        ]
 
     def per_case(self) -> list[dict[str, Any]]:
         """One row per case, worst first."""
@@ -95,12 +103,17 @@ class Evaluation:
     def _row(self, errors: np.ndarray) -> dict[str, Any]:
         known = errors[~np.isnan(errors)]
         statistics = {"mre_mm": np.mean, "std_mm": np.std, "median_mm": np.median, "max_mm": np.max}
-        values = {key: _rounded(function(known)) if len(known) else None for key, function in statistics.items()}
+        values = {
+            key: _rounded(function(known)) if len(known) else None for key, function in statistics.items()
+        }
         return {"points": len(known), **values, **self._rates(known)}
 
     def _rates(self, known: np.ndarray) -> dict[str, float | None]:
         rates = success_detection_rate(known, self.thresholds_mm)
-        return {f"sdr_{t:g}mm": None if np.isnan(rate) else round(rate, 2) for t, rate in zip(self.thresholds_mm, rates)}
+        return {
+            f"sdr_{t:g}mm": None if np.isnan(rate) else round(rate, 2)
+            for t, rate in zip(self.thresholds_mm, rates)
+        }
 
 
 def _rounded(value: Any) -> float:
@@ -133,7 +146,9 @@ def evaluate(
         raise LandmarkError(f"thresholds_mm={thresholds_mm} must be positive numbers, as in 2,3,4.")
     found, errors, truth, predicted = [], [], [], []
     for case in cases:
-        path = next((folder / f"{case.id}{end}" for end in SUFFIXES if (folder / f"{case.id}{end}").is_file()), None)
+        path = next(
+            (folder / f"{case.id}{end}" for end in SUFFIXES if (folder / f"{case.id}{end}").is_file()), None
+        )
         if path is None or case.label is None:
             continue
         reference, prediction = read_landmarks(case.label).select(names), read_landmarks(path)
@@ -148,9 +163,16 @@ def evaluate(
         truth.append(reference.status)
         predicted.append(prediction.status)
     if not found:
-        raise LandmarkError(f"{folder}: holds no prediction for any annotated case. Files are named after cases: CASE.mrk.json.")
+        raise LandmarkError(
+            f"{folder}: holds no prediction for any annotated case. Files are named after cases: CASE.mrk.json."
+        )
     return Evaluation(
-        tuple(found), tuple(names), np.array(errors), np.array(truth), np.array(predicted), tuple(thresholds_mm)
+        tuple(found),
+        tuple(names),
+        np.array(errors),
+        np.array(truth),
+        np.array(predicted),
+        tuple(thresholds_mm),
     )
 
 

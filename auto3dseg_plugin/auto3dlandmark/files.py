@@ -72,7 +72,7 @@ def write_json(path: str | os.PathLike, content: Any) -> None:
         ValueError: for NaN or infinity, which JSON does not have.
     """
     text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False)
-    number_list = re.compile(r"\[\s+(-?[\d.eE+-]+(?:,\s+-?[\d.eE+-]+)*)\s+\]")
+    number_list = re.compile(r"\[\n\s*(-?[\d.eE+-]+(?:,\n\s*-?[\d.eE+-]+)*)\n\s*\]")
     text = number_list.sub(lambda match: "[" + re.sub(r",\s+", ", ", match.group(1)) + "]", text)
     write_text(path, text + "\n")
 
@@ -87,10 +87,14 @@ def read_json(path: str | os.PathLike) -> Any:
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise LandmarkError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}).") from error
+        raise LandmarkError(
+            f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})."
+        ) from error
     if not text.strip():
         raise LandmarkError(f"{path}: the file is empty. Save it again, or remove it.")
     try:
         return json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise LandmarkError(f"{path}: is not valid JSON ({error}). Save it again from the program that made it.") from error
+    except (ValueError, RecursionError) as error:
+        raise LandmarkError(
+            f"{path}: is not valid JSON ({error}). Save it again from the program that made it."
+        ) from error

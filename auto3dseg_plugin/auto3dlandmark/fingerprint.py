@@ -93,7 +93,9 @@ def compute_fingerprint(datalist: Datalist, modality: str = "MRI", progress: boo
         shapes=tuple(shapes),
         shapes_after_crop=tuple(cropped),
         spacings=tuple(spacings),
-        median_relative_size_after_crop=float(np.median([np.prod(c) / np.prod(s) for c, s in zip(cropped, shapes)])),
+        median_relative_size_after_crop=float(
+            np.median([np.prod(c) / np.prod(s) for c, s in zip(cropped, shapes)])
+        ),
         intensity=_intensity_statistics(np.concatenate(samples)),
         presence={
             name: {
@@ -147,11 +149,18 @@ def _pose_angles(points: Sequence[np.ndarray]) -> dict[str, float] | None:
     angles = []
     for first, second in itertools.combinations(points[::step], 2):
         shared = ~(np.isnan(first).any(axis=1) | np.isnan(second).any(axis=1))
-        if shared.sum() >= 3 and np.linalg.matrix_rank(first[shared] - first[shared].mean(axis=0), tol=1e-3) >= 2:
+        if (
+            shared.sum() >= 3
+            and np.linalg.matrix_rank(first[shared] - first[shared].mean(axis=0), tol=1e-3) >= 2
+        ):
             angles.append(rotation_angle(fit_rotation(first[shared], second[shared])))
     if not angles:
         return None
-    return {"median": float(np.median(angles)), "p95": float(np.percentile(angles, 95)), "max": float(np.max(angles))}
+    return {
+        "median": float(np.median(angles)),
+        "p95": float(np.percentile(angles, 95)),
+        "max": float(np.max(angles)),
+    }
 
 
 def write_fingerprint(path: str | os.PathLike, fingerprint: Fingerprint) -> None:
@@ -171,7 +180,9 @@ def read_fingerprint(path: str | os.PathLike) -> Fingerprint:
     content = read_json(path)
     fields = {field.name for field in dataclasses.fields(Fingerprint)}
     if not isinstance(content, dict) or set(content) != fields or content["version"] != VERSION:
-        raise LandmarkError(f"{path}: is not a fingerprint of this version. Run 'auto3dlandmark analyze' again.")
+        raise LandmarkError(
+            f"{path}: is not a fingerprint of this version. Run 'auto3dlandmark analyze' again."
+        )
     for key in ("shapes", "shapes_after_crop", "spacings"):
         content[key] = tuple(tuple(row) for row in content[key])
     content["landmark_names"], content["cases"] = tuple(content["landmark_names"]), tuple(content["cases"])

@@ -94,7 +94,9 @@ def radial_error(points: np.ndarray, reference: np.ndarray) -> np.ndarray:
     Returns:
         millimetres, shape (...,); NaN where either point is NaN.
     """
-    return np.linalg.norm(np.asarray(points, dtype=np.float64) - np.asarray(reference, dtype=np.float64), axis=-1)
+    return np.linalg.norm(
+        np.asarray(points, dtype=np.float64) - np.asarray(reference, dtype=np.float64), axis=-1
+    )
 
 
 def fit_rotation(points: np.ndarray, reference: np.ndarray) -> np.ndarray:

@@ -110,7 +110,7 @@ class TrainingSchedule:
 
     def _stop_when_done(self, engine: Engine) -> None:
         self.steps += 1
-        if self.progress >= 1:
+        if self.minutes is not None and self.progress >= 1:
             engine.terminate()
 
     def _clip(self, optimizer: torch.optim.Optimizer, *unused: Any) -> None:
@@ -184,7 +184,9 @@ class KeepModels:
                 f"{path}: is of another training ({str(error).splitlines()[0]}). Remove it to start from the beginning."
             ) from error
         self.best_mm = min((entry["mre_mm"] for entry in self.history), default=math.inf)
-        engine.logger.info(f"Going on from {path}: epoch {engine.state.epoch}, {self.schedule.progress:.0%} done.")
+        engine.logger.info(
+            f"Going on from {path}: epoch {engine.state.epoch}, {self.schedule.progress:.0%} done."
+        )
 
     def _save_now_and_then(self, engine: Engine) -> None:
         if time.time() - self.last_saved < self.seconds_between:
@@ -202,16 +204,24 @@ class KeepModels:
 
     def _validated(self, evaluator: Engine) -> None:
         mre_mm = float(next(iter(evaluator.state.metrics.values())))
-        self.history.append({"step": self.schedule.steps, "seconds": round(self.schedule.seconds, 1), "mre_mm": mre_mm})
+        self.history.append(
+            {"step": self.schedule.steps, "seconds": round(self.schedule.seconds, 1), "mre_mm": mre_mm}
+        )
         if mre_mm < self.best_mm:
             self.best_mm = mre_mm
             save_atomically(self.network.state_dict(), self.folder / BEST_MODEL)
 
     def _finish(self, engine: Engine) -> None:
         save_atomically(self.network.state_dict(), self.folder / MODEL)
-        if self.evaluator is not None and not (self.history and self.history[-1]["step"] == self.schedule.steps):
+        if self.evaluator is not None and not (
+            self.history and self.history[-1]["step"] == self.schedule.steps
+        ):
             self.evaluator.run(engine.state.epoch)
-        finite = [{**entry, "mre_mm": round(entry["mre_mm"], 4)} for entry in self.history if math.isfinite(entry["mre_mm"])]
+        finite = [
+            {**entry, "mre_mm": round(entry["mre_mm"], 4)}
+            for entry in self.history
+            if math.isfinite(entry["mre_mm"])
+        ]
         summary = {
             "steps": self.schedule.steps,
             "seconds": round(self.schedule.seconds, 1),

@@ -43,7 +43,9 @@ def list_images(folder: str | os.PathLike) -> dict[str, Path]:
         if case is None or path.is_dir():
             continue
         if case in images:
-            raise LandmarkError(f"{path}: case {case!r} has a second image, {images[case].name}. Keep one of them.")
+            raise LandmarkError(
+                f"{path}: case {case!r} has a second image, {images[case].name}. Keep one of them."
+            )
         images[case] = path
     return images
 
@@ -72,7 +74,9 @@ def read_image(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
             return _read_itk(path)
     except Exception as error:  # the readers raise whatever zlib, struct or ITK raise
         reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
-        raise LandmarkError(f"{path}: cannot be read as an image ({reason}). Copy or export it again.") from error
+        raise LandmarkError(
+            f"{path}: cannot be read as an image ({reason}). Copy or export it again."
+        ) from error
     raise LandmarkError(f"{path}: unknown kind of image. Known suffixes: {', '.join(IMAGE_SUFFIXES)}.")
 
 

@@ -72,7 +72,9 @@ class LandmarkPredictor:
             if total is None:
                 total, grid = heatmaps, network_input
             elif not _same_grid(network_input, grid):
-                raise LandmarkError(f"{member.folder}: has another spacing than {first.folder}, so they cannot be averaged.")
+                raise LandmarkError(
+                    f"{member.folder}: has another spacing than {first.folder}, so they cannot be averaged."
+                )
             else:
                 total += heatmaps
         points, scores = first.decode.decode(total / len(self.members), grid.affine)  # type: ignore[operator,union-attr]
@@ -86,7 +88,9 @@ class _Member:
         self.folder = folder
         config = folder / "configs" / "inference.json"
         if not config.is_file():
-            raise LandmarkError(f"{folder}: is not a bundle, it has no configs/inference.json. Name a folder made by 'build'.")
+            raise LandmarkError(
+                f"{folder}: is not a bundle, it has no configs/inference.json. Name a folder made by 'build'."
+            )
         parser = ConfigParser(read_json(config))
         parser["bundle_root"] = str(folder.resolve())
         if device is not None:
@@ -101,10 +105,14 @@ class _Member:
             self.network.load_state_dict(weights)
         except (RuntimeError, TypeError, AttributeError) as error:
             reason = str(error).splitlines()[0]
-            raise LandmarkError(f"{path}: does not fit the network of this bundle ({reason}). Train it again.") from error
+            raise LandmarkError(
+                f"{path}: does not fit the network of this bundle ({reason}). Train it again."
+            ) from error
         self.network.eval()
         self.preprocessing = parser.get_parsed_content("preprocessing")
-        self.preprocessing_id = repr([parser.get(key) for key in ("preprocessing_transforms", "spacing", "normalization")])
+        self.preprocessing_id = repr(
+            [parser.get(key) for key in ("preprocessing_transforms", "spacing", "normalization")]
+        )
         self.inferer = parser.get_parsed_content("inferer")
         self.decode: HeatmapToLandmarksd = parser.get_parsed_content("decode")
 
@@ -117,7 +125,7 @@ class _Member:
 
     def heatmaps(self, network_input: MetaTensor) -> torch.Tensor:
         """Values in [0, 1], shape (N, H, W, D), on the CPU."""
-        with torch.inference_mode():
+        with torch.no_grad():
             logits = self.inferer(network_input[None].as_tensor().to(self.device), self.network)[0]
             return activate(logits.float(), self.decode.activation).cpu()
 
@@ -136,11 +144,18 @@ def readable_error(error: BaseException, context: str) -> LandmarkError:
 
 
 def _same_grid(first: MetaTensor, second: MetaTensor | None) -> bool:
-    return second is not None and first.shape == second.shape and torch.allclose(first.affine, second.affine, atol=1e-4)
+    return (
+        second is not None
+        and first.shape == second.shape
+        and torch.allclose(first.affine, second.affine, atol=1e-4)
+    )
 
 
 def predict_images(
-    predictor: LandmarkPredictor, images: Iterable[str | os.PathLike], folder: str | os.PathLike, progress: bool = True
+    predictor: LandmarkPredictor,
+    images: Iterable[str | os.PathLike],
+    folder: str | os.PathLike,
+    progress: bool = True,
 ) -> list[Path]:
     """
     Write the landmarks of each image to ``<folder>/<case>.mrk.json``.

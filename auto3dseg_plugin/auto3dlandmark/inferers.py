@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run a network in bfloat16 where the device is fast at it, and hand back float32."""
+"""How a network is run over an image: in which precision, and through which window."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from monai.data import MetaTensor
-from monai.inferers import Inferer, SimpleInferer
+from monai.inferers import Inferer, SimpleInferer, SlidingWindowInferer
 
-__all__ = ["AutocastInferer", "autocast_dtype"]
+__all__ = ["AutocastInferer", "FittedSlidingWindowInferer", "autocast_dtype"]
 
 
 def autocast_dtype(device: torch.device | str) -> torch.dtype | None:
@@ -40,7 +41,9 @@ class AutocastInferer(Inferer):
         self.inferer = SimpleInferer() if inferer is None else inferer
         self.enabled = enabled
 
-    def __call__(self, inputs: torch.Tensor, network: torch.nn.Module, *args: Any, **kwargs: Any) -> torch.Tensor:
+    def __call__(
+        self, inputs: torch.Tensor, network: torch.nn.Module, *args: Any, **kwargs: Any
+    ) -> torch.Tensor:
         """
         Args:
             inputs: images, shape (B, C, H, W, D).
@@ -54,3 +57,34 @@ class AutocastInferer(Inferer):
                 return network(plain, *more, **options).float()
 
         return self.inferer(inputs, forward, *args, **kwargs)
+
+
+class FittedSlidingWindowInferer(SlidingWindowInferer):
+    """
+    MONAI's sliding window, no larger than the image needs.
+
+    A small image in a large window would be mostly padding, and instance normalisation reacts to that.
+
+    Args:
+        roi_size: the largest window, in voxels, shape (3,).
+        divisor: what the network needs sizes to be multiples of, shape (3,); None keeps ``roi_size`` as it is.
+        options: as for :class:`monai.inferers.SlidingWindowInferer`.
+    """
+
+    def __init__(self, roi_size: Sequence[int], divisor: Sequence[int] | None = None, **options: Any) -> None:
+        super().__init__(roi_size, **options)
+        self.divisor, self.options = divisor, options
+
+    def __call__(
+        self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any
+    ) -> Any:
+        """
+        Args:
+            inputs: images, shape (B, C, H, W, D).
+            network: gives logits of shape (B, N, h, w, d).
+        """
+        if self.divisor is None:
+            return super().__call__(inputs, network, *args, **kwargs)
+        needed = [-(-size // step) * step for size, step in zip(inputs.shape[2:], self.divisor)]
+        fitted = [min(largest, size) for largest, size in zip(self.roi_size, needed)]  # type: ignore[arg-type]
+        return SlidingWindowInferer(fitted, **self.options)(inputs, network, *args, **kwargs)

@@ -45,15 +45,22 @@ class LandmarkSet:
 
     def __post_init__(self) -> None:
         names = tuple(self.names)
-        points = np.array(self.points, dtype=np.float64).reshape(-1, 3)
-        if len(points) != len(names):
-            raise LandmarkError(f"{len(names)} names but {len(points)} points. Each landmark needs one of each.")
+        points = np.array(self.points, dtype=np.float64)
+        points = points.reshape(0, 3) if points.size == 0 else points
+        if points.shape != (len(names), 3):
+            raise LandmarkError(
+                f"{len(names)} names but points of shape {points.shape}. Each landmark needs one of each."
+            )
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
-            raise LandmarkError(f"the landmark name {repeated[0]!r} is used more than once. Rename one of them.")
+            raise LandmarkError(
+                f"the landmark name {repeated[0]!r} is used more than once. Rename one of them."
+            )
         for name, point in zip(names, points):
             if np.isinf(point).any() or 0 < np.isnan(point).sum() < 3:
-                raise LandmarkError(f"{name!r} has the position {point.tolist()}: give three finite numbers, or none.")
+                raise LandmarkError(
+                    f"{name!r} has the position {point.tolist()}: give three finite numbers, or none."
+                )
         defined = ~np.isnan(points).any(axis=1)
         status = np.where(defined, PRESENT, UNKNOWN) if self.status is None else np.array(self.status)
         if status.shape != (len(names),) or not np.isin(status, (UNKNOWN, PRESENT, ABSENT)).all():
@@ -61,8 +68,12 @@ class LandmarkSet:
         for name, has_point, state in zip(names, defined, status):
             if has_point != (state == PRESENT):
                 what = "has a position but is" if has_point else "has no position but is"
-                raise LandmarkError(f"{name!r} {what} {STATUSES[state]}. Only a present landmark has a position.")
-        scores = np.full(len(names), np.nan) if self.scores is None else np.array(self.scores, dtype=np.float64)
+                raise LandmarkError(
+                    f"{name!r} {what} {STATUSES[state]}. Only a present landmark has a position."
+                )
+        scores = (
+            np.full(len(names), np.nan) if self.scores is None else np.array(self.scores, dtype=np.float64)
+        )
         if scores.shape != (len(names),):
             raise LandmarkError(f"{len(names)} names but scores of shape {scores.shape}.")
         for key, value in (("points", points), ("status", status.astype(np.int8)), ("scores", scores)):
@@ -90,5 +101,9 @@ class LandmarkSet:
         for new_row, name in enumerate(names):
             if name in rows:
                 row = rows[name]
-                points[new_row], status[new_row], scores[new_row] = self.points[row], self.status[row], self.scores[row]
+                points[new_row], status[new_row], scores[new_row] = (
+                    self.points[row],
+                    self.status[row],
+                    self.scores[row],
+                )
         return LandmarkSet(names, points, status, scores)

@@ -54,13 +54,17 @@ class SpatialCrossEntropyLoss(torch.nn.Module):
         weights = weights / weights.sum(dim=2, keepdim=True).clamp(min=1e-12)
         attraction = (weights * flat.gather(2, target.cube_index(shape))).sum(dim=2)
         filled = target.state == FILLED
-        loss = _mean_over_known(log_total - torch.where(filled, attraction, torch.zeros_like(attraction)), target.state)
+        loss = _mean_over_known(
+            log_total - torch.where(filled, attraction, torch.zeros_like(attraction)), target.state
+        )
         if self.distance_weight > 0 and bool(filled.any()):
             probability = (flat[filled] - log_odds[filled][:, None]).exp().view(-1, *shape)
             squared = torch.zeros(len(probability), device=flat.device)
             for axis, size in enumerate(shape):
                 others = [1 + other for other in range(3) if other != axis]
-                mean = probability.sum(dim=others) @ torch.arange(size, dtype=torch.float32, device=flat.device)
+                mean = probability.sum(dim=others) @ torch.arange(
+                    size, dtype=torch.float32, device=flat.device
+                )
                 squared = squared + (mean - target.points[filled][:, axis]).square()
             known = (target.state != IGNORED).sum()
             loss = loss + self.distance_weight * (squared + 1e-4).sqrt().sum() / known

@@ -21,9 +21,13 @@ class RadialErrorMetric(CumulativeIterationMetric):
     marks what is not annotated and does not count.
     """
 
-    def _compute_tensor(self, y_pred: torch.Tensor, y: torch.Tensor | None = None, **kwargs: Any) -> torch.Tensor:
+    def _compute_tensor(
+        self, y_pred: torch.Tensor, y: torch.Tensor | None = None, **kwargs: Any
+    ) -> torch.Tensor:
         if y is None or y_pred.shape != y.shape:
-            raise ValueError(f"predicted and true points differ in shape: {tuple(y_pred.shape)} and {y if y is None else tuple(y.shape)}.")
+            raise ValueError(
+                f"predicted and true points differ in shape: {tuple(y_pred.shape)} and {y if y is None else tuple(y.shape)}."
+            )
         return torch.linalg.vector_norm(y_pred.double() - y.to(y_pred.device).double(), dim=-1)
 
     def aggregate(self) -> torch.Tensor:
@@ -50,4 +54,7 @@ def success_detection_rate(errors_mm: np.ndarray, thresholds_mm: Sequence[float]
     """
     known = np.asarray(errors_mm, dtype=np.float64)
     known = known[~np.isnan(known)]
-    return [float(100 * np.mean(known <= threshold)) if len(known) else float("nan") for threshold in thresholds_mm]
+    return [
+        float(100 * np.mean(known <= threshold)) if len(known) else float("nan")
+        for threshold in thresholds_mm
+    ]

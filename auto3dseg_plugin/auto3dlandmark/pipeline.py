@@ -112,7 +112,12 @@ class Work:
         def action() -> None:
             write_fingerprint(self.fingerprint, compute_fingerprint(listed, modality))
 
-        self.steps("analyze", [modality, read_json(self.datalist), _dataset_state(listed)], [self.fingerprint], action)
+        self.steps(
+            "analyze",
+            [modality, read_json(self.datalist), _dataset_state(listed)],
+            [self.fingerprint],
+            action,
+        )
 
     def make_plan(self, network: str | None = None, gpu_memory_gb: float | None = None) -> None:
         """Write ``plan.json``."""
@@ -133,10 +138,19 @@ class Work:
         """Write the bundle of one fold."""
         plan = read_plan(self.plan)
         recipe = recipe or default_recipe(plan.network)
-        made_from = [read_json(self.plan), read_json(self.datalist), fold, recipe, overrides, str(self.folder)]
+        made_from = [
+            read_json(self.plan),
+            read_json(self.datalist),
+            fold,
+            recipe,
+            overrides,
+            str(self.folder),
+        ]
         if os.path.isfile(recipe):
             made_from.append(read_json(recipe))
-        outputs = [self.bundle(fold) / "configs" / name for name in ("train.json", "inference.json", "metadata.json")]
+        outputs = [
+            self.bundle(fold) / "configs" / name for name in ("train.json", "inference.json", "metadata.json")
+        ]
         self.steps(
             f"build fold {fold}",
             made_from,
@@ -154,14 +168,23 @@ class Work:
         def action() -> None:
             # Another number of minutes is the same training; anything else is another one, kept apart.
             identity = digest({key: value for key, value in config.items() if key != "minutes"})
-            if models.exists() and (self.steps.record.get(f"{name} began") != identity or (models / "training.json").exists()):
+            if models.exists() and (
+                self.steps.record.get(f"{name} began") != identity or (models / "training.json").exists()
+            ):
                 number = next(n for n in range(1, 10_000) if not (bundle / f"models_old_{n}").exists())
                 models.rename(bundle / f"models_old_{number}")
-                self.say(f"{name}: the settings have changed; the earlier models are now in models_old_{number}")
+                self.say(
+                    f"{name}: the settings have changed; the earlier models are now in models_old_{number}"
+                )
             self.steps.note(f"{name} began", identity)
             train_bundle(bundle)
 
-        self.steps(name, [config, _dataset_state(read_datalist(self.datalist))], [models / "model.pt", models / "training.json"], action)
+        self.steps(
+            name,
+            [config, _dataset_state(read_datalist(self.datalist))],
+            [models / "model.pt", models / "training.json"],
+            action,
+        )
 
     def predict_held_out(self, folds: Sequence[int]) -> None:
         """Write ``predictions/<case>.mrk.json``: every held-out case by the fold that did not see it."""
@@ -169,7 +192,13 @@ class Work:
         folder = self.folder / "predictions"
         for fold in folds:
             cases = listed.held_out(fold)
-            self._predict(f"predict fold {fold}", [fold], [case.image for case in cases], [case.id for case in cases], folder)
+            self._predict(
+                f"predict fold {fold}",
+                [fold],
+                [case.image for case in cases],
+                [case.id for case in cases],
+                folder,
+            )
 
     def predict_test(self, folds: Sequence[int], test: str | os.PathLike) -> None:
         """Write ``test_predictions/<case>.mrk.json``, with the mean of all folds' heatmaps."""
@@ -177,15 +206,23 @@ class Work:
         ids = list(list_images(images[0].parent)) if Path(test).is_dir() else [images[0].name]
         self._predict("predict test", folds, images, ids, self.folder / "test_predictions")
 
-    def _predict(self, name: str, folds: Sequence[int], images: Sequence[Path], ids: Sequence[str], folder: Path) -> None:
+    def _predict(
+        self, name: str, folds: Sequence[int], images: Sequence[Path], ids: Sequence[str], folder: Path
+    ) -> None:
         from .inference import LandmarkPredictor, predict_images
 
         bundles = [self.bundle(fold) for fold in folds]
         made_from = [files_digest(images)] + [
-            [files_digest([bundle / "models" / "model.pt"]), read_json(bundle / "configs" / "inference.json")] for bundle in bundles
+            [files_digest([bundle / "models" / "model.pt"]), read_json(bundle / "configs" / "inference.json")]
+            for bundle in bundles
         ]
         outputs = [folder, *(folder / f"{case}.mrk.json" for case in ids)]
-        self.steps(name, made_from, outputs, lambda: predict_images(LandmarkPredictor(bundles), images, folder) and None)
+        self.steps(
+            name,
+            made_from,
+            outputs,
+            lambda: predict_images(LandmarkPredictor(bundles), images, folder) and None,
+        )
 
     def evaluate(
         self,
@@ -195,7 +232,11 @@ class Work:
         thresholds_mm: Sequence[float] = (2, 3, 4),
     ) -> Path:
         """Write ``<evaluation>/metrics.json`` and the tables beside it; returns that file."""
-        listed, folder, out = read_datalist(self.datalist), self.folder / predictions, self.folder / evaluation
+        listed, folder, out = (
+            read_datalist(self.datalist),
+            self.folder / predictions,
+            self.folder / evaluation,
+        )
 
         def action() -> None:
             write_evaluation(out, evaluate(cases, listed.landmark_names, folder, thresholds_mm))
@@ -222,8 +263,10 @@ def train_bundle(bundle: str | os.PathLike, **overrides: Any) -> None:
     bundle = Path(bundle).resolve()
     config = bundle / "configs" / "train.json"
     if not config.is_file():
-        raise LandmarkError(f"{bundle}: is not a bundle, it has no configs/train.json. Name a folder made by 'build'.")
-    for name in ("monai.bundle.workflows", "monai.bundle.config_parser", "monai.bundle"):
+        raise LandmarkError(
+            f"{bundle}: is not a bundle, it has no configs/train.json. Name a folder made by 'build'."
+        )
+    for name in ("monai.bundle.workflows", "monai.bundle.config_parser", "monai.bundle.scripts"):
         logging.getLogger(name).setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(open(os.devnull, "w")):
@@ -238,7 +281,9 @@ def train_bundle(bundle: str | os.PathLike, **overrides: Any) -> None:
             )
     except RuntimeError as error:
         found = readable_error(error, f"{bundle}: the training stopped")
-        raise found from (None if isinstance(found, LandmarkError) and "the training stopped" not in str(found) else error)
+        raise found from (
+            None if isinstance(found, LandmarkError) and "the training stopped" not in str(found) else error
+        )
 
 
 def _dataset_state(datalist: Datalist) -> str:

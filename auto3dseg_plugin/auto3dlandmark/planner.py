@@ -25,7 +25,13 @@ __all__ = ["Plan", "make_plan", "read_plan", "write_plan"]
 VERSION = 1
 # Rotations of ±30 degrees reach poses that differ by up to twice that; beyond, the range follows the data.
 USUAL_ROTATION_DEG = 30.0
-NORMALIZATIONS = {"ct": "ct", "nonorm": "none", "zscore": "zscore", "rescale_to_0_1": "rescale", "rgb_to_0_1": "rgb"}
+NORMALIZATIONS = {
+    "ct": "ct",
+    "nonorm": "none",
+    "zscore": "zscore",
+    "rescale_to_0_1": "rescale",
+    "rgb_to_0_1": "rgb",
+}
 MASKED_NORMALIZATION_BELOW = 0.75
 WHOLE_IMAGE_PATCHES = 6
 
@@ -43,8 +49,9 @@ class Plan:
         spacing: millimetres the images are resampled to; coarser than ``original_spacing`` only for ``small``.
         median_shape: voxels of the median image at ``spacing``.
         patch_size, batch_size: voxels, and patches per training step.
-        roi_size: voxels the network sees at once in inference: the largest training image when that is not much
-            more than a patch, which a CPU does faster than many patches; else the patch.
+        roi_size: the most voxels the network sees at once in inference: the largest training image when that is
+            not much more than a patch, which a CPU does faster than many patches; else the patch.
+        divisor: the window shrinks to smaller images in steps of this; None: it does not, as in nnU-Net.
         cached_gb: memory that all training images take at ``spacing``.
         may_be_absent: landmarks that are absent in some training case.
         normalization: scheme (``zscore``, ``ct``, ``none``, ``rescale``, ``rgb``), whether zero voxels are left
@@ -64,6 +71,7 @@ class Plan:
     patch_size: tuple[int, ...]
     batch_size: int
     roi_size: tuple[int, ...]
+    divisor: tuple[int, ...] | None
     cached_gb: float
     may_be_absent: tuple[str, ...]
     normalization: dict[str, Any]
@@ -122,8 +130,11 @@ def make_plan(
     turn = _back_to_xyz(order)
     resampled = np.array(fingerprint.shapes) * np.array(fingerprint.spacings) / np.array(turn(chosen.spacing))
     patch_size = turn(chosen.patch_size)
-    whole = _padded(np.ceil(resampled.max(axis=0)), np.prod([turn(stride) for stride in chosen.strides], axis=0))
-    sees_all = preset.coarsen_below is not None and np.prod(whole) <= WHOLE_IMAGE_PATCHES * np.prod(patch_size)
+    divisor = np.prod([turn(stride) for stride in chosen.strides], axis=0)
+    whole = tuple(int(size) for size in np.ceil(np.round(resampled.max(axis=0), 6) / divisor) * divisor)
+    sees_all = preset.coarsen_below is not None and bool(
+        np.prod(whole) <= WHOLE_IMAGE_PATCHES * np.prod(patch_size)
+    )
     return Plan(
         network=network,
         landmark_names=fingerprint.landmark_names,
@@ -132,8 +143,11 @@ def make_plan(
         spacing=turn(chosen.spacing),
         median_shape=turn(chosen.median_shape),
         patch_size=patch_size,
-        batch_size=chosen.batch_size if preset.most_batch is None else min(chosen.batch_size, preset.most_batch),
+        batch_size=(
+            chosen.batch_size if preset.most_batch is None else min(chosen.batch_size, preset.most_batch)
+        ),
         roi_size=whole if sees_all else patch_size,
+        divisor=tuple(int(step) for step in divisor) if sees_all else None,
         cached_gb=round(float(resampled.prod(axis=1).sum()) * 4 / 1e9, 3),
         may_be_absent=tuple(name for name, counts in fingerprint.presence.items() if counts["absent"]),
         normalization=_normalization(fingerprint),
@@ -142,14 +156,13 @@ def make_plan(
             preset, [turn(s) for s in chosen.strides], [turn(k) for k in chosen.kernel_sizes], landmarks
         ),
         lowres=lowres
-        and {"spacing": turn(lowres.spacing), "patch_size": turn(lowres.patch_size), "batch_size": lowres.batch_size},
+        and {
+            "spacing": list(turn(lowres.spacing)),
+            "patch_size": list(turn(lowres.patch_size)),
+            "batch_size": lowres.batch_size,
+        },
         notes=tuple(notes),
     )
-
-
-def _padded(size: np.ndarray, divisor: np.ndarray) -> tuple[int, ...]:
-    """The next larger size that the network's pooling divides evenly."""
-    return tuple(int(value) for value in np.ceil(size / divisor) * divisor)
 
 
 def _back_to_xyz(order: list[int]):

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from .files import read_json, write_json
+from .landmarks import LandmarkError
 
 __all__ = ["Steps", "digest", "files_digest"]
 
@@ -32,6 +33,8 @@ class Steps:
         self.path = Path(work) / "steps.json"
         self.say = say
         self.record: dict[str, Any] = read_json(self.path) if self.path.exists() else {}
+        if not isinstance(self.record, dict):
+            raise LandmarkError(f"{self.path}: is not a record of steps. Delete it; the steps run again.")
 
     def __call__(self, name: str, inputs: Any, outputs: Sequence[Path], action: Callable[[], None]) -> None:
         """

@@ -16,7 +16,14 @@ import numpy as np
 
 from .networks.presets import Preset, estimate_memory
 
-__all__ = ["Configuration", "configure", "low_resolution", "median_shape", "target_spacing", "transpose_order"]
+__all__ = [
+    "Configuration",
+    "configure",
+    "low_resolution",
+    "median_shape",
+    "target_spacing",
+    "transpose_order",
+]
 
 SMALLEST_FEATURE_MAP = 4
 ANISOTROPY = 3.0

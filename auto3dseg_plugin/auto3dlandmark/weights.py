@@ -38,9 +38,13 @@ def load_weights(path: str | os.PathLike, device: str | torch.device = "cpu") ->
         LandmarkError: when it is missing or broken.
     """
     if not Path(path).is_file():
-        raise LandmarkError(f"{path}: there is no such file. Train the bundle first, or copy its weights there.")
+        raise LandmarkError(
+            f"{path}: there is no such file. Train the bundle first, or copy its weights there."
+        )
     try:
         return torch.load(path, map_location=device, weights_only=True)
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise LandmarkError(f"{path}: is damaged or holds no weights ({reason[:120]}). Copy it again, or train again.") from error
+        raise LandmarkError(
+            f"{path}: is damaged or holds no weights ({reason[:120]}). Copy it again, or train again."
+        ) from error

@@ -55,7 +55,9 @@ def read_markups(path: str | os.PathLike) -> LandmarkSet:
     for node in nodes:
         if not isinstance(node, dict) or node.get("type", "Fiducial") != "Fiducial":
             kind = node.get("type") if isinstance(node, dict) else node
-            raise LandmarkError(f"{path}: holds a markup of type {kind!r}. Landmarks are kept as type 'Fiducial'.")
+            raise LandmarkError(
+                f"{path}: holds a markup of type {kind!r}. Landmarks are kept as type 'Fiducial'."
+            )
         scale, lps = _read_frame(path, node)
         control_points = node.get("controlPoints") or []
         if not isinstance(control_points, list) or not all(isinstance(item, dict) for item in control_points):
@@ -67,12 +69,18 @@ def read_markups(path: str | os.PathLike) -> LandmarkSet:
             description = item.get("description") if isinstance(item.get("description"), str) else ""
             position = _read_position(path, name, item)
             names.append(name)
-            points.append(np.full(3, np.nan) if position is None else (lps_to_ras(position) if lps else position) * scale)
+            points.append(
+                np.full(3, np.nan)
+                if position is None
+                else (lps_to_ras(position) if lps else position) * scale
+            )
             missing = item.get("positionStatus") == "missing" or MISSING.search(description) is not None
             status.append(PRESENT if position is not None else ABSENT if missing else UNKNOWN)
             scores.append(_read_score(path, name, description))
     try:
-        return LandmarkSet(names, np.array(points).reshape(-1, 3), np.array(status, dtype=int), np.array(scores))
+        return LandmarkSet(
+            names, np.array(points).reshape(-1, 3), np.array(status, dtype=int), np.array(scores)
+        )
     except LandmarkError as error:
         raise LandmarkError(f"{path}: {error}") from error
 
@@ -118,8 +126,12 @@ def markups_document(landmarks: LandmarkSet) -> dict[str, Any]:
 def _read_frame(path: str | os.PathLike, node: dict) -> tuple[float, bool]:
     """Millimetres per unit, and whether the positions are LPS."""
     units, system = node.get("coordinateUnits", "mm"), node.get("coordinateSystem", "LPS")
+    if isinstance(units, list) and len(units) == 3:
+        units = units[0]
     if not isinstance(units, str) or units not in MILLIMETRES_PER_UNIT:
-        raise LandmarkError(f"{path}: coordinateUnits is {units!r}. Known units: {', '.join(MILLIMETRES_PER_UNIT)}.")
+        raise LandmarkError(
+            f"{path}: coordinateUnits is {units!r}. Known units: {', '.join(MILLIMETRES_PER_UNIT)}."
+        )
     if not isinstance(system, (str, int)) or system not in IS_LPS:
         raise LandmarkError(f"{path}: coordinateSystem is {system!r}. Known systems: LPS, RAS.")
     return MILLIMETRES_PER_UNIT[units], IS_LPS[system]
@@ -128,7 +140,11 @@ def _read_frame(path: str | os.PathLike, node: dict) -> tuple[float, bool]:
 def _read_position(path: str | os.PathLike, name: str, item: dict) -> np.ndarray | None:
     """The position as it stands in the file, or None when the point is not placed."""
     position = item.get("position")
-    if position in (None, "", []) or item.get("positionStatus", "defined") in ("undefined", "preview", "missing"):
+    if position in (None, "", []) or item.get("positionStatus", "defined") in (
+        "undefined",
+        "preview",
+        "missing",
+    ):
         return None
     numbers = isinstance(position, list) and all(
         isinstance(value, (int, float)) and not isinstance(value, bool) for value in position
@@ -138,7 +154,9 @@ def _read_position(path: str | os.PathLike, name: str, item: dict) -> np.ndarray
     except OverflowError:
         point = None
     if point is None or point.shape != (3,) or not np.isfinite(point).all():
-        raise LandmarkError(f"{path}: {name!r} has the position {position!r}, not three numbers. Place it again.")
+        raise LandmarkError(
+            f"{path}: {name!r} has the position {position!r}, not three numbers. Place it again."
+        )
     return point
 
 

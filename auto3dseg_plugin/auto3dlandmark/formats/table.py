@@ -33,12 +33,15 @@ def read_table(path: str | os.PathLike) -> LandmarkSet:
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise LandmarkError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}).") from error
+        raise LandmarkError(
+            f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})."
+        ) from error
     try:
-        rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row]
+        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+        numbered = [(reader.line_num, row) for row in reader if row]
     except csv.Error as error:
         raise LandmarkError(f"{path}: is not a CSV table ({error}).") from error
-    header = [column.strip().lower() for column in rows[0]] if rows else []
+    header = [column.strip().lower() for column in numbered[0][1]] if numbered else []
     unknown = [column for column in header if column not in COLUMNS + OPTIONAL_COLUMNS]
     if any(column not in header for column in COLUMNS) or unknown or len(set(header)) != len(header):
         raise LandmarkError(
@@ -46,21 +49,27 @@ def read_table(path: str | os.PathLike) -> LandmarkSet:
             "x, y and z are RAS millimetres."
         )
     names, points, status, scores = [], [], [], []
-    for number, row in enumerate(rows[1:], start=2):
+    for number, row in numbered[1:]:
         if len(row) != len(header):
             raise LandmarkError(f"{path}, row {number}: has {len(row)} fields, the header has {len(header)}.")
         cells = dict(zip(header, row))
         point = [_number(path, number, axis, cells[axis]) for axis in "xyz"]
         state = cells.get("status", "").strip().lower()
         if state not in ("", *STATUSES):
-            raise LandmarkError(f"{path}, row {number}: the status is {state!r}, not one of {', '.join(STATUSES)}.")
+            raise LandmarkError(
+                f"{path}, row {number}: the status is {state!r}, not one of {', '.join(STATUSES)}."
+            )
+        if not cells["name"]:
+            raise LandmarkError(f"{path}, row {number}: has no name. Name it after its landmark.")
         names.append(cells["name"])
         points.append(point)
         has_point = not any(math.isnan(value) for value in point)
         status.append(STATUSES.index(state) if state else PRESENT if has_point else UNKNOWN)
         scores.append(_number(path, number, "score", cells.get("score", "")))
     try:
-        return LandmarkSet(names, np.array(points).reshape(-1, 3), np.array(status, dtype=int), np.array(scores))
+        return LandmarkSet(
+            names, np.array(points).reshape(-1, 3), np.array(status, dtype=int), np.array(scores)
+        )
     except LandmarkError as error:
         raise LandmarkError(f"{path}: {error}") from error
 

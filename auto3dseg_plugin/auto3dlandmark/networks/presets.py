@@ -110,7 +110,11 @@ def network_def(
         channels: input channels.
     """
     stages = len(strides)
-    encoder = {"n_blocks_per_stage": list(RESENC_BLOCKS[:stages])} if preset.residual else {"n_conv_per_stage": [2] * stages}
+    encoder = (
+        {"n_blocks_per_stage": list(RESENC_BLOCKS[:stages])}
+        if preset.residual
+        else {"n_conv_per_stage": [2] * stages}
+    )
     return {
         "_target_": f"{ARCHITECTURES}.{'ResidualEncoderUNet' if preset.residual else 'PlainConvUNet'}",
         "input_channels": channels,

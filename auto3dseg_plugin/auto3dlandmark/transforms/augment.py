@@ -86,7 +86,12 @@ class RandPatchLandmarksd(MapTransform, Randomizable, LazyTransform):
         self.patch_size = tuple(int(size) for size in patch_size)
         self.landmarks_key, self.landmark_prob = landmarks_key, landmark_prob
         self.rotation_deg, self.rotation_prob = rotation_deg, rotation_prob
-        self.scale_range, self.scale_prob, self.stretch, self.shift = tuple(scale_range), scale_prob, stretch, shift
+        self.scale_range, self.scale_prob, self.stretch, self.shift = (
+            tuple(scale_range),
+            scale_prob,
+            stretch,
+            shift,
+        )
         self.resample = SpatialResample(mode="bilinear", padding_mode=padding_mode, dtype=torch.float32)
 
     def __call__(self, data: Mapping[Hashable, Any], lazy: bool | None = None) -> dict[Hashable, Any]:
@@ -114,11 +119,16 @@ class RandPatchLandmarksd(MapTransform, Randomizable, LazyTransform):
             magnify *= np.exp(self.R.uniform(*np.log(self.scale_range)))
             magnify *= np.exp(self.R.uniform(-1, 1, size=3) * np.log1p(self.stretch))
         # Patch voxels -> image voxels. The turn is made in millimetres, so that voxels need not be cubes.
-        linear = np.diag(1 / spacing) @ turn @ np.diag(spacing / magnify)
+        still = np.array_equal(turn, np.eye(3)) and np.array_equal(magnify, np.ones(3))
+        linear = np.eye(3) if still else np.diag(1 / spacing) @ turn @ np.diag(spacing / magnify)
         centre = self._centre(affine, shape, linear, landmarks)
         to_image = np.eye(4)
         to_image[:3, :3] = linear
         to_image[:3, 3] = centre - linear @ ((patch - 1) / 2)
+        if np.array_equal(linear, np.eye(3)):
+            to_image[:3, 3] = np.round(
+                to_image[:3, 3]
+            )  # on the image's own voxels, so that nothing is blurred
         return torch.as_tensor(affine @ to_image)
 
     def _centre(
@@ -129,7 +139,9 @@ class RandPatchLandmarksd(MapTransform, Randomizable, LazyTransform):
         half = np.abs(np.array(self.patch_size) * np.linalg.norm(linear, axis=0)) / 2
         room = np.maximum(shape / 2 - half, 0)  # how far the centre may go without leaving the image
         middle = (shape - 1) / 2
-        present = None if landmarks is None else np.asarray(landmarks)[~np.isnan(np.asarray(landmarks)).any(axis=1)]
+        present = (
+            None if landmarks is None else np.asarray(landmarks)[~np.isnan(np.asarray(landmarks)).any(axis=1)]
+        )
         use_landmark = self.R.uniform() < self.landmark_prob
         if use_landmark and present is not None and len(present):
             point = np.linalg.inv(affine) @ np.append(present[self.R.randint(len(present))], 1.0)

@@ -65,7 +65,9 @@ def decode_argmax(heatmaps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return points.float(), scores
 
 
-def decode_centroid(heatmaps: torch.Tensor, radius: int = 2) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def decode_centroid(
+    heatmaps: torch.Tensor, radius: int = 2
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """
     Refine :func:`decode_argmax` below one voxel with the centre of mass around each peak.
 
@@ -86,7 +88,9 @@ def decode_centroid(heatmaps: torch.Tensor, radius: int = 2) -> tuple[torch.Tens
         reach = [min(radius, p, size - 1 - p) for p, size in zip(peak, heatmaps.shape[1:])]
         cube = heatmaps[channel][tuple(slice(p - r, p + r + 1) for p, r in zip(peak, reach))]
         if scores[channel] > 0:
-            steps = torch.meshgrid(*[torch.arange(-r, r + 1.0, device=cube.device) for r in reach], indexing="ij")
+            steps = torch.meshgrid(
+                *[torch.arange(-r, r + 1.0, device=cube.device) for r in reach], indexing="ij"
+            )
             masses[channel] = cube.sum()
             points[channel] += (torch.stack(steps) * cube).sum(dim=(1, 2, 3)) / masses[channel]
     return points, scores, masses
@@ -116,14 +120,21 @@ class HeatmapToLandmarksd(MapTransform):
         super().__init__(keys)
         if activation not in ACTIVATIONS:
             raise ValueError(f"activation={activation!r} is unknown. Choose one of {', '.join(ACTIVATIONS)}.")
-        self.activation, self.radius, self.ref_key, self.score_postfix = activation, radius, ref_key, score_postfix
+        self.activation, self.radius, self.ref_key, self.score_postfix = (
+            activation,
+            radius,
+            ref_key,
+            score_postfix,
+        )
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         result = dict(data)
         affine = result[self.ref_key].affine
         for key in self.key_iterator(result):
             logits = result[key]
-            heatmaps = activate(logits.as_tensor() if hasattr(logits, "as_tensor") else logits, self.activation)
+            heatmaps = activate(
+                logits.as_tensor() if hasattr(logits, "as_tensor") else logits, self.activation
+            )
             result[key], result[f"{key}{self.score_postfix}"] = self.decode(heatmaps, affine)
         return result
 

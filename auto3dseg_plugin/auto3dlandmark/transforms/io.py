@@ -70,7 +70,9 @@ class VoxelLandmarksd(MapTransform):
         voxel_key: where the voxel indices go, float32 (N, 3), NaN where there is no point.
     """
 
-    def __init__(self, keys: KeysCollection = "landmarks", ref_key: str = "image", voxel_key: str = "landmarks_voxel") -> None:
+    def __init__(
+        self, keys: KeysCollection = "landmarks", ref_key: str = "image", voxel_key: str = "landmarks_voxel"
+    ) -> None:
         super().__init__(keys)
         self.ref_key, self.voxel_key = ref_key, voxel_key
 
@@ -120,7 +122,9 @@ class SaveLandmarksd(MapTransform):
             landmarks = predicted_landmarks(
                 self.names, data[key], data[f"{key}{self.score_postfix}"], self.may_be_absent, self.min_score
             )
-            write_landmarks(self.output_dir / f"{case_id(source) or Path(source).name}{self.suffix}", landmarks)
+            write_landmarks(
+                self.output_dir / f"{case_id(source) or Path(source).name}{self.suffix}", landmarks
+            )
         return dict(data)
 
 
@@ -139,7 +143,9 @@ def predicted_landmarks(
         scores: in [0, 1], shape (N,).
     """
     score_values = torch.as_tensor(scores).double().cpu().numpy()
-    absent = np.array([name in may_be_absent and score < min_score for name, score in zip(names, score_values)], dtype=bool)
+    absent = np.array(
+        [name in may_be_absent and score < min_score for name, score in zip(names, score_values)], dtype=bool
+    )
     positions = np.where(absent[:, None], np.nan, torch.as_tensor(points).double().cpu().numpy())
     return LandmarkSet(names, positions, np.where(absent, ABSENT, PRESENT), score_values)
 
@@ -157,16 +163,26 @@ class CheckImaged(MapTransform):
 
     Args:
         keys: hold images as MetaTensor, channel first.
+        channels: how many the network takes.
     """
+
+    def __init__(self, keys: KeysCollection, channels: int = 1) -> None:
+        super().__init__(keys)
+        self.channels = channels
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         for key in self.key_iterator(data):  # type: ignore[arg-type]
             image = data[key]
             where = _source_file(image)
-            if image.ndim != 4:
-                raise LandmarkError(f"{where}: has shape {tuple(image.shape[1:])}, not that of one 3D volume.")
+            if image.ndim != 4 or image.shape[0] != self.channels:
+                shape = f"{image.shape[0]} channels of shape {tuple(image.shape[1:])}"
+                raise LandmarkError(
+                    f"{where}: has {shape}, not {self.channels} of a 3D volume. Export a single volume."
+                )
             if not bool(torch.isfinite(image).all()):
-                raise LandmarkError(f"{where}: has NaN or infinite voxels. Replace them, or export the image again.")
+                raise LandmarkError(
+                    f"{where}: has NaN or infinite voxels. Replace them, or export the image again."
+                )
             if is_singular(image.affine.cpu().numpy()):
                 raise LandmarkError(f"{where}: its affine is singular. Export the image with its geometry.")
         return dict(data)

@@ -51,7 +51,9 @@ class HeatmapTarget(NamedTuple):
         """Dense heatmaps of shape (B, N, H, W, D)."""
         batch, landmarks = self.state.shape
         volume = self.values.new_zeros(batch, landmarks, math.prod(shape))
-        return volume.scatter_(2, self.cube_index(shape), self.values.flatten(2)).view(batch, landmarks, *shape)
+        return volume.scatter_(2, self.cube_index(shape), self.values.flatten(2)).view(
+            batch, landmarks, *shape
+        )
 
 
 class _KernelTarget:
@@ -73,7 +75,9 @@ class _KernelTarget:
         # A voxel reaches half a voxel to each side of its centre.
         inside = ((points >= -0.5) & (points < size - 0.5)).all(dim=-1)  # NaN compares as outside
         filled = inside & (status == PRESENT)
-        state = torch.where(filled, FILLED, torch.where((status == PRESENT) | (status == ABSENT), EMPTY, IGNORED))
+        state = torch.where(
+            filled, FILLED, torch.where((status == PRESENT) | (status == ABSENT), EMPTY, IGNORED)
+        )
         places = torch.where(filled[..., None], points, torch.zeros_like(points)).float()
         width = torch.minimum(torch.full_like(size, 2 * self.reach + 1), size)
         start = torch.minimum((places.round().long() - self.reach).clamp(min=0), size - width)
@@ -144,13 +148,24 @@ class PrepareHeatmapBatch:
         voxel_key: str = "landmarks_voxel",
         status_key: str = "landmarks_status",
     ) -> None:
-        self.target, self.image_key, self.voxel_key, self.status_key = target, image_key, voxel_key, status_key
+        self.target, self.image_key, self.voxel_key, self.status_key = (
+            target,
+            image_key,
+            voxel_key,
+            status_key,
+        )
 
     def __call__(
-        self, batchdata: dict[str, Any], device: str | torch.device | None = None, non_blocking: bool = False, **kwargs: Any
+        self,
+        batchdata: dict[str, Any],
+        device: str | torch.device | None = None,
+        non_blocking: bool = False,
+        **kwargs: Any,
     ) -> tuple[torch.Tensor, HeatmapTarget]:
         image = batchdata[self.image_key].to(device=device, non_blocking=non_blocking)
-        image = image.as_tensor() if hasattr(image, "as_tensor") else image  # metadata slows every operation down
+        image = (
+            image.as_tensor() if hasattr(image, "as_tensor") else image
+        )  # metadata slows every operation down
         points = torch.as_tensor(batchdata[self.voxel_key]).to(device=device, non_blocking=non_blocking)
         status = torch.as_tensor(batchdata[self.status_key]).to(device=device, non_blocking=non_blocking)
         return image, self.target(points, status, image.shape[2:])

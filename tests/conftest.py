@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What many tests share: four hand-written points, an affine to check by hand, a little dataset, the shared data."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from auto3dlandmark.formats import write_landmarks
+from auto3dlandmark.geometry import voxel_to_world
+from auto3dlandmark.landmarks import ABSENT, PRESENT, UNKNOWN, LandmarkSet
+
+SHARED = Path(__file__).parents[2] / "shared"
+SMALL_NAMES = ("nose", "left_ear", "right_ear", "chin")
+SMALL_VOXEL_POINTS = ((6, 6, 6), (16, 8, 8), (10, 4, 16), (18, 9, 18))
+
+
+@pytest.fixture
+def data_dir() -> Path:
+    """Small files written by hand."""
+    return Path(__file__).parent / "data"
+
+
+@pytest.fixture
+def four_points() -> LandmarkSet:
+    """The points of ``data/four_points.*``: two present, one absent, one unknown."""
+    nan = [np.nan] * 3
+    return LandmarkSet(
+        names=("nose", "left ear", "tooth.36", "Größe_R"),
+        points=np.array([[1.0, 2.0, 3.0], [-40.5, 0.0, 12.25], nan, nan]),
+        status=np.array([PRESENT, PRESENT, ABSENT, UNKNOWN]),
+    )
+
+
+@pytest.fixture
+def oblique_affine() -> np.ndarray:
+    """Voxels of 2 x 3 x 5 mm, turned about z by the angle of the 3-4-5 triangle, and moved."""
+    return np.array([[1.2, -2.4, 0, 10], [1.6, 1.8, 0, -20], [0, 0, 5, 30], [0, 0, 0, 1]])
+
+
+@pytest.fixture
+def assert_same() -> Callable[[LandmarkSet, LandmarkSet], None]:
+    """Fails unless two sets agree in names, points, status and scores."""
+
+    def check(found: LandmarkSet, expected: LandmarkSet) -> None:
+        assert found.names == expected.names
+        np.testing.assert_allclose(found.points, expected.points, rtol=0, atol=1e-9)
+        np.testing.assert_array_equal(found.status, expected.status)
+        np.testing.assert_allclose(found.scores, expected.scores, rtol=0, atol=1e-6)
+
+    return check
+
+
+@pytest.fixture
+def shared_data() -> Path:
+    """The folder of real data beside the project."""
+    if not (SHARED / "data").is_dir():
+        pytest.skip(f"the shared data is missing: {SHARED / 'data'}")
+    return SHARED / "data"
+
+
+@pytest.fixture
+def golden_plans() -> list[dict]:
+    """Plans made by nnU-Net, each with what it was made from; axes (z, y, x)."""
+    path = SHARED / "golden" / "plans.json"
+    if not path.is_file():
+        pytest.skip(f"the golden plans are missing: {path}")
+    return json.loads(path.read_text())
+
+
+@pytest.fixture
+def write_dataset(tmp_path: Path) -> Callable[..., Path]:
+    """
+    Write images/ and landmarks/ for cases of these names, and give the folder.
+
+    Each volume is half bright tissue (j < 14, where the four landmarks are), half dark tissue, and empty where
+    i >= 24. World coordinates are about (100, 200, 50), so negated x and y are far away.
+    """
+
+    def write(cases: tuple[str, ...] = ("a", "b", "c"), folder: str = "dataset") -> Path:
+        affine = np.array([[1, 0, 0, 100], [0, 1.5, 0, 200], [0, 0, 2, 50], [0, 0, 0, 1.0]])
+        for part in ("images", "landmarks"):
+            (tmp_path / folder / part).mkdir(parents=True)
+        for seed, case in enumerate(cases):
+            random = np.random.default_rng(seed)
+            volume = np.zeros((32, 28, 24), dtype=np.int16)
+            volume[:24, :14] = random.integers(120, 160, size=(24, 14, 24))
+            volume[:24, 14:] = random.integers(40, 80, size=(24, 14, 24))
+            nib.save(nib.Nifti1Image(volume, affine), tmp_path / folder / "images" / f"{case}.nii.gz")
+            points = voxel_to_world(
+                np.array(SMALL_VOXEL_POINTS) + random.uniform(-0.5, 0.5, size=(4, 3)), affine
+            )
+            write_landmarks(
+                tmp_path / folder / "landmarks" / f"{case}.mrk.json", LandmarkSet(SMALL_NAMES, points)
+            )
+        return tmp_path / folder
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def demo_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six cases of the generated dataset; the second one lacks a landmark."""
+    from auto3dlandmark.datasets.demo import make_demo_dataset
+
+    return make_demo_dataset(tmp_path_factory.mktemp("demo") / "dataset", cases=6)
+
+
+@pytest.fixture(scope="session")
+def tiny_recipe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The recipe ``quick`` cut down to eight steps."""
+    from auto3dlandmark.bundle import read_recipe
+    from auto3dlandmark.files import write_json
+
+    path = tmp_path_factory.mktemp("recipe") / "tiny.json"
+    write_json(
+        path, {**read_recipe("quick"), "epochs": 2, "epoch_length": 4, "val_interval": 1, "num_workers": 0}
+    )
+    return str(path)
+
+
+@pytest.fixture(scope="session")
+def tiny_plan(demo_dataset: Path):
+    """A plan for the demo dataset with a network that learns nothing, fast."""
+    import dataclasses
+
+    from auto3dlandmark.datalist import scan_folder
+    from auto3dlandmark.fingerprint import compute_fingerprint
+    from auto3dlandmark.networks.presets import Preset, network_def
+    from auto3dlandmark.planner import make_plan
+
+    plan = make_plan(
+        compute_fingerprint(scan_folder(demo_dataset), progress=False), "small", spacing=(3, 3, 3)
+    )
+    preset = Preset(False, 4, 8, 1e6, 8, 0.05)
+    strides = [(1, 1, 1), (2, 2, 2), (2, 2, 2)]
+    network = network_def(preset, strides, [(3, 3, 3)] * 3, len(plan.landmark_names))
+    return dataclasses.replace(
+        plan, patch_size=(24, 24, 24), roi_size=(32, 32, 32), divisor=(4, 4, 4), network_def=network
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(
+    tiny_plan, tiny_recipe: str, demo_dataset: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A built bundle that nobody has trained."""
+    from auto3dlandmark.bundle import write_bundle
+    from auto3dlandmark.datalist import scan_folder, write_datalist
+
+    work = tmp_path_factory.mktemp("work")
+    write_datalist(work / "datalist.json", scan_folder(demo_dataset))
+    write_bundle(work / "heatmap_0", tiny_plan, work / "datalist.json", 0, tiny_recipe)
+    return work / "heatmap_0"
+
+
+@pytest.fixture(scope="session")
+def trained_bundle(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the tiny bundle after its eight steps."""
+    from auto3dlandmark.pipeline import train_bundle
+
+    folder = tmp_path_factory.mktemp("trained") / "heatmap_0"
+    shutil.copytree(tiny_bundle, folder)
+    train_bundle(folder)
+    return folder

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Random patches: landmarks follow the image, and the draws are what they say."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor
+from monai.transforms import Compose, Orientationd, Spacingd
+
+from auto3dlandmark.geometry import rotation_angle, voxel_to_world
+from auto3dlandmark.transforms import RandPatchLandmarksd, VoxelLandmarksd
+from auto3dlandmark.transforms.augment import random_rotation
+
+SHAPE = (60, 48, 40)
+POINT = np.array([30.3, 22.7, 17.1])  # voxels
+
+
+@pytest.fixture
+def blob(oblique_affine):
+    """An image with a Gaussian blob of 5 mm, the thickness of a slice, around one landmark."""
+    spacing = np.linalg.norm(oblique_affine[:3, :3], axis=0)
+    grid = np.stack(np.meshgrid(*[np.arange(size) for size in SHAPE], indexing="ij"), axis=-1)
+    image = np.exp(-(((grid - POINT) * spacing) ** 2).sum(axis=-1) / (2 * 5.0**2))
+    return {
+        "image": MetaTensor(
+            torch.as_tensor(image[None], dtype=torch.float32), affine=torch.as_tensor(oblique_affine)
+        ),
+        "landmarks": torch.as_tensor(voxel_to_world(POINT, oblique_affine))[None],
+    }
+
+
+def centre_of_mass(image):
+    weights = torch.where(image > 0.02 * image.max(), image, 0)
+    axes = [torch.arange(size, dtype=torch.float32) for size in image.shape]
+    grid = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
+    return (grid * weights[..., None]).sum(dim=(0, 1, 2)) / weights.sum()
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("lazy", [False, True])
+def test_a_point_follows_the_image_through_random_patches(blob, seed, lazy):
+    patch = RandPatchLandmarksd(
+        "image",
+        (48, 48, 48),
+        landmark_prob=1,
+        rotation_deg=180,
+        scale_range=(0.8, 1.25),
+        stretch=0.1,
+        shift=3,
+    )
+    steps = [Orientationd("image", axcodes="RAS", labels=None), Spacingd("image", pixdim=(1, 1, 1)), patch]
+    chain = Compose([*steps, VoxelLandmarksd("landmarks")], lazy=lazy).set_random_state(seed)
+    result = chain(blob)
+    assert result["image"].shape == (1, 48, 48, 48)
+    assert (centre_of_mass(result["image"][0].as_tensor()) - result["landmarks_voxel"][0]).norm() < 0.1
+
+
+def test_the_landmarks_in_millimetres_stay_untouched(blob):
+    before = blob["landmarks"].clone()
+    result = RandPatchLandmarksd("image", (32, 32, 32)).set_random_state(0)(blob)
+    assert torch.equal(result["landmarks"], before)
+
+
+def test_a_patch_around_a_landmark_holds_it(blob):
+    patch = RandPatchLandmarksd("image", (16, 16, 16), landmark_prob=1, shift=2).set_random_state(0)
+    for _ in range(20):
+        voxel = VoxelLandmarksd("landmarks")(patch(blob))["landmarks_voxel"]
+        assert ((voxel > 0) & (voxel < 15)).all()
+
+
+def test_a_case_without_any_present_landmark_gets_a_patch_too(blob):
+    blob["landmarks"] = torch.full((3, 3), torch.nan, dtype=torch.float64)
+    result = VoxelLandmarksd("landmarks")(RandPatchLandmarksd("image", (16, 16, 16), landmark_prob=1)(blob))
+    assert result["image"].shape == (1, 16, 16, 16)
+    assert result["landmarks_voxel"].isnan().all()
+
+
+def test_an_image_smaller_than_the_patch_is_surrounded_by_zeros():
+    image = MetaTensor(torch.ones(1, 8, 8, 8), affine=torch.eye(4))
+    still = RandPatchLandmarksd(
+        "image", (16, 16, 16), rotation_prob=0, scale_prob=0, shift=0
+    ).set_random_state(0)
+    patch = still({"image": image})["image"]
+    assert patch.sum().item() == pytest.approx(8**3, rel=1e-4)
+    assert patch[0, 4:12, 4:12, 4:12].min() == pytest.approx(1, abs=1e-4)
+
+
+def test_the_same_seed_draws_the_same_patch(blob):
+    first, second = (
+        RandPatchLandmarksd("image", (24, 24, 24)).set_random_state(3)(blob)["image"] for _ in range(2)
+    )
+    assert torch.equal(first, second)
+
+
+def test_rotations_stay_within_the_limit_and_are_proper():
+    state = np.random.RandomState(0)
+    for _ in range(100):
+        rotation = random_rotation(25, state)
+        assert rotation_angle(rotation) <= 25.001
+        assert np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-9)
+        assert np.linalg.det(rotation) == pytest.approx(1)
+
+
+def test_unlimited_rotations_are_uniform():
+    state = np.random.RandomState(0)
+    # The mean of a uniform random rotation matrix is zero, and half of all angles lie above 132 degrees.
+    rotations = [random_rotation(180, state) for _ in range(3000)]
+    assert np.abs(np.mean(rotations, axis=0)).max() < 0.05
+    assert np.median([rotation_angle(rotation) for rotation in rotations]) == pytest.approx(132, abs=3)

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The written bundle: what the plan said, complete, in MONAI's terms."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from monai.bundle import ConfigParser, ConfigWorkflow, verify_metadata
+
+from auto3dlandmark import LandmarkError
+from auto3dlandmark.bundle import RECIPES, normalization_transforms, read_recipe, templates_path, write_bundle
+from auto3dlandmark.files import read_json, write_json
+from auto3dlandmark.planner import read_plan
+
+
+def configs_of(folder, *names):
+    return [read_json(folder / "configs" / f"{name}.json") for name in names]
+
+
+def test_the_template_itself_is_a_runnable_config():
+    parser = ConfigParser()
+    parser.read_config(f"{templates_path()}/heatmap/configs/inference.json")
+    assert len(parser.get_parsed_content("preprocessing").transforms) == 7
+    assert sum(p.numel() for p in parser.get_parsed_content("network_def").parameters()) > 1000
+
+
+def test_the_plans_values_stand_in_both_configs(tiny_bundle):
+    plan = read_plan(tiny_bundle / "configs" / "plan.json")
+    train, inference = configs_of(tiny_bundle, "train", "inference")
+    for config in (train, inference):
+        assert config["landmark_names"] == list(plan.landmark_names)
+        assert config["spacing"] == list(plan.spacing)
+        assert config["patch_size"] == list(plan.patch_size)
+        assert config["network_def"]["num_classes"] == len(plan.landmark_names)
+    assert train["fold"] == 0
+
+
+def test_training_and_inference_preprocess_and_decode_alike(tiny_bundle):
+    train, inference = configs_of(tiny_bundle, "train", "inference")
+    assert train["preprocessing"] == inference["preprocessing_transforms"]
+    for key in (
+        "spacing",
+        "normalization",
+        "network_def",
+        "activation",
+        "decode_radius",
+        "roi_size",
+        "divisor",
+    ):
+        assert train[key] == inference[key], key
+    assert train["validate"]["inferer"] == inference["inferer"]
+    assert train["validate"]["postprocessing"]["transforms"][0] == inference["decode"]
+
+
+def test_filling_changes_values_and_never_the_structure(tiny_bundle):
+    for name in ("train", "inference", "metadata", "evaluate"):
+        template = read_json(f"{templates_path()}/heatmap/configs/{name}.json")
+        assert list(read_json(tiny_bundle / "configs" / f"{name}.json")) == list(template)
+
+
+@pytest.mark.parametrize(
+    "workflow, files", [("train", ["train"]), ("train", ["train", "evaluate"]), ("infer", ["inference"])]
+)
+def test_monai_misses_no_property(tiny_bundle, workflow, files):
+    config = [str(tiny_bundle / "configs" / f"{name}.json") for name in files]
+    metadata = str(tiny_bundle / "configs" / "metadata.json")
+    checked = ConfigWorkflow(config, meta_file=metadata, workflow_type=workflow, logging_file=False)
+    checked.initialize()
+    assert not checked.check_properties()
+
+
+def test_the_metadata_passes_monais_check(tiny_bundle, data_dir):
+    # The published schema is fetched from the network; this one states the same requirements (see its description).
+    verify_metadata(
+        str(tiny_bundle / "configs" / "metadata.json"), filepath=str(data_dir / "bundle_metadata_schema.json")
+    )
+
+
+def test_the_metadata_names_the_landmarks_as_they_are(tiny_bundle):
+    (metadata,) = configs_of(tiny_bundle, "metadata")
+    names = configs_of(tiny_bundle, "inference")[0]["landmark_names"]
+    assert list(metadata["network_data_format"]["outputs"]["pred"]["channel_def"].values()) == names
+    assert metadata["required_packages_version"]["auto3dlandmark"]
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_recipe_sets_keys_that_train_has_and_builds_its_parts(recipe, tiny_bundle, tmp_path):
+    plan = read_plan(tiny_bundle / "configs" / "plan.json")
+    datalist = configs_of(tiny_bundle, "train")[0]["datalist"]
+    write_bundle(tmp_path / "bundle", plan, datalist, 0, recipe)
+    parser = ConfigParser()
+    parser.read_config(str(tmp_path / "bundle" / "configs" / "train.json"))
+    for part in ("target", "loss", "optimizer", "random_patch", "augmentation"):
+        assert parser.get_parsed_content(part) is not None
+
+
+def test_an_unknown_recipe_or_key_is_refused(tmp_path):
+    with pytest.raises(LandmarkError, match="recipe='fast' is unknown. Choose one of .*quick"):
+        read_recipe("fast")
+    write_json(tmp_path / "mine.json", {"learning_rat": 1})
+    with pytest.raises(LandmarkError, match=r"mine\.json: sets learning_rat"):
+        read_recipe(str(tmp_path / "mine.json"))
+
+
+def test_an_unknown_fold_or_override_is_refused(tiny_bundle, tmp_path):
+    plan = read_plan(tiny_bundle / "configs" / "plan.json")
+    datalist = configs_of(tiny_bundle, "train")[0]["datalist"]
+    with pytest.raises(LandmarkError, match="has no fold 7"):
+        write_bundle(tmp_path / "bundle", plan, datalist, 7, "quick")
+    with pytest.raises(LandmarkError, match="no key 'minuets'"):
+        write_bundle(tmp_path / "bundle", plan, datalist, 0, "quick", minuets=3)
+
+
+def test_ct_is_clipped_and_scaled_by_the_datasets_intensities():
+    intensity = {"percentile_00_5": -900.0, "percentile_99_5": 1500.0, "mean": 100.0, "std": 400.0}
+    clip, scale = normalization_transforms({"scheme": "ct", "nonzero": False, "intensity": intensity})
+    assert (clip["a_min"], clip["a_max"], clip["clip"]) == (-900, 1500, True)
+    assert (scale["subtrahend"], scale["divisor"]) == (100, 400)
+
+
+def test_configs_are_plain_json(tiny_bundle):
+    for path in (tiny_bundle / "configs").glob("*.json"):
+        assert isinstance(json.loads(path.read_text()), dict)

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Heatmaps back to points: below one voxel, in millimetres, with scores."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor
+
+from auto3dlandmark.landmarks import PRESENT
+from auto3dlandmark.transforms import GaussianTarget, HeatmapToLandmarksd, decode_argmax, decode_centroid
+from auto3dlandmark.transforms.decode import activate
+
+SHAPE = (20, 22, 18)
+
+
+def heatmap(point, sigma=1.5):
+    return GaussianTarget(sigma)(torch.tensor([[point]]), torch.tensor([[PRESENT]]), SHAPE).dense(SHAPE)[0]
+
+
+def test_argmax_finds_the_highest_voxel_and_its_height():
+    points, scores = decode_argmax(0.8 * heatmap((5.0, 7.0, 9.0)))
+    assert points.tolist() == [[5, 7, 9]]
+    assert scores.item() == pytest.approx(0.8)
+
+
+def test_argmax_refuses_a_batch():
+    with pytest.raises(ValueError, match="decollate"):
+        decode_argmax(torch.zeros(1, 1, *SHAPE))
+
+
+@pytest.mark.parametrize("point", [(5.0, 7.0, 9.0), (5.4, 7.3, 9.4), (10.2, 10.9, 8.1)])
+def test_the_centroid_is_exact_to_a_twentieth_of_a_voxel(point):
+    points, _, _ = decode_centroid(heatmap(point), radius=5)
+    assert (points[0] - torch.tensor(point)).norm() < 0.05
+
+
+def test_the_centroid_at_the_border_stays_in_the_image():
+    points, _, _ = decode_centroid(heatmap((0.0, 21.0, 17.0)), radius=4)
+    assert points.tolist() == [[0, 21, 17]]
+
+
+def test_an_empty_channel_has_score_zero():
+    _, scores, masses = decode_centroid(torch.zeros(1, *SHAPE))
+    assert scores.item() == 0 and masses.item() == 0
+
+
+def test_softmax_heatmaps_sum_to_the_chance_that_the_landmark_is_there():
+    likely, unlikely = torch.full((1, *SHAPE), -30.0), torch.full((1, *SHAPE), -30.0)
+    likely[0, 5, 7, 9], unlikely[0, 5, 7, 9] = np.log(9.0), np.log(1 / 9)  # odds 9 to 1, and 1 to 9
+    assert activate(likely, "softmax").sum().item() == pytest.approx(0.9, abs=1e-4)
+    assert activate(unlikely, "softmax").sum().item() == pytest.approx(0.1, abs=1e-4)
+
+
+def test_points_come_out_in_millimetres_of_the_images_frame(oblique_affine):
+    point = np.array([5.4, 7.3, 9.4])
+    logits = heatmap(tuple(point.tolist())).clamp(min=1e-9).log() + 5  # a softmax that is the Gaussian itself
+    data = {
+        "pred": logits,
+        "image": MetaTensor(torch.zeros(1, *SHAPE), affine=torch.as_tensor(oblique_affine)),
+    }
+    result = HeatmapToLandmarksd("pred", activation="softmax", radius=4)(data)
+    expected = oblique_affine[:3, :3] @ point + oblique_affine[:3, 3]
+    assert result["pred"].dtype == torch.float64
+    assert np.allclose(
+        result["pred"][0].numpy(), expected, atol=0.05 * np.linalg.norm(oblique_affine[:3, :3], axis=0).max()
+    )
+    assert 0.9 < result["pred_score"].item() <= 1
+
+
+def test_an_unknown_activation_is_refused():
+    with pytest.raises(ValueError, match="softmax, sigmoid"):
+        HeatmapToLandmarksd("pred", activation="relu")

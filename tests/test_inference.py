@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Predicting with one bundle or several, and what happens to bundles and images that are no good."""
+
+from __future__ import annotations
+
+import shutil
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+from auto3dlandmark import LandmarkError, read_landmarks
+from auto3dlandmark.files import read_json, write_json
+from auto3dlandmark.inference import LandmarkPredictor, predict_images
+from auto3dlandmark.transforms import GaussianTarget
+
+
+@pytest.fixture
+def image(demo_dataset):
+    return demo_dataset / "images" / "demo_02.nii.gz"
+
+
+@pytest.fixture
+def other_bundle(trained_bundle, tmp_path):
+    """The same bundle with other weights."""
+    shutil.copytree(trained_bundle, tmp_path / "other")
+    weights = torch.load(tmp_path / "other" / "models" / "model.pt")
+    generator = torch.Generator().manual_seed(1)
+    changed = {
+        key: value + 0.2 * torch.randn(value.shape, generator=generator) for key, value in weights.items()
+    }
+    torch.save(changed, tmp_path / "other" / "models" / "model.pt")
+    return tmp_path / "other"
+
+
+def test_points_are_in_the_images_own_frame(trained_bundle, image):
+    predictor = LandmarkPredictor([trained_bundle])
+
+    class Perfect(torch.nn.Module):
+        """Answers with a peak at one place of the network's grid."""
+
+        def forward(self, patch):
+            points = torch.tensor([[[5.0, 6.0, 7.0]] * 5])
+            return 30 * GaussianTarget(1.0)(points, torch.ones(1, 5), patch.shape[2:]).dense(patch.shape[2:])
+
+    predictor.members[0].network = Perfect()
+    network_input = predictor.members[0].load(image)
+    landmarks = predictor.predict(image)
+    grid = network_input.affine.numpy()
+    # The window is padded on both sides; the peak moves with it.
+    padding = np.array([(-(-size // 4) * 4 - size) // 2 for size in network_input.shape[1:]])
+    expected = grid[:3, :3] @ (np.array([5, 6, 7]) - padding) + grid[:3, 3]
+    assert np.allclose(landmarks.points[0], expected, atol=0.2)
+
+
+def test_averaging_a_bundle_with_itself_changes_nothing(trained_bundle, image):
+    once, twice = (LandmarkPredictor([trained_bundle] * times).predict(image) for times in (1, 2))
+    assert np.allclose(once.points, twice.points, atol=1e-4, equal_nan=True)
+
+
+def test_several_bundles_are_averaged(trained_bundle, other_bundle, image):
+    predictor = LandmarkPredictor([trained_bundle, other_bundle])
+    members = [member.heatmaps(member.load(image)) for member in predictor.members]
+    assert not torch.allclose(members[0], members[1])
+    decode = predictor.members[0].decode
+    points, _ = decode.decode((members[0] + members[1]) / 2, predictor.members[0].load(image).affine)
+    found = predictor.predict(image)
+    assert np.allclose(found.points[found.present], points.numpy()[found.present], atol=1e-6)
+
+
+def test_only_a_landmark_that_was_absent_before_may_be_predicted_absent(trained_bundle, image):
+    predictor = LandmarkPredictor([trained_bundle])
+    assert predictor.members[0].may_be_absent == {"bead_right"}
+    landmarks = predictor.predict(image)
+    assert {name for name, present in zip(landmarks.names, landmarks.present) if not present} <= {
+        "bead_right"
+    }
+
+
+def test_files_are_named_after_cases_and_keep_names_and_scores(trained_bundle, image, tmp_path):
+    shutil.copy(image, tmp_path / "C3HeB.FeJ_.nii.gz")
+    (path,) = predict_images(
+        LandmarkPredictor([trained_bundle]), [tmp_path / "C3HeB.FeJ_.nii.gz"], tmp_path / "out", False
+    )
+    assert path == tmp_path / "out" / "C3HeB.FeJ_.mrk.json"
+    landmarks = read_landmarks(path)
+    assert list(landmarks.names) == read_json(trained_bundle / "configs" / "inference.json")["landmark_names"]
+    assert ((landmarks.scores >= 0) & (landmarks.scores <= 1)).all()
+
+
+def test_a_moved_bundle_finds_the_same_points(trained_bundle, image, tmp_path):
+    shutil.copytree(trained_bundle, tmp_path / "moved")
+    here, there = (
+        LandmarkPredictor([folder]).predict(image) for folder in (trained_bundle, tmp_path / "moved")
+    )
+    assert np.array_equal(here.points, there.points, equal_nan=True)
+
+
+def test_a_folder_that_is_no_bundle_is_named(tmp_path):
+    with pytest.raises(LandmarkError, match="is not a bundle"):
+        LandmarkPredictor([tmp_path])
+
+
+def test_an_untrained_bundle_says_so(tiny_bundle):
+    with pytest.raises(LandmarkError, match=r"model\.pt: there is no such file. Train the bundle first"):
+        LandmarkPredictor([tiny_bundle])
+
+
+def test_weights_of_another_network_are_refused(trained_bundle, tmp_path):
+    shutil.copytree(trained_bundle, tmp_path / "wrong")
+    torch.save({"a": torch.zeros(1)}, tmp_path / "wrong" / "models" / "model.pt")
+    with pytest.raises(LandmarkError, match=r"model\.pt: does not fit the network"):
+        LandmarkPredictor([tmp_path / "wrong"])
+
+
+def test_bundles_of_other_landmarks_cannot_be_averaged(trained_bundle, tmp_path):
+    shutil.copytree(trained_bundle, tmp_path / "other")
+    config = read_json(tmp_path / "other" / "configs" / "inference.json")
+    write_json(tmp_path / "other" / "configs" / "inference.json", {**config, "landmark_names": list("abcde")})
+    with pytest.raises(LandmarkError, match="finds other landmarks"):
+        LandmarkPredictor([trained_bundle, tmp_path / "other"])
+
+
+def test_no_bundle_at_all_is_refused():
+    with pytest.raises(LandmarkError, match="no bundle given"):
+        LandmarkPredictor([])
+
+
+@pytest.mark.parametrize("kind", ["garbage", "empty", "nan", "flat affine", "4D"])
+def test_a_bad_image_is_named(kind, trained_bundle, image, tmp_path):
+    good = nib.load(image)
+    path = tmp_path / "bad.nii.gz"
+    voxels, affine = np.asarray(good.dataobj, dtype=np.float32), good.affine.copy()
+    if kind == "garbage":
+        path.write_bytes(b"this is no image")
+    elif kind == "empty":
+        path.write_bytes(b"")
+    else:
+        if kind == "nan":
+            voxels[3, 3, 3] = np.nan
+        if kind == "flat affine":
+            affine[:3, 0] = affine[:3, 1]
+        if kind == "4D":
+            voxels = np.stack([voxels] * 2, axis=-1)
+        picture = nib.Nifti1Image(voxels, affine)
+        picture.header.set_sform(affine, code=1)
+        picture.header.set_qform(None, code=0) if kind == "flat affine" else None
+        nib.save(picture, path)
+    with pytest.raises(LandmarkError, match=r"bad\.nii\.gz"):
+        LandmarkPredictor([trained_bundle]).predict(path)

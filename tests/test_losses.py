@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Losses on sparse targets equal their naive versions on dense ones."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from auto3dlandmark.landmarks import ABSENT, PRESENT, UNKNOWN
+from auto3dlandmark.losses import MaskedMSELoss, SpatialCrossEntropyLoss, TopKBCELoss
+from auto3dlandmark.transforms import ConeTarget, GaussianTarget
+
+SHAPE = (10, 9, 8)
+VOXELS = math.prod(SHAPE)
+NAN = [math.nan] * 3
+KNOWN = [0, 1, 2]  # channel 3 is unknown
+
+
+@pytest.fixture
+def target():
+    points = torch.tensor([[[3.3, 4.2, 5.9], [0.1, 8.0, 2.0], NAN, NAN]])
+    status = torch.tensor([[PRESENT, PRESENT, ABSENT, UNKNOWN]])
+    return GaussianTarget(sigma=1.2)(points, status, SHAPE)
+
+
+@pytest.fixture
+def logits():
+    return torch.randn(1, 4, *SHAPE, generator=torch.Generator().manual_seed(0)).mul(3).requires_grad_()
+
+
+def test_top_k_bce_is_the_mean_over_the_hardest_voxels_of_each_known_channel(logits, target):
+    dense = F.binary_cross_entropy_with_logits(logits, target.dense(SHAPE), reduction="none").flatten(2)
+    naive = dense.sort(dim=2, descending=True).values[0, KNOWN, : round(0.2 * VOXELS)].mean()
+    assert TopKBCELoss(top_k=0.2)(logits, target).item() == pytest.approx(naive.item(), rel=1e-5)
+
+
+def test_masked_mse_is_the_mean_over_known_channels(logits, target):
+    naive = (logits.sigmoid() - target.dense(SHAPE)).square()[0, KNOWN].mean()
+    assert MaskedMSELoss()(logits, target).item() == pytest.approx(naive.item(), rel=1e-5)
+
+
+def test_spatial_cross_entropy_has_one_more_place_for_landmarks_that_are_not_here(logits, target):
+    log_probability = torch.cat([logits.flatten(2), torch.zeros(1, 4, 1)], dim=2).log_softmax(dim=2)[0]
+    wanted = target.dense(SHAPE).flatten(2)[0]
+    wanted = wanted / wanted.sum(dim=1, keepdim=True)
+    naive = [-(wanted[channel] * log_probability[channel, :-1]).sum() for channel in (0, 1)] + [
+        -log_probability[2, -1]
+    ]
+    assert SpatialCrossEntropyLoss()(logits, target).item() == pytest.approx(
+        torch.stack(naive).mean().item(), rel=1e-5
+    )
+
+
+def test_the_distance_term_is_the_distance_of_the_softmax_mean_in_voxels(logits, target):
+    probability = logits.flatten(2).softmax(dim=2).view(logits.shape)[0]
+    axes = [torch.arange(size, dtype=torch.float32) for size in SHAPE]
+    grid = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
+    means = [(probability[channel, ..., None] * grid).sum(dim=(0, 1, 2)) for channel in (0, 1)]
+    distances = [(mean - target.points[0, channel]).norm() for channel, mean in enumerate(means)]
+    difference = SpatialCrossEntropyLoss(distance_weight=0.5)(logits, target) - SpatialCrossEntropyLoss()(
+        logits, target
+    )
+    assert difference.item() == pytest.approx(0.5 * sum(distances).item() / 3, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    "loss", [TopKBCELoss(), MaskedMSELoss(), SpatialCrossEntropyLoss(distance_weight=0.3)]
+)
+def test_an_unknown_landmark_gets_no_gradient_and_an_absent_one_does(loss, logits, target):
+    loss(logits, target).backward()
+    assert logits.grad[0, 3].abs().max() == 0
+    assert all(logits.grad[0, channel].abs().max() > 0 for channel in KNOWN)
+
+
+@pytest.mark.parametrize(
+    "loss", [TopKBCELoss(), MaskedMSELoss(), SpatialCrossEntropyLoss(distance_weight=0.3)]
+)
+def test_a_batch_without_any_known_landmark_has_loss_zero(loss, logits):
+    target = ConeTarget(3)(torch.full((1, 4, 3), math.nan), torch.full((1, 4), UNKNOWN), SHAPE)
+    value = loss(logits, target)
+    value.backward()
+    assert value.item() == 0
+    assert torch.isfinite(logits.grad).all()
+
+
+@pytest.mark.parametrize(
+    "loss", [TopKBCELoss(), MaskedMSELoss(), SpatialCrossEntropyLoss(distance_weight=0.3)]
+)
+def test_a_perfect_answer_costs_less_than_a_shifted_one(loss, target):
+    dense = target.dense(SHAPE)
+    perfect = 12 * dense - 8
+    shifted = perfect.roll(2, dims=2)
+    assert loss(perfect, target) < loss(shifted, target)
+
+
+@pytest.mark.parametrize("top_k", [0, 1.5])
+def test_top_k_must_be_a_share(top_k):
+    with pytest.raises(ValueError, match="top_k"):
+        TopKBCELoss(top_k)

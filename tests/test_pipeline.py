@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole run on generated data: complete, restartable at any moment, and doing nothing twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from auto3dlandmark import LandmarkError, read_landmarks
+from auto3dlandmark.files import read_json, write_json
+from auto3dlandmark.pipeline import Work, find_images
+
+STEPS = ["check", "analyze", "plan", "build fold 0", "train fold 0", "predict fold 0", "evaluate predictions"]
+
+
+def command(dataset, work, recipe, *more):
+    options = ["--folds", "1", "--network", "small", "--recipe", recipe, *more]
+    return [sys.executable, "-m", "auto3dlandmark", "run", str(dataset), str(work), *map(str, options)]
+
+
+def run(*arguments):
+    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture(scope="module")
+def finished(demo_dataset, tiny_recipe, tmp_path_factory):
+    """A work folder after one undisturbed run, and what the run printed."""
+    work = tmp_path_factory.mktemp("finished") / "work"
+    result = run(demo_dataset, work, tiny_recipe)
+    assert result.returncode == 0, result.stderr[-2000:]
+    return work, result.stdout
+
+
+def assert_complete(work, dataset):
+    held_out = [item for item in read_json(work / "datalist.json")["training"] if item["fold"] == 0]
+    predictions = sorted(path.name for path in (work / "predictions").glob("*.mrk.json"))
+    assert predictions == sorted(os.path.basename(item["label"]) for item in held_out)
+    metrics = read_json(work / "evaluation" / "metrics.json")
+    assert metrics["cases"] == len(held_out) and metrics["mre_mm"] > 0
+    for path in (work / "predictions").glob("*.mrk.json"):
+        assert read_landmarks(path).names == read_landmarks(dataset / "landmarks" / path.name).names
+    leftovers = [path for path in work.rglob("*") if path.name.endswith(".tmp")]
+    assert not leftovers
+
+
+def test_a_run_is_complete_and_says_where_things_are(finished, demo_dataset):
+    work, output = finished
+    assert_complete(work, demo_dataset)
+    for word in ("rod_tip", "all landmarks", "MRE mm", "evaluation", "predictions", "heatmap_0"):
+        assert word in output
+
+
+def test_the_same_command_again_does_nothing(finished, demo_dataset, tiny_recipe):
+    work, _ = finished
+    model = work / "heatmap_0" / "models" / "model.pt"
+    before = model.stat().st_mtime_ns
+    result = run(demo_dataset, work, tiny_recipe)
+    assert result.returncode == 0
+    for step in STEPS:
+        assert f"{step}: unchanged, kept" in result.stdout
+    assert model.stat().st_mtime_ns == before
+
+
+def test_a_changed_setting_repeats_what_depends_on_it_and_keeps_the_old_models(
+    finished, demo_dataset, tiny_recipe, tmp_path
+):
+    work = shutil.copytree(finished[0], tmp_path / "work")
+    recipe = write_changed_recipe(tiny_recipe, tmp_path / "other.json")
+    Work(work, say=lambda line: None)
+    result = run(demo_dataset, work, recipe)
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert "check: unchanged" in result.stdout and "plan: unchanged" in result.stdout
+    assert "train fold 0: running" in result.stdout
+    assert (work / "heatmap_0" / "models_old_1" / "model.pt").exists()
+    assert read_json(work / "heatmap_0" / "models" / "training.json")["steps"] == 4
+
+
+def write_changed_recipe(recipe, path):
+    write_json(path, {**read_json(recipe), "epochs": 1})
+    return path
+
+
+def test_killed_again_and_again_the_run_still_completes(demo_dataset, tiny_recipe, tmp_path):
+    recipe = tmp_path / "slow.json"
+    write_json(recipe, {**read_json(tiny_recipe), "epochs": 3})
+    work = tmp_path / "work"
+    for seconds in (1.0, 4.0, 8.0, 11.0, 14.0):
+        process = subprocess.Popen(
+            command(demo_dataset, work, recipe),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        time.sleep(seconds)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    result = run(demo_dataset, work, recipe)
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert read_json(work / "heatmap_0" / "models" / "training.json")["steps"] == 12
+    held_out = read_json(work / "evaluation" / "metrics.json")["cases"]
+    assert held_out == len(list((work / "predictions").glob("*.mrk.json")))
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_lost_output_is_made_again(finished, demo_dataset, tiny_recipe, tmp_path, step):
+    work = shutil.copytree(finished[0], tmp_path / "work")
+    output = {
+        "check": "check.json",
+        "analyze": "fingerprint.json",
+        "plan": "plan.json",
+        "build fold 0": "heatmap_0/configs/train.json",
+        "train fold 0": "heatmap_0/models/model.pt",
+        "predict fold 0": "predictions",
+        "evaluate predictions": "evaluation/metrics.json",
+    }[step]
+    target = work / output
+    shutil.rmtree(target) if target.is_dir() else target.unlink()
+    result = run(demo_dataset, work, tiny_recipe)
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert f"{step}: running" in result.stdout
+    assert target.exists()
+
+
+def test_minutes_end_the_training(demo_dataset, tiny_recipe, tmp_path):
+    result = run(demo_dataset, tmp_path / "work", tiny_recipe, "--minutes", 0.2)
+    assert result.returncode == 0, result.stderr[-2000:]
+    summary = json.loads((tmp_path / "work" / "heatmap_0" / "models" / "training.json").read_text())
+    assert summary["seconds"] < 20  # twelve, and some patience with a busy machine
+    assert summary["steps"] > 8
+
+
+def test_a_test_folder_is_predicted_and_evaluated(finished, demo_dataset, tiny_recipe, tmp_path):
+    work = shutil.copytree(finished[0], tmp_path / "work")
+    result = run(demo_dataset, work, tiny_recipe, "--test", demo_dataset)
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert len(list((work / "test_predictions").glob("*.mrk.json"))) == 6
+    assert read_json(work / "test_evaluation" / "metrics.json")["cases"] == 6
+
+
+def test_images_are_found_in_a_folder_its_images_folder_or_one_file(demo_dataset):
+    assert len(find_images(demo_dataset)) == len(find_images(demo_dataset / "images")) == 6
+    assert len(find_images(demo_dataset / "images" / "demo_00.nii.gz")) == 1
+    with pytest.raises(LandmarkError, match="holds no images"):
+        find_images(demo_dataset / "landmarks")
