@@ -195,3 +195,12 @@ def test_a_fold_without_cases_is_refused(write_dataset, tmp_path):
     write_datalist(tmp_path / "datalist.json", scan_folder(write_dataset()))
     with pytest.raises(LandmarkError, match=r"no case in fold 9.*\[0, 1, 2\]"):
         held_out_items(tmp_path / "datalist.json", 9)
+
+
+def test_the_folds_are_nnunets():
+    from sklearn.model_selection import KFold
+
+    ids = [f"case_{number:03d}" for number in range(23)]
+    cases = assign_folds([Case(case, Path(case)) for case in reversed(ids)])
+    for fold, (_, held_out) in enumerate(KFold(5, shuffle=True, random_state=12345).split(ids)):
+        assert {case.id for case in cases if case.fold == fold} == {ids[index] for index in held_out}

@@ -70,7 +70,7 @@ def test_run_evaluating_writes_the_same_error(stock_trained, tmp_path):
     )
     text = (tmp_path / "out" / "metrics.csv").read_text()
     summary = json.loads((stock_trained / "models" / "training.json").read_text())
-    assert float(text.split()[-1]) == pytest.approx(summary["mre_mm"], abs=1e-3)
+    assert float(text.replace(",", " ").split()[-1]) == pytest.approx(summary["mre_mm"], abs=1e-3)
 
 
 def test_run_inference_writes_points_for_every_image(stock_trained, demo_dataset, tmp_path):

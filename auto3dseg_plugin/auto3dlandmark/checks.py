@@ -199,7 +199,10 @@ def _frame_hint(points: np.ndarray, array: np.ndarray, affine: np.ndarray) -> st
             "With x and y negated they would be inside, but in empty background, so it is not LPS marked as RAS: "
             "they belong to another frame (a template, or the image before it was moved). Place them on this image."
         )
-    return "With x and y negated they are inside and on image content: the file is probably LPS marked as RAS, or the reverse."
+    return (
+        "With x and y negated they are inside and on image content: "
+        "the file is probably LPS marked as RAS, or the reverse."
+    )
 
 
 def _voxels_outside(voxel_points: np.ndarray, shape: Sequence[int]) -> np.ndarray:

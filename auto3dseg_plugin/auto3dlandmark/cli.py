@@ -92,7 +92,8 @@ class Commands:
         if findings:
             print(report_findings(findings))
         print(
-            f"{len(listed.training)} cases with {len(listed.landmark_names)} landmarks: no errors, {len(findings)} warnings."
+            f"{len(listed.training)} cases with {len(listed.landmark_names)} landmarks: "
+            f"no errors, {len(findings)} warnings."
         )
 
     def analyze(self, dataset: str, work: str, modality: str = "MRI") -> None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
 
 from .files import read_json, write_json
 from .formats import SUFFIXES, landmark_suffix, read_landmarks
@@ -30,7 +31,7 @@ __all__ = [
     "write_datalist",
 ]
 
-FOLD_SEED = 12345  # folds are assigned once and for all; changing this would mix old and new results
+FOLD_SEED = 12345  # nnU-Net's
 LAYOUTS = "images/CASE.nii.gz with landmarks/CASE.mrk.json, or CASE.nii.gz with labels/final/CASE.mrk.json"
 
 
@@ -148,10 +149,18 @@ def assign_folds(cases: Sequence[Case], folds: int = 5) -> list[Case]:
 
     Args:
         folds: how many; fewer cases than folds give one fold a case.
+
+    Source: nnU-Net's split, so that its results and ours hold out the same cases: scikit-learn's shuffled
+        ``KFold`` with seed 12345 over the sorted ids.
     """
     ids = sorted(case.id for case in cases if case.fold is None)
-    random.Random(FOLD_SEED).shuffle(ids)
-    fold_of = {case: index % min(folds, max(len(cases), 1)) for index, case in enumerate(ids)}
+    order = np.arange(len(ids))
+    np.random.RandomState(FOLD_SEED).shuffle(order)
+    fold_of = {
+        ids[index]: fold
+        for fold, block in enumerate(np.array_split(order, min(folds, max(len(cases), 1))))
+        for index in block
+    }
     return [case if case.fold is not None else replace(case, fold=fold_of[case.id]) for case in cases]
 
 

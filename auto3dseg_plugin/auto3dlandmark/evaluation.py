@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,7 +102,12 @@ class Evaluation:
 
     def _row(self, errors: np.ndarray) -> dict[str, Any]:
         known = errors[~np.isnan(errors)]
-        statistics = {"mre_mm": np.mean, "std_mm": np.std, "median_mm": np.median, "max_mm": np.max}
+        statistics: dict[str, Callable[[np.ndarray], Any]] = {
+            "mre_mm": np.mean,
+            "std_mm": np.std,
+            "median_mm": np.median,
+            "max_mm": np.max,
+        }
         values = {
             key: _rounded(function(known)) if len(known) else None for key, function in statistics.items()
         }
@@ -154,7 +159,8 @@ def evaluate(
         reference, prediction = read_landmarks(case.label).select(names), read_landmarks(path)
         if not set(prediction.names) & set(names):
             raise LandmarkError(
-                f"{path}: has none of the dataset's landmarks ({', '.join(names[:5])}, ...) but {', '.join(prediction.names[:5])}. "
+                f"{path}: has none of the dataset's landmarks ({', '.join(names[:5])}, ...) "
+                f"but {', '.join(prediction.names[:5])}. "
                 "Evaluate predictions of a bundle that was trained on this dataset's landmarks."
             )
         prediction = prediction.select(names)

@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 import torch
 from ignite.engine import Engine, Events
+from monai.engines import Evaluator
 from tqdm import tqdm
 
 from .files import write_json
@@ -149,7 +150,7 @@ class KeepModels:
         network: torch.nn.Module,
         optimizer: torch.optim.Optimizer,
         schedule: TrainingSchedule,
-        evaluator: Engine | None = None,
+        evaluator: Evaluator | None = None,
         interval: int = 1,
         seconds_between: float = 20.0,
     ) -> None:
@@ -213,9 +214,8 @@ class KeepModels:
 
     def _finish(self, engine: Engine) -> None:
         save_atomically(self.network.state_dict(), self.folder / MODEL)
-        if self.evaluator is not None and not (
-            self.history and self.history[-1]["step"] == self.schedule.steps
-        ):
+        validated = bool(self.history) and self.history[-1]["step"] == self.schedule.steps
+        if self.evaluator is not None and not validated:
             self.evaluator.run(engine.state.epoch)
         finite = [
             {**entry, "mre_mm": round(entry["mre_mm"], 4)}
@@ -267,7 +267,7 @@ class ProgressBar:
         )
 
     def _update(self, engine: Engine) -> None:
-        loss = engine.state.output["loss"].item()
+        loss = engine.state.output["loss"].item()  # type: ignore[index]
         self.loss = loss if math.isnan(self.loss) else 0.98 * self.loss + 0.02 * loss
         self._show()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -68,8 +69,8 @@ def read_image(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
         raise LandmarkError(f"{path}: the file is empty. Copy it again.")
     try:
         if name.endswith(NIFTI_SUFFIXES):
-            image = nib.load(path)
-            return np.asanyarray(image.dataobj), np.asarray(image.affine, dtype=np.float64)  # type: ignore[attr-defined]
+            image: Any = nib.load(path)
+            return np.asanyarray(image.dataobj), np.asarray(image.affine, dtype=np.float64)
         if name.endswith(ITK_SUFFIXES):
             return _read_itk(path)
     except Exception as error:  # the readers raise whatever zlib, struct or ITK raise

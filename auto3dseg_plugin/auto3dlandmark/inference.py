@@ -62,22 +62,20 @@ class LandmarkPredictor:
         Raises:
             LandmarkError: when the image cannot be used.
         """
-        total, grid, first = None, None, self.members[0]
-        inputs: dict[str, MetaTensor] = {}
-        for member in self.members:
+        first, *others = self.members
+        grid = first.load(image)
+        inputs = {first.preprocessing_id: grid}
+        total = first.heatmaps(grid)
+        for member in others:
             if member.preprocessing_id not in inputs:
                 inputs[member.preprocessing_id] = member.load(image)
             network_input = inputs[member.preprocessing_id]
-            heatmaps = member.heatmaps(network_input)
-            if total is None:
-                total, grid = heatmaps, network_input
-            elif not _same_grid(network_input, grid):
+            if not _same_grid(network_input, grid):
                 raise LandmarkError(
                     f"{member.folder}: has another spacing than {first.folder}, so they cannot be averaged."
                 )
-            else:
-                total += heatmaps
-        points, scores = first.decode.decode(total / len(self.members), grid.affine)  # type: ignore[operator,union-attr]
+            total += member.heatmaps(network_input)
+        points, scores = first.decode.decode(total / len(self.members), grid.affine)
         return predicted_landmarks(self.names, points, scores, first.may_be_absent)
 
 
@@ -126,7 +124,7 @@ class _Member:
     def heatmaps(self, network_input: MetaTensor) -> torch.Tensor:
         """Values in [0, 1], shape (N, H, W, D), on the CPU."""
         with torch.no_grad():
-            logits = self.inferer(network_input[None].as_tensor().to(self.device), self.network)[0]
+            logits = self.inferer(network_input.as_tensor()[None].to(self.device), self.network)[0]
             return activate(logits.float(), self.decode.activation).cpu()
 
 
@@ -143,12 +141,8 @@ def readable_error(error: BaseException, context: str) -> LandmarkError:
     return LandmarkError(f"{context} ({type(last).__name__}: {reason[:200]}).")
 
 
-def _same_grid(first: MetaTensor, second: MetaTensor | None) -> bool:
-    return (
-        second is not None
-        and first.shape == second.shape
-        and torch.allclose(first.affine, second.affine, atol=1e-4)
-    )
+def _same_grid(first: MetaTensor, second: MetaTensor) -> bool:
+    return first.shape == second.shape and torch.allclose(first.affine, second.affine, atol=1e-4)
 
 
 def predict_images(

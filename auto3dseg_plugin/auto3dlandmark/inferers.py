@@ -42,7 +42,7 @@ class AutocastInferer(Inferer):
         self.enabled = enabled
 
     def __call__(
-        self, inputs: torch.Tensor, network: torch.nn.Module, *args: Any, **kwargs: Any
+        self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any
     ) -> torch.Tensor:
         """
         Args:
@@ -75,9 +75,7 @@ class FittedSlidingWindowInferer(SlidingWindowInferer):
         super().__init__(roi_size, **options)
         self.divisor, self.options = divisor, options
 
-    def __call__(
-        self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any
-    ) -> Any:
+    def __call__(self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """
         Args:
             inputs: images, shape (B, C, H, W, D).

@@ -8,7 +8,7 @@ A landmark is *present* (it has a point), *absent* (known not to be there, as an
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -40,8 +40,8 @@ class LandmarkSet:
 
     names: Sequence[str]
     points: np.ndarray
-    status: np.ndarray | None = field(default=None)
-    scores: np.ndarray | None = field(default=None)
+    status: np.ndarray = None  # type: ignore[assignment]  # filled in below, as are the scores
+    scores: np.ndarray = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         names = tuple(self.names)
@@ -61,11 +61,11 @@ class LandmarkSet:
                 raise LandmarkError(
                     f"{name!r} has the position {point.tolist()}: give three finite numbers, or none."
                 )
-        defined = ~np.isnan(points).any(axis=1)
+        defined: np.ndarray = np.isfinite(points).all(axis=1)
         status = np.where(defined, PRESENT, UNKNOWN) if self.status is None else np.array(self.status)
         if status.shape != (len(names),) or not np.isin(status, (UNKNOWN, PRESENT, ABSENT)).all():
             raise LandmarkError(f"status must be one of 0, 1, 2 for each of the {len(names)} landmarks.")
-        for name, has_point, state in zip(names, defined, status):
+        for name, has_point, state in zip(names, defined.tolist(), status.tolist()):
             if has_point != (state == PRESENT):
                 what = "has a position but is" if has_point else "has no position but is"
                 raise LandmarkError(
@@ -87,7 +87,7 @@ class LandmarkSet:
     @property
     def present(self) -> np.ndarray:
         """True for each landmark that has a point, shape (N,)."""
-        return self.status == PRESENT  # type: ignore[return-value]
+        return self.status == PRESENT
 
     def select(self, names: Iterable[str]) -> LandmarkSet:
         """

@@ -25,9 +25,8 @@ class RadialErrorMetric(CumulativeIterationMetric):
         self, y_pred: torch.Tensor, y: torch.Tensor | None = None, **kwargs: Any
     ) -> torch.Tensor:
         if y is None or y_pred.shape != y.shape:
-            raise ValueError(
-                f"predicted and true points differ in shape: {tuple(y_pred.shape)} and {y if y is None else tuple(y.shape)}."
-            )
+            shapes = f"{tuple(y_pred.shape)} and {None if y is None else tuple(y.shape)}"
+            raise ValueError(f"predicted and true points differ in shape: {shapes}.")
         return torch.linalg.vector_norm(y_pred.double() - y.to(y_pred.device).double(), dim=-1)
 
     def aggregate(self) -> torch.Tensor:

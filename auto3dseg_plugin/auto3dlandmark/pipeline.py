@@ -217,12 +217,11 @@ class Work:
             for bundle in bundles
         ]
         outputs = [folder, *(folder / f"{case}.mrk.json" for case in ids)]
-        self.steps(
-            name,
-            made_from,
-            outputs,
-            lambda: predict_images(LandmarkPredictor(bundles), images, folder) and None,
-        )
+
+        def action() -> None:
+            predict_images(LandmarkPredictor(bundles), images, folder)
+
+        self.steps(name, made_from, outputs, action)
 
     def evaluate(
         self,
@@ -232,16 +231,13 @@ class Work:
         thresholds_mm: Sequence[float] = (2, 3, 4),
     ) -> Path:
         """Write ``<evaluation>/metrics.json`` and the tables beside it; returns that file."""
-        listed, folder, out = (
-            read_datalist(self.datalist),
-            self.folder / predictions,
-            self.folder / evaluation,
-        )
+        listed = read_datalist(self.datalist)
+        folder, out = self.folder / predictions, self.folder / evaluation
 
         def action() -> None:
             write_evaluation(out, evaluate(cases, listed.landmark_names, folder, thresholds_mm))
 
-        state = files_digest([case.label for case in cases] + sorted(folder.glob("*")))
+        state = files_digest([*(case.label for case in cases), *sorted(folder.glob("*"))])
         self.steps(f"evaluate {predictions}", [state, list(thresholds_mm)], [out / "metrics.json"], action)
         return out / "metrics.json"
 
@@ -274,7 +270,7 @@ def train_bundle(bundle: str | os.PathLike, **overrides: Any) -> None:
             monai.bundle.run(
                 "training",
                 config_file=str(config),
-                logging_file=False,
+                logging_file=False,  # type: ignore[arg-type]
                 bundle_root=str(bundle),
                 started=time.time(),
                 **overrides,

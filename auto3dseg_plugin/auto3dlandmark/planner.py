@@ -155,12 +155,15 @@ def make_plan(
         network_def=network_def(
             preset, [turn(s) for s in chosen.strides], [turn(k) for k in chosen.kernel_sizes], landmarks
         ),
-        lowres=lowres
-        and {
-            "spacing": list(turn(lowres.spacing)),
-            "patch_size": list(turn(lowres.patch_size)),
-            "batch_size": lowres.batch_size,
-        },
+        lowres=(
+            None
+            if lowres is None
+            else {
+                "spacing": list(turn(lowres.spacing)),
+                "patch_size": list(turn(lowres.patch_size)),
+                "batch_size": lowres.batch_size,
+            }
+        ),
         notes=tuple(notes),
     )
 
@@ -220,4 +223,5 @@ def read_plan(path: str | os.PathLike) -> Plan:
     fields = {field.name for field in dataclasses.fields(Plan)}
     if not isinstance(content, dict) or set(content) != fields or content["version"] != VERSION:
         raise LandmarkError(f"{path}: is not a plan of this version. Run 'auto3dlandmark plan' again.")
-    return Plan(**{key: tuple(value) if isinstance(value, list) else value for key, value in content.items()})
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
+    return Plan(**values)

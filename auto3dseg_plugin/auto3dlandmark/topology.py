@@ -9,7 +9,6 @@ Source: Isensee et al., "nnU-Net", Nature Methods 2021; the rules as ../shared/d
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -124,11 +123,13 @@ def configure(
 
 
 def _pool(
-    spacing: Sequence[float], patch: np.ndarray
+    spacing: np.ndarray, patch: np.ndarray
 ) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]], np.ndarray, np.ndarray]:
     """Rule 5: strides and kernels per stage, the patch padded to fit them, and the divisor of each axis."""
     current, size = np.array(spacing, dtype=np.float64), np.array(patch, dtype=np.int64)
-    strides, kernels, kernel = [(1, 1, 1)], [], np.ones(3, dtype=int)
+    strides: list[tuple[int, ...]] = [(1, 1, 1)]
+    kernels: list[tuple[int, ...]] = []
+    kernel = np.ones(3, dtype=int)
     pools = np.zeros(3, dtype=int)
     while True:
         valid = [axis for axis in range(3) if size[axis] >= 2 * SMALLEST_FEATURE_MAP]

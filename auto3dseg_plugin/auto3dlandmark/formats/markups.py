@@ -98,7 +98,7 @@ def markups_document(landmarks: LandmarkSet) -> dict[str, Any]:
     """
     control_points = []
     for row, (name, point, status, score) in enumerate(
-        zip(landmarks.names, lps_to_ras(landmarks.points), landmarks.status, landmarks.scores), start=1  # type: ignore[arg-type]
+        zip(landmarks.names, lps_to_ras(landmarks.points), landmarks.status, landmarks.scores), start=1
     ):
         notes = [] if math.isnan(score) else [f"score={score:.6g}"]
         if status == ABSENT:
@@ -165,4 +165,4 @@ def _read_score(path: str | os.PathLike, name: str, description: str) -> float:
     try:
         return float(match.group(1)) if match else math.nan
     except ValueError:
-        raise LandmarkError(f"{path}: {name!r} is described as {match.group(0)!r}, which is no number.") from None  # type: ignore[union-attr]
+        raise LandmarkError(f"{path}: {name!r} has the score {description!r}, which is no number.") from None

@@ -81,12 +81,14 @@ def write_table(path: str | os.PathLike, landmarks: LandmarkSet) -> None:
     columns = list(COLUMNS)
     if (landmarks.status == ABSENT).any():
         columns.append("status")
-    if not np.isnan(landmarks.scores).all():  # type: ignore[arg-type]
+    if not np.isnan(landmarks.scores).all():
         columns.append("score")
     stream = io.StringIO(newline="")
     writer = csv.DictWriter(stream, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    for name, point, status, score in zip(landmarks.names, landmarks.points, landmarks.status, landmarks.scores):  # type: ignore[arg-type]
+    for name, point, status, score in zip(
+        landmarks.names, landmarks.points, landmarks.status, landmarks.scores
+    ):
         cells = {axis: "" if math.isnan(value) else repr(float(value)) for axis, value in zip("xyz", point)}
         score_text = "" if math.isnan(score) else repr(float(score))
         writer.writerow({"name": name, **cells, "status": STATUSES[status], "score": score_text})

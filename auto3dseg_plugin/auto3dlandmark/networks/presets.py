@@ -65,7 +65,7 @@ def stage_features(preset: Preset, stages: int) -> list[int]:
 
 
 def estimate_memory(
-    preset: Preset, patch_size: Sequence[int], strides: Sequence[Sequence[int]], landmarks: int
+    preset: Preset, patch_size: Sequence[int] | np.ndarray, strides: Sequence[Sequence[int]], landmarks: int
 ) -> int:
     """
     nnU-Net's measure of one patch's memory: feature map elements in the forward pass.

@@ -31,14 +31,14 @@ def random_rotation(limit_deg: float, random_state: np.random.RandomState) -> np
     Source: the angle of a uniform random rotation has density (1 - cos angle) / pi (Shoemake, "Uniform random
         rotations", 1992); cut at the limit and inverted by bisection.
     """
-    limit = np.radians(min(max(limit_deg, 0.0), 180.0))
+    limit = float(np.radians(np.clip(limit_deg, 0.0, 180.0)))
     share = random_state.uniform() * (limit - np.sin(limit))
     low, high = 0.0, limit
     for _ in range(40):
         middle = (low + high) / 2
         low, high = (middle, high) if middle - np.sin(middle) < share else (low, middle)
     axis = random_state.normal(size=3)
-    x, y, z = axis / max(np.linalg.norm(axis), 1e-12)
+    x, y, z = axis / np.linalg.norm(axis)
     cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
     return np.eye(3) + np.sin(low) * cross + (1 - np.cos(low)) * cross @ cross
 
@@ -92,7 +92,7 @@ class RandPatchLandmarksd(MapTransform, Randomizable, LazyTransform):
             stretch,
             shift,
         )
-        self.resample = SpatialResample(mode="bilinear", padding_mode=padding_mode, dtype=torch.float32)
+        self.resample = SpatialResample(mode="bilinear", padding_mode=padding_mode, dtype=np.float32)
 
     def __call__(self, data: Mapping[Hashable, Any], lazy: bool | None = None) -> dict[Hashable, Any]:
         result = dict(data)
