@@ -140,11 +140,13 @@ def test_the_modality_decides_the_normalisation(modality, size, scheme, nonzero)
 
 
 @pytest.mark.parametrize(
-    "p95, rotation_deg", [(None, 30), (0, 30), (60, 30), (75, 75), (90, 90), (91, 180), (180, 180)]
+    "p95, rotation",
+    [(None, (30, 0.5)), (0, (15, 0.5)), (20, (20, 0.5)), (60, (60, 0.5)), (61, (180, 1)), (180, (180, 1))],
 )
-def test_rotations_follow_the_poses_in_the_data(p95, rotation_deg):
-    angles = None if p95 is None else {"median": p95 / 2, "p95": float(p95), "max": 180.0}
-    assert make_plan(fingerprint(pose_angles_deg=angles)).rotation_deg == rotation_deg
+def test_rotations_follow_the_poses_in_the_data(p95, rotation):
+    angles = None if p95 is None else {"median": p95 / 2, "p95": p95, "max": p95}
+    plan = make_plan(fingerprint(pose_angles_deg=angles))
+    assert (plan.rotation_deg, plan.rotation_prob) == rotation
 
 
 def test_landmarks_that_are_absent_somewhere_are_listed():

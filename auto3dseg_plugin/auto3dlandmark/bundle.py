@@ -123,6 +123,7 @@ def fill_bundle(
         "normalization": normalization_transforms(plan.normalization),
         "network_def": plan.network_def,
         "rotation_deg": plan.rotation_deg,
+        "rotation_prob": plan.rotation_prob,
         "cache_rate": min(1.0, round(CACHE_GB / max(plan.cached_gb, 1e-9), 3)),
         **learning,
     }

@@ -61,7 +61,7 @@ class LandmarkSet:
                 raise LandmarkError(
                     f"{name!r} has the position {point.tolist()}: give three finite numbers, or none."
                 )
-        defined: np.ndarray = np.isfinite(points).all(axis=1)
+        defined = np.array(np.isfinite(points).all(axis=1))
         status = np.where(defined, PRESENT, UNKNOWN) if self.status is None else np.array(self.status)
         if status.shape != (len(names),) or not np.isin(status, (UNKNOWN, PRESENT, ABSENT)).all():
             raise LandmarkError(f"status must be one of 0, 1, 2 for each of the {len(names)} landmarks.")

@@ -23,8 +23,7 @@ from .topology import Configuration, configure, low_resolution, median_shape, ta
 __all__ = ["Plan", "make_plan", "read_plan", "write_plan"]
 
 VERSION = 1
-# Rotations of ±30 degrees reach poses that differ by up to twice that; beyond, the range follows the data.
-USUAL_ROTATION_DEG = 30.0
+USUAL_ROTATION_DEG, LEAST_ROTATION_DEG, ARBITRARY_POSES_DEG = 30.0, 15.0, 60.0
 NORMALIZATIONS = {
     "ct": "ct",
     "nonorm": "none",
@@ -56,7 +55,8 @@ class Plan:
         may_be_absent: landmarks that are absent in some training case.
         normalization: scheme (``zscore``, ``ct``, ``none``, ``rescale``, ``rgb``), whether zero voxels are left
             out, and the dataset's intensity statistics.
-        rotation_deg: the range of poses in the data, for recipes that rotate accordingly: half width.
+        rotation_deg, rotation_prob: the spread of poses in the data, for recipes that turn training images
+            accordingly: the largest angle, and the share of images to turn.
         network_def: MONAI config of the network.
         lowres: nnU-Net's low-resolution configuration, for those who want it: spacing, patch_size, batch_size.
         notes: what a user should know about the decisions above.
@@ -76,6 +76,7 @@ class Plan:
     may_be_absent: tuple[str, ...]
     normalization: dict[str, Any]
     rotation_deg: float
+    rotation_prob: float
     network_def: dict[str, Any]
     lowres: dict[str, Any] | None = None
     notes: tuple[str, ...] = ()
@@ -135,6 +136,7 @@ def make_plan(
     sees_all = preset.coarsen_below is not None and bool(
         np.prod(whole) <= WHOLE_IMAGE_PATCHES * np.prod(patch_size)
     )
+    rotation_deg, rotation_prob = _rotation(fingerprint)
     return Plan(
         network=network,
         landmark_names=fingerprint.landmark_names,
@@ -151,7 +153,8 @@ def make_plan(
         cached_gb=round(float(resampled.prod(axis=1).sum()) * 4 / 1e9, 3),
         may_be_absent=tuple(name for name, counts in fingerprint.presence.items() if counts["absent"]),
         normalization=_normalization(fingerprint),
-        rotation_deg=_rotation(fingerprint),
+        rotation_deg=rotation_deg,
+        rotation_prob=rotation_prob,
         network_def=network_def(
             preset, [turn(s) for s in chosen.strides], [turn(k) for k in chosen.kernel_sizes], landmarks
         ),
@@ -198,11 +201,18 @@ def _normalization(fingerprint: Fingerprint) -> dict[str, Any]:
     return {"scheme": scheme, "nonzero": masked, "intensity": fingerprint.intensity}
 
 
-def _rotation(fingerprint: Fingerprint) -> float:
-    """Half width in degrees: ±30 unless poses are further apart; all orientations when they are arbitrary."""
-    if fingerprint.pose_angles_deg is None or fingerprint.pose_angles_deg["p95"] <= 2 * USUAL_ROTATION_DEG:
-        return USUAL_ROTATION_DEG
-    return 180.0 if fingerprint.pose_angles_deg["p95"] > 90 else float(fingerprint.pose_angles_deg["p95"])
+def _rotation(fingerprint: Fingerprint) -> tuple[float, float]:
+    """
+    Largest angle in degrees to turn training images by, and how many of them.
+
+    Images that all lie alike are learnt best mostly as they are; those in any orientation must all be turned.
+    """
+    if fingerprint.pose_angles_deg is None:
+        return USUAL_ROTATION_DEG, 0.5
+    spread = fingerprint.pose_angles_deg["p95"]
+    if spread > ARBITRARY_POSES_DEG:
+        return 180.0, 1.0
+    return round(max(LEAST_ROTATION_DEG, spread), 1), 0.5
 
 
 def write_plan(path: str | os.PathLike, plan: Plan) -> None:
