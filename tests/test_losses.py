@@ -100,3 +100,13 @@ def test_a_perfect_answer_costs_less_than_a_shifted_one(loss, target):
 def test_top_k_must_be_a_share(top_k):
     with pytest.raises(ValueError, match="top_k"):
         TopKBCELoss(top_k)
+
+
+def test_the_written_out_gradient_is_autograds(target):
+    logits = torch.randn(1, 4, *SHAPE, generator=torch.Generator().manual_seed(1)).double().requires_grad_()
+    loss = SpatialCrossEntropyLoss(distance_weight=0.7)
+    loss(logits, target).backward()
+    step, direction = 1e-3, torch.randn(logits.shape, generator=torch.Generator().manual_seed(2)).double()
+    with torch.no_grad():
+        ahead, behind = loss(logits + step * direction, target), loss(logits - step * direction, target)
+    assert (logits.grad * direction).sum().item() == pytest.approx((ahead - behind).item() / (2 * step), rel=1e-2)

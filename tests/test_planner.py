@@ -141,7 +141,7 @@ def test_the_modality_decides_the_normalisation(modality, size, scheme, nonzero)
 
 @pytest.mark.parametrize(
     "p95, rotation",
-    [(None, (30, 0.5)), (0, (15, 0.5)), (20, (20, 0.5)), (60, (60, 0.5)), (61, (180, 1)), (180, (180, 1))],
+    [(None, (30, 0.3)), (0, (10, 0.3)), (30, (15, 0.3)), (60, (30, 0.3)), (61, (180, 1)), (180, (180, 1))],
 )
 def test_rotations_follow_the_poses_in_the_data(p95, rotation):
     angles = None if p95 is None else {"median": p95 / 2, "p95": p95, "max": p95}

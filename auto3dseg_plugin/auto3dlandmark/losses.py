@@ -7,12 +7,17 @@ target is not zero, so no dense target is ever made.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 
 from .transforms.targets import FILLED, IGNORED, HeatmapTarget
 
 __all__ = ["MaskedMSELoss", "SpatialCrossEntropyLoss", "TopKBCELoss"]
+
+
+SMOOTH = 1e-4  # squared voxels: keeps the distance differentiable at zero
 
 
 def _mean_over_known(values: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
@@ -46,29 +51,61 @@ class SpatialCrossEntropyLoss(torch.nn.Module):
             logits: shape (B, N, H, W, D).
             target: of the same batch and landmarks.
         """
+        return _SpatialCrossEntropy.apply(logits, target, self.distance_weight)
+
+
+class _SpatialCrossEntropy(torch.autograd.Function):
+    """
+    The loss above with its gradient written out: one buffer of the logits' size, where autograd keeps six.
+
+    With p the softmax over voxels, P the chance of being here, w the normalised target, m the mean of p and u
+    the unit vector from the landmark to m, the gradient of a channel's logit at voxel v is
+    ``P p_v - w_v`` for the cross-entropy and ``p_v u . (v - m)`` for the distance.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, logits: torch.Tensor, target: HeatmapTarget, distance_weight: float
+    ) -> torch.Tensor:
         shape = logits.shape[2:]
-        flat = logits.float().flatten(2)
-        log_odds = flat.logsumexp(dim=2)
-        log_total = F.softplus(log_odds)  # log(1 + odds): the extra place has logit 0
-        weights = target.values.flatten(2)
+        flat = logits.detach().flatten(2).float()
+        highest = flat.amax(dim=2, keepdim=True)
+        probability = (flat - highest).exp_()
+        total = probability.sum(dim=2, keepdim=True)
+        probability.div_(total)
+        log_odds = (highest + total.log()).squeeze(2)
+        index, weights = target.cube_index(shape), target.values.flatten(2)
         weights = weights / weights.sum(dim=2, keepdim=True).clamp(min=1e-12)
-        attraction = (weights * flat.gather(2, target.cube_index(shape))).sum(dim=2)
-        filled = target.state == FILLED
-        loss = _mean_over_known(
-            log_total - torch.where(filled, attraction, torch.zeros_like(attraction)), target.state
-        )
-        if self.distance_weight > 0 and bool(filled.any()):
-            probability = (flat[filled] - log_odds[filled][:, None]).exp().view(-1, *shape)
-            squared = torch.zeros(len(probability), device=flat.device)
-            for axis, size in enumerate(shape):
-                others = [1 + other for other in range(3) if other != axis]
-                mean = probability.sum(dim=others) @ torch.arange(
-                    size, dtype=torch.float32, device=flat.device
-                )
-                squared = squared + (mean - target.points[filled][:, axis]).square()
-            known = (target.state != IGNORED).sum()
-            loss = loss + self.distance_weight * (squared + 1e-4).sqrt().sum() / known
-        return loss
+        attraction = (weights * flat.gather(2, index)).sum(dim=2)  # zero where not filled, as the weights are
+        known, filled = target.state != IGNORED, target.state == FILLED
+        count = known.sum().clamp(min=1)
+        loss = torch.where(
+            known, F.softplus(log_odds) - attraction, 0
+        ).sum()  # log(1 + odds) less the target's share
+        volume = probability.view(*probability.shape[:2], *shape)
+        axes = [torch.arange(size, dtype=torch.float32, device=flat.device) for size in shape]
+        marginals = [volume.sum(dim=[2 + other for other in range(3) if other != axis]) for axis in range(3)]
+        mean = torch.stack([marginal @ axis for marginal, axis in zip(marginals, axes)], dim=2)
+        offset = torch.where(filled[..., None], mean - target.points, 0)
+        distance = (offset.square().sum(dim=2) + SMOOTH).sqrt()
+        loss = loss + distance_weight * torch.where(filled, distance, 0).sum()
+        pull = distance_weight * offset / distance[..., None]
+        ctx.save_for_backward(probability, log_odds.sigmoid() * known, mean, pull, index, weights, count)
+        ctx.shape, ctx.axes = shape, axes
+        return loss / count
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:  # type: ignore[override]
+        probability, here, mean, pull, index, weights, count = ctx.saved_tensors
+        scale = gradient / count
+        lines = [
+            (pull[..., axis, None] * (steps - mean[..., axis, None])) * scale
+            for axis, steps in enumerate(ctx.axes)
+        ]
+        factor = (lines[0] + scale * here[..., None])[..., None, None] + lines[1][..., None, :, None]
+        result = (factor + lines[2][..., None, None, :]).flatten(2).mul_(probability)
+        result.scatter_add_(2, index, -scale * weights)
+        return result.view(*result.shape[:2], *ctx.shape), None, None
 
 
 class TopKBCELoss(torch.nn.Module):

@@ -23,7 +23,7 @@ from .topology import Configuration, configure, low_resolution, median_shape, ta
 __all__ = ["Plan", "make_plan", "read_plan", "write_plan"]
 
 VERSION = 1
-USUAL_ROTATION_DEG, LEAST_ROTATION_DEG, ARBITRARY_POSES_DEG = 30.0, 15.0, 60.0
+USUAL_ROTATION_DEG, LEAST_ROTATION_DEG, ARBITRARY_POSES_DEG, USUAL_SHARE = 30.0, 10.0, 60.0, 0.3
 NORMALIZATIONS = {
     "ct": "ct",
     "nonorm": "none",
@@ -208,11 +208,12 @@ def _rotation(fingerprint: Fingerprint) -> tuple[float, float]:
     Images that all lie alike are learnt best mostly as they are; those in any orientation must all be turned.
     """
     if fingerprint.pose_angles_deg is None:
-        return USUAL_ROTATION_DEG, 0.5
+        return USUAL_ROTATION_DEG, USUAL_SHARE
     spread = fingerprint.pose_angles_deg["p95"]
     if spread > ARBITRARY_POSES_DEG:
         return 180.0, 1.0
-    return round(max(LEAST_ROTATION_DEG, spread), 1), 0.5
+    # Two cases that are far apart lie about half of that from the pose in their middle.
+    return round(max(LEAST_ROTATION_DEG, spread / 2), 1), USUAL_SHARE
 
 
 def write_plan(path: str | os.PathLike, plan: Plan) -> None:
