@@ -204,3 +204,13 @@ def test_the_folds_are_nnunets():
     cases = assign_folds([Case(case, Path(case)) for case in reversed(ids)])
     for fold, (_, held_out) in enumerate(KFold(5, shuffle=True, random_state=12345).split(ids)):
         assert {case.id for case in cases if case.fold == fold} == {ids[index] for index in held_out}
+
+
+def test_cases_that_had_a_fold_keep_it_when_others_come(write_dataset):
+    dataset = write_dataset(("a", "b", "c", "d"))
+    before = {case.id: case.fold for case in scan_folder(dataset).training}
+    for part, suffix in (("images", ".nii.gz"), ("landmarks", ".mrk.json")):
+        shutil.copy(dataset / part / f"a{suffix}", dataset / part / f"aa{suffix}")
+    after = {case.id: case.fold for case in scan_folder(dataset, folds=before).training}
+    assert after.pop("aa") == min(set(range(5)) - set(before.values()))  # the smallest fold, here an empty one
+    assert after == before

@@ -48,8 +48,8 @@ class Commands:
         from .datalist import read_datalist, scan_folder
         from .pipeline import Work
 
-        folder = Work(work)
-        folder.check(dataset)
+        folder = Work(str(work))
+        folder.check(str(dataset))
         chosen = _first_folds(read_datalist(folder.datalist).folds, folds)
         folder.analyze(modality)
         folder.make_plan(network, gpu_memory_gb)
@@ -63,12 +63,12 @@ class Commands:
         cases = [case for fold in chosen for case in listed.held_out(fold)]
         metrics = folder.evaluate(cases, thresholds_mm=_numbers(thresholds_mm))
         if test is not None:
-            folder.predict_test(chosen, test)
-            if _has_landmarks(test):
-                annotated = scan_folder(test, listed.landmark_names).training
+            folder.predict_test(chosen, str(test))
+            if _has_landmarks(str(test)):
+                annotated = scan_folder(str(test), listed.landmark_names).training
                 folder.evaluate(annotated, "test_predictions", "test_evaluation", _numbers(thresholds_mm))
         _print_summary(metrics, "held-out cases")
-        if test is not None and _has_landmarks(test):
+        if test is not None and _has_landmarks(str(test)):
             _print_summary(folder.folder / "test_evaluation" / "metrics.json", "test cases")
         bundles = " ".join(str(folder.bundle(fold)) for fold in chosen)
         print(
@@ -86,7 +86,7 @@ class Commands:
         from .checks import check_dataset, raise_on_errors, report_findings
         from .datalist import scan_folder
 
-        listed = scan_folder(dataset)
+        listed = scan_folder(str(dataset))
         findings = check_dataset(listed)
         raise_on_errors(findings)
         if findings:
@@ -107,8 +107,8 @@ class Commands:
         """
         from .pipeline import Work
 
-        folder = Work(work)
-        folder.check(dataset)
+        folder = Work(str(work))
+        folder.check(str(dataset))
         folder.analyze(modality)
 
     def plan(self, work: str, network: str | None = None, gpu_memory_gb: float | None = None) -> None:
@@ -122,7 +122,7 @@ class Commands:
         """
         from .pipeline import Work
 
-        Work(work).make_plan(network, gpu_memory_gb)
+        Work(str(work)).make_plan(network, gpu_memory_gb)
 
     def build(
         self, work: str, fold: int = 0, recipe: str | None = None, minutes: float | None = None
@@ -139,7 +139,7 @@ class Commands:
         from .pipeline import Work
 
         options = {} if minutes is None else {"minutes": _positive("minutes", minutes)}
-        Work(work).build(fold, recipe, **options)
+        Work(str(work)).build(fold, recipe, **options)
 
     def train(self, work: str, fold: int = 0) -> None:
         """
@@ -151,7 +151,7 @@ class Commands:
         """
         from .pipeline import Work
 
-        Work(work).train(fold)
+        Work(str(work)).train(fold)
 
     def predict(self, *bundles_images_out: str, device: str | None = None) -> None:
         """
@@ -188,12 +188,15 @@ class Commands:
         from .datalist import scan_folder
         from .evaluation import evaluate, write_evaluation
 
-        listed = scan_folder(dataset)
+        listed = scan_folder(str(dataset))
         result = evaluate(
-            (*listed.training, *listed.testing), listed.landmark_names, predictions, _numbers(thresholds_mm)
+            (*listed.training, *listed.testing),
+            listed.landmark_names,
+            str(predictions),
+            _numbers(thresholds_mm),
         )
-        write_evaluation(out, result)
-        _print_summary(Path(out) / "metrics.json", f"{len(result.cases)} cases")
+        write_evaluation(str(out), result)
+        _print_summary(Path(str(out)) / "metrics.json", f"{len(result.cases)} cases")
         print(f"tables: {out}")
 
     def demo(self, work: str = "demo_work", minutes: float = 4.0) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -72,7 +72,11 @@ class Datalist:
         return [case for case in self.training if case.fold == fold]
 
 
-def scan_folder(folder: str | os.PathLike, landmark_names: Sequence[str] | None = None) -> Datalist:
+def scan_folder(
+    folder: str | os.PathLike,
+    landmark_names: Sequence[str] | None = None,
+    folds: Mapping[str, int] | None = None,
+) -> Datalist:
     """
     Find the cases of a dataset folder, and give each annotated one a fold.
 
@@ -82,6 +86,7 @@ def scan_folder(folder: str | os.PathLike, landmark_names: Sequence[str] | None 
 
     Args:
         landmark_names: the order to keep; left out, the order of the first case's file.
+        folds: of cases that were given one before, by id; they keep it.
 
     Raises:
         LandmarkError: when the folder is missing or is none of these, or files do not pair up.
@@ -108,7 +113,10 @@ def scan_folder(folder: str | os.PathLike, landmark_names: Sequence[str] | None 
             f"{labels[orphans[0]]}: there is no image for these landmarks ({len(orphans)} such files: "
             f"{', '.join(orphans[:5])}). Name both alike: CASE.nii.gz and CASE.mrk.json."
         )
-    cases = [Case(case, path, labels[case]) for case, path in images.items() if case in labels]
+    kept = {} if folds is None else folds
+    cases = [
+        Case(case, path, labels[case], kept.get(case)) for case, path in images.items() if case in labels
+    ]
     if not cases:
         raise LandmarkError(
             f"{label_folder}: no landmark file ({', '.join(SUFFIXES)}) fits an image. Expected {LAYOUTS}."
@@ -150,17 +158,22 @@ def assign_folds(cases: Sequence[Case], folds: int = 5) -> list[Case]:
     Args:
         folds: how many; fewer cases than folds give one fold a case.
 
+    Returns:
+        the cases in their order; those that had a fold keep it, and the others fill up the smallest folds.
+
     Source: nnU-Net's split, so that its results and ours hold out the same cases: scikit-learn's shuffled
         ``KFold`` with seed 12345 over the sorted ids.
     """
     ids = sorted(case.id for case in cases if case.fold is None)
     order = np.arange(len(ids))
     np.random.RandomState(FOLD_SEED).shuffle(order)
-    fold_of = {
-        ids[index]: fold
-        for fold, block in enumerate(np.array_split(order, min(folds, max(len(cases), 1))))
-        for index in block
-    }
+    blocks = np.array_split(order, min(folds, max(len(cases), 1)))
+    fold_of = {ids[index]: fold for fold, block in enumerate(blocks) for index in block}
+    taken = Counter(case.fold for case in cases if case.fold is not None)
+    if taken:  # late comers fill up the smallest folds
+        for index in order:
+            fold_of[ids[index]] = min(range(len(blocks)), key=lambda fold: (taken[fold], fold))
+            taken[fold_of[ids[index]]] += 1
     return [case if case.fold is not None else replace(case, fold=fold_of[case.id]) for case in cases]
 
 

@@ -91,7 +91,8 @@ class Work:
 
     def check(self, dataset: str | os.PathLike) -> None:
         """Find the cases, write ``datalist.json`` and ``check.json``, and stop when the data has errors."""
-        listed = scan_folder(dataset)
+        earlier = read_datalist(self.datalist).training if self.datalist.exists() else ()
+        listed = scan_folder(dataset, folds={case.id: case.fold for case in earlier if case.fold is not None})
         report = self.folder / "check.json"
 
         def action() -> None:
