@@ -50,7 +50,7 @@ class Preset:
 
 
 PRESETS = {
-    "small": Preset(False, 16, 256, 38e6, 8, 0.05, coarsen_below=0.75, most_batch=2),
+    "small": Preset(False, 16, 256, 24e6, 8, 0.05, coarsen_below=0.75, most_batch=2),
     "plain": Preset(False, 32, 320, 560e6, 8, 0.05),
     "resenc_m": Preset(True, 32, 320, 680e6, 8, 1.0),
     "resenc_l": Preset(True, 32, 320, 2100e6, 24, 1.0),
