@@ -116,6 +116,7 @@ def fill_bundle(
         "landmark_names": list(plan.landmark_names),
         "may_be_absent": list(plan.may_be_absent),
         "spacing": list(plan.spacing),
+        "antialias": plan.antialias,
         "patch_size": list(plan.patch_size),
         "roi_size": list(plan.roi_size),
         "divisor": plan.divisor and list(plan.divisor),

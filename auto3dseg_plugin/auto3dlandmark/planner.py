@@ -46,6 +46,7 @@ class Plan:
         modality: channel name that decided the normalisation.
         original_spacing: millimetres, nnU-Net's target spacing for this dataset.
         spacing: millimetres the images are resampled to; coarser than ``original_spacing`` only for ``small``.
+        antialias: smooth images before making them coarser.
         median_shape: voxels of the median image at ``spacing``.
         patch_size, batch_size: voxels, and patches per training step.
         roi_size: the most voxels the network sees at once in inference: the largest training image when that is
@@ -67,6 +68,7 @@ class Plan:
     modality: str
     original_spacing: tuple[float, ...]
     spacing: tuple[float, ...]
+    antialias: bool
     median_shape: tuple[float, ...]
     patch_size: tuple[int, ...]
     batch_size: int
@@ -143,6 +145,7 @@ def make_plan(
         modality=fingerprint.modality,
         original_spacing=turn(full.spacing),
         spacing=turn(chosen.spacing),
+        antialias=chosen is not full,
         median_shape=turn(chosen.median_shape),
         patch_size=patch_size,
         batch_size=(

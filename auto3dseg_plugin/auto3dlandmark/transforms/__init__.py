@@ -6,9 +6,11 @@ from __future__ import annotations
 from .augment import RandPatchLandmarksd
 from .decode import HeatmapToLandmarksd, decode_argmax, decode_centroid
 from .io import CheckImaged, LoadLandmarksd, SaveLandmarksd, VoxelLandmarksd, predicted_landmarks
+from .resample import AntiAliasd
 from .targets import ConeTarget, GaussianTarget, HeatmapTarget, PrepareHeatmapBatch
 
 __all__ = [
+    "AntiAliasd",
     "CheckImaged",
     "ConeTarget",
     "GaussianTarget",
