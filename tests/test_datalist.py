@@ -212,5 +212,7 @@ def test_cases_that_had_a_fold_keep_it_when_others_come(write_dataset):
     for part, suffix in (("images", ".nii.gz"), ("landmarks", ".mrk.json")):
         shutil.copy(dataset / part / f"a{suffix}", dataset / part / f"aa{suffix}")
     after = {case.id: case.fold for case in scan_folder(dataset, folds=before).training}
-    assert after.pop("aa") == min(set(range(5)) - set(before.values()))  # the smallest fold, here an empty one
+    assert after.pop("aa") == min(
+        set(range(5)) - set(before.values())
+    )  # the smallest fold, here an empty one
     assert after == before

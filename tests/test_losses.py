@@ -109,4 +109,6 @@ def test_the_written_out_gradient_is_autograds(target):
     step, direction = 1e-3, torch.randn(logits.shape, generator=torch.Generator().manual_seed(2)).double()
     with torch.no_grad():
         ahead, behind = loss(logits + step * direction, target), loss(logits - step * direction, target)
-    assert (logits.grad * direction).sum().item() == pytest.approx((ahead - behind).item() / (2 * step), rel=1e-2)
+    assert (logits.grad * direction).sum().item() == pytest.approx(
+        (ahead - behind).item() / (2 * step), rel=1e-2
+    )
