@@ -77,14 +77,16 @@ def test_a_case_without_any_present_landmark_gets_a_patch_too(blob):
     assert result["landmarks_voxel"].isnan().all()
 
 
-def test_an_image_smaller_than_the_patch_is_surrounded_by_zeros():
-    image = MetaTensor(torch.ones(1, 8, 8, 8), affine=torch.eye(4))
+@pytest.mark.parametrize("lazy", [False, True])
+@pytest.mark.parametrize("padding_mode, outside", [("zeros", 0), ("border", 5)])
+def test_around_an_image_smaller_than_the_patch_lies_the_padding(lazy, padding_mode, outside):
+    image = MetaTensor(torch.full((1, 8, 8, 8), 5.0), affine=torch.eye(4))
     still = RandPatchLandmarksd(
-        "image", (16, 16, 16), rotation_prob=0, scale_prob=0, shift=0
-    ).set_random_state(0)
-    patch = still({"image": image})["image"]
-    assert patch.sum().item() == pytest.approx(8**3, rel=1e-4)
-    assert patch[0, 4:12, 4:12, 4:12].min() == pytest.approx(1, abs=1e-4)
+        "image", (16, 16, 16), rotation_prob=0, scale_prob=0, shift=0, padding_mode=padding_mode
+    )
+    patch = Compose([still], lazy=lazy)({"image": image})["image"]
+    assert patch[0, 0, 0, 0] == outside
+    assert patch[0, 4:12, 4:12, 4:12].min() == pytest.approx(5, abs=1e-4)
 
 
 def test_the_same_seed_draws_the_same_patch(blob):

@@ -14,6 +14,7 @@ import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import LazyTransform, MapTransform, Randomizable, SpatialResample
+from monai.utils import LazyAttr
 
 __all__ = ["RandPatchLandmarksd", "random_rotation"]
 
@@ -103,6 +104,8 @@ class RandPatchLandmarksd(MapTransform, Randomizable, LazyTransform):
             result[key] = self.resample(
                 result[key], dst_affine=patch_affine, spatial_size=self.patch_size, lazy=lazy_
             )
+            if lazy_:  # SpatialResample does not note its padding, and MONAI would then continue the border
+                result[key].pending_operations[-1][LazyAttr.PADDING_MODE] = self.resample.padding_mode
         return result
 
     def _draw(self, image: MetaTensor, landmarks: torch.Tensor | None) -> torch.Tensor:
