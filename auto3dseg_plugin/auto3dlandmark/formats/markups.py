@@ -165,4 +165,6 @@ def _read_score(path: str | os.PathLike, name: str, description: str) -> float:
     try:
         return float(match.group(1)) if match else math.nan
     except ValueError:
-        raise LandmarkError(f"{path}: {name!r} has the score {description!r}, which is no number.") from None
+        raise LandmarkError(
+            f"{path}: {name!r} is described as {description!r}, without a number after 'score='."
+        ) from None
