@@ -18,7 +18,7 @@ from typing import Any
 
 from .landmarks import LandmarkError
 
-__all__ = ["atomic_path", "read_json", "write_json", "write_text"]
+__all__ = ["atomic_path", "read_json", "read_text", "write_json", "write_text"]
 
 
 @contextmanager
@@ -77,6 +77,19 @@ def write_json(path: str | os.PathLike, content: Any) -> None:
     write_text(path, text + "\n")
 
 
+def read_text(path: str | os.PathLike) -> str:
+    """
+    Read a UTF-8 text file, with or without a byte order mark.
+
+    Raises:
+        LandmarkError: when the file is missing, not readable, or not text.
+    """
+    try:
+        return Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise LandmarkError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}).") from error
+
+
 def read_json(path: str | os.PathLike) -> Any:
     """
     Read a JSON file.
@@ -84,12 +97,7 @@ def read_json(path: str | os.PathLike) -> Any:
     Raises:
         LandmarkError: when the file is missing, empty, or not JSON.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise LandmarkError(
-            f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})."
-        ) from error
+    text = read_text(path)
     if not text.strip():
         raise LandmarkError(f"{path}: the file is empty. Save it again, or remove it.")
     try:

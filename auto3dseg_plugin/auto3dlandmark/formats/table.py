@@ -10,11 +10,10 @@ import csv
 import io
 import math
 import os
-from pathlib import Path
 
 import numpy as np
 
-from ..files import write_text
+from ..files import read_text, write_text
 from ..landmarks import ABSENT, PRESENT, STATUSES, UNKNOWN, LandmarkError, LandmarkSet
 
 __all__ = ["read_table", "write_table"]
@@ -30,12 +29,7 @@ def read_table(path: str | os.PathLike) -> LandmarkSet:
     Raises:
         LandmarkError: when the header or a row is not as described at the top of this module.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise LandmarkError(
-            f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})."
-        ) from error
+    text = read_text(path)
     try:
         reader = csv.reader(io.StringIO(text, newline=""), strict=True)
         numbered = [(reader.line_num, row) for row in reader if row]
