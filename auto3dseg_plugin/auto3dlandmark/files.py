@@ -87,7 +87,9 @@ def read_text(path: str | os.PathLike) -> str:
     try:
         return Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise LandmarkError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}).") from error
+        raise LandmarkError(
+            f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})."
+        ) from error
 
 
 def read_json(path: str | os.PathLike) -> Any:
