@@ -56,7 +56,7 @@ class SpatialCrossEntropyLoss(torch.nn.Module):
 
 class _SpatialCrossEntropy(torch.autograd.Function):
     """
-    The loss above with its gradient written out: one buffer of the logits' size, where autograd keeps six.
+    The loss above with its gradient written out, so that one buffer of the logits' size is kept between the passes.
 
     With p the softmax over voxels, P the chance of being here, w the normalised target, m the mean of p and u
     the unit vector from the landmark to m, the gradient of a channel's logit at voxel v is

@@ -49,7 +49,7 @@ class RandPatchLandmarksd(MapTransform, Randomizable, LazyTransform):
     Resample a random patch around a landmark or anywhere, randomly turned, scaled and stretched.
 
     When the image is smaller than the patch, the patch is laid around its centre with a random shift and
-    the rest is filled with zeros.
+    the rest is filled as ``padding_mode`` says.
 
     Args:
         keys: images as MetaTensor, shape (C, H, W, D), all of one grid.
