@@ -163,9 +163,9 @@ def tiny_bundle(
 @pytest.fixture(scope="session")
 def trained_bundle(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the tiny bundle after its eight steps."""
-    from auto3dlandmark.pipeline import train_bundle
+    from auto3dlandmark.training import train_here
 
     folder = tmp_path_factory.mktemp("trained") / "heatmap_0"
     shutil.copytree(tiny_bundle, folder)
-    train_bundle(folder)
+    train_here(folder)
     return folder

@@ -19,10 +19,21 @@ ROOT = PACKAGE.name
 LAYERS = (
     ("", "geometry", "landmarks", "files", "formats", "biometry"),
     ("images", "datalist", "datasets", "checks", "fingerprint"),
-    ("transforms", "losses", "networks", "metrics", "inferers", "weights", "handlers", "inference"),
+    (
+        "transforms",
+        "losses",
+        "networks",
+        "metrics",
+        "inferers",
+        "averaging",
+        "distributed",
+        "weights",
+        "handlers",
+        "inference",
+    ),
     ("topology", "planner"),
-    ("bundle", "algo"),
-    ("evaluation", "steps", "report", "pipeline", "cli", "__main__"),
+    ("steps", "workfolder", "bundle", "training", "algo", "ensemble"),
+    ("evaluation", "report", "pipeline", "cli", "__main__"),
 )
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 HEAVY = {"torch", "monai", "ignite"}

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -129,11 +128,11 @@ def test_a_lost_output_is_made_again(finished, demo_dataset, tiny_recipe, tmp_pa
 
 
 def test_minutes_end_the_training(demo_dataset, tiny_recipe, tmp_path):
-    result = run(demo_dataset, tmp_path / "work", tiny_recipe, "--minutes", 0.2)
+    recipe = tmp_path / "endless.json"
+    write_json(recipe, {**read_json(tiny_recipe), "epochs": 1_000_000})
+    result = run(demo_dataset, tmp_path / "work", recipe, "--minutes", 0.2)
     assert result.returncode == 0, result.stderr[-2000:]
-    summary = json.loads((tmp_path / "work" / "heatmap_0" / "models" / "training.json").read_text())
-    assert summary["seconds"] < 20  # twelve, and some patience with a busy machine
-    assert summary["steps"] > 8
+    assert read_json(tmp_path / "work" / "heatmap_0" / "models" / "training.json")["steps"] > 0
 
 
 def test_a_test_folder_is_predicted_and_evaluated(finished, demo_dataset, tiny_recipe, tmp_path):

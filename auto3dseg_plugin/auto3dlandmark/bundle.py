@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from .files import read_json, write_json
 from .landmarks import LandmarkError
 from .planner import Plan, write_plan
 
-__all__ = ["RECIPES", "fill_bundle", "read_recipe", "templates_path", "write_bundle"]
+__all__ = ["RECIPES", "copy_template", "fill_bundle", "read_recipe", "templates_path", "write_bundle"]
 
 PACKAGE = Path(__file__).parent
 RECIPES = tuple(sorted(path.stem for path in (PACKAGE / "recipes").glob("*.json")))
@@ -33,12 +33,13 @@ def templates_path() -> str:
     return str(PACKAGE / "templates")
 
 
-def read_recipe(recipe: str) -> dict[str, Any]:
+def read_recipe(recipe: str, keys: Collection[str] | None = None) -> dict[str, Any]:
     """
     The values a recipe sets, by top-level key of train.json.
 
     Args:
         recipe: a name of ``RECIPES``, or the path of a JSON file.
+        keys: those train.json has; left out, those of the template.
 
     Raises:
         LandmarkError: when there is no such recipe, or it sets a key that train.json does not have.
@@ -51,7 +52,7 @@ def read_recipe(recipe: str) -> dict[str, Any]:
                 f"recipe={recipe!r} is unknown. Choose one of {', '.join(RECIPES)}, or give a JSON file."
             )
     values = read_json(path)
-    known = read_json(_template_config("train"))
+    known = read_json(Path(templates_path()) / "heatmap" / "configs" / "train.json") if keys is None else keys
     unknown = sorted(set(values) - set(known)) if isinstance(values, dict) else ["(not an object)"]
     if unknown:
         raise LandmarkError(
@@ -73,11 +74,19 @@ def write_bundle(
 
     Args: as for :func:`fill_bundle`.
     """
-    source = Path(templates_path()) / "heatmap"
-    wanted = ("configs", "docs")
-    for part in wanted:
-        shutil.copytree(source / part, Path(folder) / part, dirs_exist_ok=True)
+    copy_template(folder)
     fill_bundle(folder, plan, datalist, fold, recipe, **overrides)
+
+
+def copy_template(folder: str | os.PathLike, template: str | os.PathLike | None = None) -> None:
+    """
+    Copy a template's files to ``folder``, over those of the same names; other files there stay.
+
+    Args:
+        template: a folder of the form of ``templates/heatmap``; left out, that one.
+    """
+    source = Path(templates_path()) / "heatmap" if template is None else template
+    shutil.copytree(source, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
 
 
 def fill_bundle(
@@ -87,7 +96,7 @@ def fill_bundle(
     fold: int,
     recipe: str,
     **overrides: Any,
-) -> None:
+) -> dict[str, Any]:
     """
     Replace the head keys of a copied template by a plan's, a recipe's and a dataset's values.
 
@@ -99,6 +108,9 @@ def fill_bundle(
         recipe: how to train, as for :func:`read_recipe`.
         overrides: further top-level values of train.json, such as ``minutes``.
 
+    Returns:
+        the values of train.json's head keys.
+
     Raises:
         LandmarkError: when the fold has no case, or an override is not a key of train.json.
     """
@@ -107,7 +119,13 @@ def fill_bundle(
     listed = read_datalist(datalist)
     if fold not in listed.folds:
         raise LandmarkError(f"{datalist}: has no fold {fold}, only {listed.folds}.")
-    learning = read_recipe(recipe)
+    configs = {
+        name: read_json(folder / "configs" / f"{name}.json") for name in ("train", "inference", "metadata")
+    }
+    train, inference = configs["train"], configs["inference"]
+    unknown = sorted(set(overrides) - set(train))
+    if unknown:
+        raise LandmarkError(f"train.json has no key {unknown[0]!r}. Its keys: {', '.join(train)}.")
     values: dict[str, Any] = {
         "bundle_root": str(folder),
         "dataset_dir": str(listed.root.resolve()),
@@ -126,24 +144,18 @@ def fill_bundle(
         "rotation_deg": plan.rotation_deg,
         "rotation_prob": plan.rotation_prob,
         "cache_rate": min(1.0, round(CACHE_GB / max(plan.cached_gb, 1e-9), 3)),
-        **learning,
+        **read_recipe(recipe, train),
+        **overrides,
     }
-    train = read_json(_template_config("train"))
-    unknown = sorted(set(overrides) - set(train))
-    if unknown:
-        raise LandmarkError(f"train.json has no key {unknown[0]!r}. Its keys: {', '.join(train)}.")
-    values.update(overrides)
     write_json(folder / "configs" / "train.json", _filled(train, values))
-    inference = read_json(_template_config("inference"))
     # Where predictions come from and go is said at the call, not by the plan.
     write_json(
         folder / "configs" / "inference.json",
         _filled(inference, {**values, "dataset_dir": inference["dataset_dir"]}),
     )
-    write_json(
-        folder / "configs" / "metadata.json", _filled_metadata(read_json(_template_config("metadata")), plan)
-    )
+    write_json(folder / "configs" / "metadata.json", _filled_metadata(configs["metadata"], plan))
     write_plan(folder / "configs" / "plan.json", plan)
+    return values
 
 
 def normalization_transforms(normalization: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -182,10 +194,6 @@ def normalization_transforms(normalization: Mapping[str, Any]) -> list[dict[str,
             "channel_wise": True,
         }
     ]
-
-
-def _template_config(name: str) -> Path:
-    return Path(templates_path()) / "heatmap" / "configs" / f"{name}.json"
 
 
 def _filled(config: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:

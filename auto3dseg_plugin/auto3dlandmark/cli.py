@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -46,28 +47,29 @@ class Commands:
             thresholds_mm: for the success detection rate.
         """
         from .datalist import read_datalist, scan_folder
-        from .pipeline import Work
+        from .pipeline import Work, visible_devices
 
         folder = Work(str(work))
         folder.check(str(dataset))
         chosen = _first_folds(read_datalist(folder.datalist).folds, folds)
         folder.analyze(modality)
         folder.make_plan(network, gpu_memory_gb)
-        options = {} if minutes is None else {"minutes": _positive("minutes", minutes) / len(chosen)}
+        devices = visible_devices()
+        rounds = math.ceil(len(chosen) / max(1, len(devices)))
+        options = {} if minutes is None else {"minutes": _positive("minutes", minutes) / rounds}
         for fold in chosen:
             folder.build(fold, recipe, **options)
-        for fold in chosen:
-            folder.train(fold)
+        folder.train_folds(chosen, devices)
         folder.predict_held_out(chosen)
-        listed = read_datalist(folder.datalist)
-        cases = [case for fold in chosen for case in listed.held_out(fold)]
-        metrics = folder.evaluate(cases, thresholds_mm=_numbers(thresholds_mm))
+        metrics = folder.cross_validate(chosen, _numbers(thresholds_mm))
         if test is not None:
             folder.predict_test(chosen, str(test))
             if _has_landmarks(str(test)):
-                annotated = scan_folder(str(test), listed.landmark_names).training
+                names = read_datalist(folder.datalist).landmark_names
+                annotated = scan_folder(str(test), names).training
                 folder.evaluate(annotated, "test_predictions", "test_evaluation", _numbers(thresholds_mm))
-        _print_summary(metrics, "held-out cases")
+        title = "held-out cases" if len(chosen) == 1 else f"cross-validation over {len(chosen)} folds"
+        _print_summary(metrics, title)
         if test is not None and _has_landmarks(str(test)):
             _print_summary(folder.folder / "test_evaluation" / "metrics.json", "test cases")
         bundles = " ".join(str(folder.bundle(fold)) for fold in chosen)

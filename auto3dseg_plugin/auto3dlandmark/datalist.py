@@ -202,9 +202,13 @@ def _relative(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
 
 
-def read_datalist(path: str | os.PathLike) -> Datalist:
+def read_datalist(path: str | os.PathLike, dataroot: str | os.PathLike | None = None) -> Datalist:
     """
-    Read a MONAI datalist. Without ``dataroot`` its paths are relative to the file's own folder.
+    Read a MONAI datalist.
+
+    Args:
+        path: the file.
+        dataroot: what its paths are relative to; left out, what the file names so, or its own folder.
 
     Raises:
         LandmarkError: when an entry has no image or label, or two cases share an id.
@@ -217,7 +221,7 @@ def read_datalist(path: str | os.PathLike) -> Datalist:
         or not content["training"]
     ):
         raise LandmarkError(f"{path}: holds no list 'training' of cases with 'image' and 'label'.")
-    root = path.parent / content.get("dataroot", ".")
+    root = Path(dataroot) if dataroot is not None else path.parent / content.get("dataroot", ".")
 
     def cases(section: str, needs_label: bool) -> list[Case]:
         found = []

@@ -24,7 +24,7 @@ from .geometry import radial_error
 from .landmarks import ABSENT, PRESENT, LandmarkError
 from .metrics import success_detection_rate
 
-__all__ = ["Evaluation", "evaluate", "write_evaluation"]
+__all__ = ["Evaluation", "evaluate", "write_cross_validation", "write_evaluation"]
 
 WORST = 10
 
@@ -39,6 +39,7 @@ class Evaluation:
         names: landmarks, one per column.
         errors_mm: radial errors, shape (cases, landmarks); NaN where the truth or the prediction has no point.
         true_status, predicted_status: codes of landmarks.py, same shape.
+        scores: of the predictions, same shape; NaN where a prediction has none.
         thresholds_mm: for the success detection rate.
     """
 
@@ -47,6 +48,7 @@ class Evaluation:
     errors_mm: np.ndarray
     true_status: np.ndarray
     predicted_status: np.ndarray
+    scores: np.ndarray
     thresholds_mm: tuple[float, ...]
 
     def summary(self) -> dict[str, Any]:
@@ -149,7 +151,7 @@ def evaluate(
         raise LandmarkError(f"{folder}: there is no such folder. Run 'auto3dlandmark predict' first.")
     if not thresholds_mm or not all(np.isfinite(threshold) and threshold > 0 for threshold in thresholds_mm):
         raise LandmarkError(f"thresholds_mm={thresholds_mm} must be positive numbers, as in 2,3,4.")
-    found, errors, truth, predicted = [], [], [], []
+    found, errors, truth, predicted, scores = [], [], [], [], []
     for case in cases:
         path = next(
             (folder / f"{case.id}{end}" for end in SUFFIXES if (folder / f"{case.id}{end}").is_file()), None
@@ -168,6 +170,7 @@ def evaluate(
         errors.append(radial_error(prediction.points, reference.points))
         truth.append(reference.status)
         predicted.append(prediction.status)
+        scores.append(prediction.scores)
     if not found:
         raise LandmarkError(
             f"{folder}: holds no prediction for any annotated case. Files are named after cases: CASE.mrk.json."
@@ -178,8 +181,36 @@ def evaluate(
         np.array(errors),
         np.array(truth),
         np.array(predicted),
+        np.array(scores, dtype=float),
         tuple(thresholds_mm),
     )
+
+
+def write_cross_validation(path: str | os.PathLike, evaluation: Evaluation) -> None:
+    """
+    Write the error and score of every held-out point, by landmark, for calibration later.
+
+    The file has ``cases`` and, for each landmark, the lists ``error_mm``, ``score``, ``true_status`` and
+    ``predicted_status`` in the order of the cases; None where there is no value.
+    """
+
+    def column(values: np.ndarray, number: int) -> list[float | None]:
+        return [None if np.isnan(value) else round(float(value), 4) for value in values[:, number]]
+
+    content = {
+        "mre_mm": evaluation.summary()["mre_mm"],
+        "cases": list(evaluation.cases),
+        "landmarks": {
+            name: {
+                "error_mm": column(evaluation.errors_mm, number),
+                "score": column(evaluation.scores, number),
+                "true_status": evaluation.true_status[:, number].tolist(),
+                "predicted_status": evaluation.predicted_status[:, number].tolist(),
+            }
+            for number, name in enumerate(evaluation.names)
+        },
+    }
+    write_json(path, content)
 
 
 def write_evaluation(folder: str | os.PathLike, evaluation: Evaluation) -> None:

@@ -16,6 +16,8 @@ from ignite.engine import Engine, Events
 from monai.engines import Evaluator
 from tqdm import tqdm
 
+from .averaging import WeightAverage, bare_network
+from .distributed import agreed, rank
 from .files import write_json
 from .landmarks import LandmarkError
 from .weights import load_weights, save_atomically
@@ -103,7 +105,7 @@ class TrainingSchedule:
         self.validation_seconds = state["validation_seconds"]
 
     def _set_rate(self, engine: Engine) -> None:
-        factor = (1 - self.progress) ** self.power
+        factor = (1 - self._agreed_progress()) ** self.power
         if self.steps < self.warmup_steps:
             factor *= (self.steps + 1) / self.warmup_steps
         for group, top in zip(self.optimizer.param_groups, self.top_rates):
@@ -111,8 +113,12 @@ class TrainingSchedule:
 
     def _stop_when_done(self, engine: Engine) -> None:
         self.steps += 1
-        if self.minutes is not None and self.progress >= 1:
+        if self.minutes is not None and self._agreed_progress() >= 1:
             engine.terminate()
+
+    def _agreed_progress(self) -> float:
+        """Clocks differ between processes; steps do not."""
+        return self.progress if self.minutes is None else agreed(self.progress)
 
     def _clip(self, optimizer: torch.optim.Optimizer, *unused: Any) -> None:
         for group in optimizer.param_groups:
@@ -130,6 +136,8 @@ class KeepModels:
     """
     Keep a training's models on disk, each file whole or not there, and go on from the last checkpoint.
 
+    Of several processes that train together, all read and the first one writes.
+
     ``checkpoint.pt`` holds all that is needed to go on; ``model_best.pt`` the weights of the best validation;
     ``model.pt`` the weights at the end, which inference uses (picking the best would make the held-out error look
     better than it is); ``training.json`` says that and how the training ended.
@@ -137,6 +145,7 @@ class KeepModels:
     Args:
         folder: where the files go.
         network: whose weights are kept.
+        average: whose weights are kept as the models, while the checkpoint has both; None for ``network``'s own.
         optimizer: whose state is kept in the checkpoint.
         schedule: whose state is kept in the checkpoint.
         evaluator: MONAI evaluator; run once more at the end.
@@ -151,11 +160,18 @@ class KeepModels:
         optimizer: torch.optim.Optimizer,
         schedule: TrainingSchedule,
         evaluator: Evaluator | None = None,
+        average: WeightAverage | None = None,
         interval: int = 1,
         seconds_between: float = 20.0,
     ) -> None:
         self.folder = Path(folder)
-        self.network, self.optimizer, self.schedule, self.evaluator = network, optimizer, schedule, evaluator
+        self.network, self.optimizer, self.schedule, self.evaluator = (
+            bare_network(network),
+            optimizer,
+            schedule,
+            evaluator,
+        )
+        self.average = WeightAverage(network) if average is None else average
         self.interval, self.seconds_between = interval, seconds_between
         self.last_saved = time.time()
         self.best_mm = math.inf
@@ -176,6 +192,7 @@ class KeepModels:
         state = load_weights(path)
         try:
             self.network.load_state_dict(state["network"])
+            self.average.load_state_dict(state["average"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.schedule.load_state_dict(state["schedule"])
             self.history = list(state["history"])
@@ -190,10 +207,11 @@ class KeepModels:
         )
 
     def _save_now_and_then(self, engine: Engine) -> None:
-        if time.time() - self.last_saved < self.seconds_between:
+        if rank() > 0 or time.time() - self.last_saved < self.seconds_between:
             return
         state = {
             "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "history": self.history,
@@ -210,13 +228,19 @@ class KeepModels:
         )
         if mre_mm < self.best_mm:
             self.best_mm = mre_mm
-            save_atomically(self.network.state_dict(), self.folder / BEST_MODEL)
+            if rank() == 0:
+                save_atomically(self.average.network.state_dict(), self.folder / BEST_MODEL)
 
     def _finish(self, engine: Engine) -> None:
-        save_atomically(self.network.state_dict(), self.folder / MODEL)
+        if rank() == 0:
+            save_atomically(self.average.network.state_dict(), self.folder / MODEL)
         validated = bool(self.history) and self.history[-1]["step"] == self.schedule.steps
         if self.evaluator is not None and not validated:
             self.evaluator.run(engine.state.epoch)
+        if rank() == 0:
+            self._summarise()
+
+    def _summarise(self) -> None:
         finite = [
             {**entry, "mre_mm": round(entry["mre_mm"], 4)}
             for entry in self.history

@@ -6,25 +6,26 @@ The steps are those of each bundle's inference.json; only the averaging is ours.
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from monai.bundle import ConfigParser
 from monai.data import MetaTensor
+from monai.transforms import SpatialResample
 from tqdm import tqdm
 
 from .files import read_json
 from .formats import write_landmarks
-from .images import case_id
 from .landmarks import LandmarkError, LandmarkSet
-from .transforms import HeatmapToLandmarksd, predicted_landmarks
+from .transforms import HeatmapToLandmarksd, predicted_landmarks, prediction_path
 from .transforms.decode import activate
 from .weights import load_weights
 
-__all__ = ["LandmarkPredictor", "predict_images"]
+__all__ = ["HeatmapInferer", "LandmarkPredictor", "predict_images", "readable_error"]
 
 
 class LandmarkPredictor:
@@ -51,6 +52,11 @@ class LandmarkPredictor:
                     f"{member.folder}: finds other landmarks than {self.members[0].folder} ({', '.join(different[:5])} "
                     "differ). Only bundles of the same landmarks can be averaged."
                 )
+            if member.decode.activation != self.members[0].decode.activation:
+                raise LandmarkError(
+                    f"{member.folder}: has {member.decode.activation} heatmaps, {self.members[0].folder} has "
+                    f"{self.members[0].decode.activation} ones. Only bundles with the same kind can be averaged."
+                )
 
     def predict(self, image: str | os.PathLike) -> LandmarkSet:
         """
@@ -62,21 +68,36 @@ class LandmarkPredictor:
         Raises:
             LandmarkError: when the image cannot be used.
         """
-        first, *others = self.members
-        grid = first.load(image)
-        inputs = {first.preprocessing_id: grid}
-        total = first.heatmaps(grid)
-        for member in others:
+        return self.landmarks(*self.heatmaps(image))
+
+    def landmarks(self, heatmaps: MetaTensor, radius: int) -> LandmarkSet:
+        """What :meth:`heatmaps` gave, as landmarks."""
+        points, scores = self.members[0].decode.decode(heatmaps.as_tensor(), heatmaps.affine, radius)
+        return predicted_landmarks(self.names, points, scores, self.members[0].may_be_absent)
+
+    def heatmaps(self, image: str | os.PathLike) -> tuple[MetaTensor, int]:
+        """
+        The mean of the members' heatmaps, in the world: on the finest of their grids.
+
+        Returns:
+            heatmaps: values in [0, 1], shape (N, H, W, D), with that grid's affine and the image's meta data.
+            radius: how far around a peak its mass may lie, in voxels of that grid: as far as for the coarsest member.
+        """
+        inputs: dict[str, MetaTensor] = {}
+        for member in self.members:
             if member.preprocessing_id not in inputs:
                 inputs[member.preprocessing_id] = member.load(image)
-            network_input = inputs[member.preprocessing_id]
-            if not _same_grid(network_input, grid):
-                raise LandmarkError(
-                    f"{member.folder}: has another spacing than {first.folder}, so they cannot be averaged."
-                )
-            total += member.heatmaps(network_input)
-        points, scores = first.decode.decode(total / len(self.members), grid.affine)
-        return predicted_landmarks(self.names, points, scores, first.may_be_absent)
+        finest = min(inputs.values(), key=_voxel_volume)
+        total: torch.Tensor | float = 0.0
+        radius = 0
+        for member in self.members:
+            grid = inputs[member.preprocessing_id]
+            total = total + _on_grid(
+                MetaTensor(member.heatmaps(grid), grid.affine), finest, member.decode.activation
+            )
+            coarser = float((grid.pixdim / finest.pixdim).max())
+            radius = max(radius, math.ceil(member.decode.radius * coarser - 1e-3))
+        return MetaTensor(total / len(self.members), meta=finest.meta), radius
 
 
 class _Member:
@@ -141,8 +162,73 @@ def readable_error(error: BaseException, context: str) -> LandmarkError:
     return LandmarkError(f"{context} ({type(last).__name__}: {reason[:200]}).")
 
 
-def _same_grid(first: MetaTensor, second: MetaTensor) -> bool:
-    return first.shape == second.shape and torch.allclose(first.affine, second.affine, atol=1e-4)
+def _voxel_volume(image: MetaTensor) -> float:
+    return float(image.pixdim.prod())
+
+
+def _on_grid(heatmaps: MetaTensor, grid: MetaTensor, activation: str) -> torch.Tensor:
+    """
+    Heatmaps resampled to another grid, shape (N, *grid); a softmax keeps its sum, a sigmoid its height.
+    """
+    if heatmaps.shape[1:] == grid.shape[1:] and torch.allclose(heatmaps.affine, grid.affine, atol=1e-4):
+        return heatmaps.as_tensor()
+    resample = SpatialResample(mode="bilinear", padding_mode="zeros")
+    result = cast(
+        MetaTensor, resample(heatmaps, dst_affine=grid.affine, spatial_size=grid.shape[1:])
+    ).as_tensor()
+    return result * (_voxel_volume(grid) / _voxel_volume(heatmaps)) if activation == "softmax" else result
+
+
+class HeatmapInferer:
+    """
+    What Auto3DSeg's ensembles take: a trained bundle that turns an image into a map of probabilities per class.
+
+    Class 0 is the background, class k the neighbourhood of landmark k. So the stock mean and argmax over several of
+    these give a label map with a blob at each landmark, on the image's own grid. The points themselves, exact and with
+    scores, come from :class:`auto3dlandmark.ensemble.LandmarkEnsemble`.
+
+    Args:
+        config_file: the bundle's folder of configs, one of its files, or several.
+        device: where to run; left out, a GPU if there is one.
+        unused: what Auto3DSeg passes for other algorithms.
+    """
+
+    def __init__(
+        self,
+        config_file: str | os.PathLike | Sequence[str | os.PathLike],
+        device: str | None = None,
+        **unused: Any,
+    ) -> None:
+        several = not isinstance(config_file, (str, os.PathLike))
+        path = Path(config_file[0] if several else config_file)  # type: ignore[index, arg-type]
+        self.device = device
+        self.predictor = LandmarkPredictor([path.parent if path.is_dir() else path.parent.parent], device)
+
+    def infer(self, image_file: str | os.PathLike | Mapping[str, Any]) -> MetaTensor:
+        """
+        Args:
+            image_file: a path, or a dictionary with it as ``image``.
+
+        Returns:
+            shape (1 + N, H, W, D) on the image's grid: 0.5, then every landmark's heatmap with a peak of 1, or all
+            zero where the landmark is predicted absent.
+        """
+        path = image_file["image"] if isinstance(image_file, Mapping) else image_file
+        if isinstance(path, (list, tuple)):
+            (path,) = path
+        heatmaps, radius = self.predictor.heatmaps(path)
+        present = torch.from_numpy(self.predictor.landmarks(heatmaps, radius).present)
+        affine, shape = heatmaps.meta["original_affine"], [
+            int(size) for size in heatmaps.meta["spatial_shape"]
+        ]
+        image = MetaTensor(torch.zeros(1, *shape), affine=torch.as_tensor(affine, dtype=torch.float64))
+        channels = _on_grid(heatmaps, image, "sigmoid")
+        peaks = channels.amax(dim=(1, 2, 3), keepdim=True).clamp(min=1e-12)
+        channels = torch.where(present[:, None, None, None], channels / peaks, torch.zeros(()))
+        background = torch.full((1, *shape), 0.5)
+        result = MetaTensor(torch.cat([background, channels]), meta=heatmaps.meta)
+        result.affine = image.affine
+        return result
 
 
 def predict_images(
@@ -162,7 +248,7 @@ def predict_images(
     """
     written = []
     for image in tqdm(list(images), desc="predict", unit="image", disable=not progress):
-        path = Path(folder) / f"{case_id(image) or Path(image).name}.mrk.json"
+        path = prediction_path(folder, image)
         write_landmarks(path, predictor.predict(image))
         written.append(path)
     return written

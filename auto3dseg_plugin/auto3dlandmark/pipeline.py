@@ -1,50 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The steps from a dataset folder to an evaluated bundle, each with a file between it and the next.
+"""The steps from a plan to an evaluated bundle, each with a file between it and the next.
 
-``check -> analyze -> plan -> build -> train -> predict -> evaluate``. Each step reads the files of the steps
-before it and nothing else, so any of them can be run alone, edited in between, or killed and run again.
+``check -> analyze -> plan -> build -> train -> predict -> evaluate``; the first three are workfolder.py's. Each step
+reads the files of the steps before it and nothing else, so any of them can be run alone, edited in between, or
+killed and run again.
 """
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-import logging
 import os
-import time
-import warnings
-from collections.abc import Callable, Sequence
+import queue
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from .bundle import write_bundle
-from .checks import check_dataset, raise_on_errors, report_findings
-from .datalist import Case, Datalist, read_datalist, scan_folder, write_datalist
-from .evaluation import evaluate, write_evaluation
-from .files import read_json, write_json
-from .fingerprint import compute_fingerprint, read_fingerprint, write_fingerprint
+from .algo import HeatmapAlgo
+from .datalist import Case, read_datalist
+from .evaluation import evaluate, write_cross_validation, write_evaluation
+from .files import read_json
 from .images import list_images
+from .inference import LandmarkPredictor, predict_images
 from .landmarks import LandmarkError
-from .planner import make_plan, read_plan, write_plan
-from .steps import Steps, digest, files_digest
+from .planner import read_plan
+from .steps import files_digest
+from .training import PLACES
+from .transforms import prediction_path
+from .workfolder import WorkFolder, dataset_state, default_recipe
 
-__all__ = ["Work", "default_network", "default_recipe", "find_images", "train_bundle"]
-
-
-def default_network() -> str:
-    """
-    The preset for this machine: ``resenc_m`` with a GPU, ``small`` without one.
-    """
-    import torch
-
-    return "resenc_m" if torch.cuda.is_available() else "small"
-
-
-def default_recipe(network: str) -> str:
-    """
-    The recipe that goes with a preset.
-    """
-    return "quick" if network == "small" else "nnlandmark_2026"
+__all__ = ["Work", "find_images", "visible_devices"]
 
 
 def find_images(folder: str | os.PathLike) -> list[Path]:
@@ -66,74 +50,24 @@ def find_images(folder: str | os.PathLike) -> list[Path]:
     return images
 
 
-class Work:
+def visible_devices() -> list[str]:
     """
-    A work folder, and the steps that fill it.
-
-    Args:
-        folder: made when it is not there.
-        say: gets a line for each step.
+    The GPUs this process may use, named as in ``CUDA_VISIBLE_DEVICES``; none on a machine without.
     """
+    import torch
 
-    def __init__(self, folder: str | os.PathLike, say: Callable[[str], None] = print) -> None:
-        self.folder = Path(folder).resolve()
-        if self.folder.exists() and not self.folder.is_dir():
-            raise LandmarkError(f"{folder}: is a file, not a folder. Choose another place for the results.")
-        self.say = say
-        self.steps = Steps(self.folder, say)
-        self.datalist = self.folder / "datalist.json"
-        self.fingerprint = self.folder / "fingerprint.json"
-        self.plan = self.folder / "plan.json"
+    named = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    return (
+        (named or [str(number) for number in range(torch.cuda.device_count())])
+        if torch.cuda.is_available()
+        else []
+    )
 
-    def bundle(self, fold: int) -> Path:
-        """The bundle that holds out this fold; named as Auto3DSeg names it."""
-        return self.folder / f"heatmap_{fold}"
 
-    def check(self, dataset: str | os.PathLike) -> None:
-        """Find the cases, write ``datalist.json`` and ``check.json``, and stop when the data has errors."""
-        earlier = read_datalist(self.datalist).training if self.datalist.exists() else ()
-        listed = scan_folder(dataset, folds={case.id: case.fold for case in earlier if case.fold is not None})
-        report = self.folder / "check.json"
-
-        def action() -> None:
-            findings = check_dataset(listed)
-            write_json(report, [dataclasses.asdict(finding) for finding in findings])
-            raise_on_errors(findings)
-            if findings:
-                self.say(report_findings(findings))
-            write_datalist(self.datalist, listed)
-
-        listing = [[case.id, case.fold] for case in (*listed.training, *listed.testing)]
-        self.steps("check", [listing, _dataset_state(listed)], [report, self.datalist], action)
-
-    def analyze(self, modality: str = "MRI") -> None:
-        """Write ``fingerprint.json``."""
-        listed = read_datalist(self.datalist)
-
-        def action() -> None:
-            write_fingerprint(self.fingerprint, compute_fingerprint(listed, modality))
-
-        self.steps(
-            "analyze",
-            [modality, read_json(self.datalist), _dataset_state(listed)],
-            [self.fingerprint],
-            action,
-        )
-
-    def make_plan(self, network: str | None = None, gpu_memory_gb: float | None = None) -> None:
-        """Write ``plan.json``."""
-        network, chosen_here = network or default_network(), network is None
-        if chosen_here:
-            reason = "this machine has no GPU" if network == "small" else "this machine has a GPU"
-            self.say(f"network: {network}, because {reason}; --network chooses another")
-
-        def action() -> None:
-            plan = make_plan(read_fingerprint(self.fingerprint), network, gpu_memory_gb)
-            write_plan(self.plan, plan)
-            for note in plan.notes:
-                self.say(f"note: {note}")
-
-        self.steps("plan", [network, gpu_memory_gb, read_json(self.fingerprint)], [self.plan], action)
+class Work(WorkFolder):
+    """
+    A work folder, and all steps from a dataset to an evaluated bundle.
+    """
 
     def build(self, fold: int, recipe: str | None = None, **overrides: Any) -> None:
         """Write the bundle of one fold."""
@@ -149,80 +83,98 @@ class Work:
         ]
         if os.path.isfile(recipe):
             made_from.append(read_json(recipe))
-        outputs = [
-            self.bundle(fold) / "configs" / name for name in ("train.json", "inference.json", "metadata.json")
-        ]
-        self.steps(
-            f"build fold {fold}",
-            made_from,
-            outputs,
-            lambda: write_bundle(self.bundle(fold), plan, self.datalist, fold, recipe, **overrides),
-        )
-
-    def train(self, fold: int) -> None:
-        """Train the bundle of one fold, going on where an earlier run of the same training was stopped."""
         bundle = self.bundle(fold)
-        config = read_json(bundle / "configs" / "train.json")
-        models = bundle / "models"
-        name = f"train fold {fold}"
+        outputs = [bundle / "configs" / f"{name}.json" for name in ("train", "inference", "metadata")]
 
         def action() -> None:
-            # Another number of minutes is the same training; anything else is another one, kept apart.
-            identity = digest({key: value for key, value in config.items() if key != "minutes"})
-            if models.exists() and (
-                self.steps.record.get(f"{name} began") != identity or (models / "training.json").exists()
-            ):
-                number = next(n for n in range(1, 10_000) if not (bundle / f"models_old_{n}").exists())
-                models.rename(bundle / f"models_old_{number}")
-                self.say(
-                    f"{name}: the settings have changed; the earlier models are now in models_old_{number}"
-                )
-            self.steps.note(f"{name} began", identity)
-            train_bundle(bundle)
+            algo = HeatmapAlgo(recipe=recipe)
+            algo.export_to_disk(str(self.folder), bundle.name, fold=fold, **overrides)
+            algo.save()
+
+        self.steps(f"build fold {fold}", made_from, [*outputs, bundle / "algo_object.json"], action)
+
+    def train(self, fold: int, device: str | None = None) -> None:
+        """
+        Train the bundle of one fold, going on where an earlier run of the same training was stopped.
+
+        Args:
+            device: the GPU to use, as in ``CUDA_VISIBLE_DEVICES``; left out, the first one, or the CPU.
+        """
+        bundle = self.bundle(fold)
+        config = read_json(bundle / "configs" / "train.json")
+        settings = {key: value for key, value in config.items() if key not in PLACES or key == "minutes"}
+
+        def action() -> None:
+            algo = HeatmapAlgo.load(bundle)
+            algo.train(device_setting=None if device is None else {"CUDA_VISIBLE_DEVICES": device})
+            algo.save()
 
         self.steps(
-            name,
-            [config, _dataset_state(read_datalist(self.datalist))],
-            [models / "model.pt", models / "training.json"],
+            f"train fold {fold}",
+            [settings, dataset_state(read_datalist(self.datalist))],
+            [bundle / "models" / "model.pt", bundle / "models" / "training.json"],
             action,
         )
+
+    def train_folds(self, folds: Sequence[int], devices: Sequence[str] = ()) -> None:
+        """
+        Train several folds: one after the other, or spread over several devices, each taking the next fold.
+
+        Args:
+            devices: GPUs, as in ``CUDA_VISIBLE_DEVICES``.
+        """
+        if len(devices) < 2 or len(folds) < 2:
+            for fold in folds:
+                self.train(fold)
+            return
+        free: queue.Queue[str] = queue.Queue()
+        for device in devices:
+            free.put(device)
+
+        def train(fold: int) -> None:
+            device = free.get()
+            try:
+                self.train(fold, device)
+            finally:
+                free.put(device)
+
+        with ThreadPoolExecutor(len(devices)) as pool:
+            list(pool.map(train, folds))
 
     def predict_held_out(self, folds: Sequence[int]) -> None:
         """Write ``predictions/<case>.mrk.json``: every held-out case by the fold that did not see it."""
         listed = read_datalist(self.datalist)
-        folder = self.folder / "predictions"
         for fold in folds:
-            cases = listed.held_out(fold)
-            self._predict(
-                f"predict fold {fold}",
-                [fold],
-                [case.image for case in cases],
-                [case.id for case in cases],
-                folder,
-            )
+            images = [case.image for case in listed.held_out(fold)]
+            self._predict(f"predict fold {fold}", [fold], images, self.folder / "predictions")
 
     def predict_test(self, folds: Sequence[int], test: str | os.PathLike) -> None:
         """Write ``test_predictions/<case>.mrk.json``, with the mean of all folds' heatmaps."""
-        images = find_images(test)
-        ids = list(list_images(images[0].parent)) if Path(test).is_dir() else [images[0].name]
-        self._predict("predict test", folds, images, ids, self.folder / "test_predictions")
+        self._predict("predict test", folds, find_images(test), self.folder / "test_predictions")
 
-    def _predict(
-        self, name: str, folds: Sequence[int], images: Sequence[Path], ids: Sequence[str], folder: Path
-    ) -> None:
-        from .inference import LandmarkPredictor, predict_images
-
+    def _predict(self, name: str, folds: Sequence[int], images: Sequence[Path], folder: Path) -> None:
         bundles = [self.bundle(fold) for fold in folds]
         made_from = [files_digest(images)] + [
             [files_digest([bundle / "models" / "model.pt"]), read_json(bundle / "configs" / "inference.json")]
             for bundle in bundles
         ]
-        outputs = [folder, *(folder / f"{case}.mrk.json" for case in ids)]
 
         def action() -> None:
             predict_images(LandmarkPredictor(bundles), images, folder)
 
-        self.steps(name, made_from, outputs, action)
+        self.steps(name, made_from, [folder, *(prediction_path(folder, image) for image in images)], action)
+
+    def cross_validate(self, folds: Sequence[int], thresholds_mm: Sequence[float] = (2, 3, 4)) -> Path:
+        """
+        Evaluate the held-out predictions of these folds together, and keep errors and scores with each bundle.
+
+        Returns:
+            ``evaluation/metrics.json``.
+        """
+        listed = read_datalist(self.datalist)
+        cases = [case for fold in folds for case in listed.held_out(fold)]
+        kept = [self.bundle(fold) / "models" / "cross_validation.json" for fold in folds]
+        return self.evaluate(cases, thresholds_mm=thresholds_mm, cross_validation=kept)
 
     def evaluate(
         self,
@@ -230,59 +182,23 @@ class Work:
         predictions: str = "predictions",
         evaluation: str = "evaluation",
         thresholds_mm: Sequence[float] = (2, 3, 4),
+        cross_validation: Sequence[Path] = (),
     ) -> Path:
         """Write ``<evaluation>/metrics.json`` and the tables beside it; returns that file."""
         listed = read_datalist(self.datalist)
         folder, out = self.folder / predictions, self.folder / evaluation
 
         def action() -> None:
-            write_evaluation(out, evaluate(cases, listed.landmark_names, folder, thresholds_mm))
+            result = evaluate(cases, listed.landmark_names, folder, thresholds_mm)
+            for path in cross_validation:
+                write_cross_validation(path, result)
+            write_evaluation(out, result)
 
         state = files_digest([*(case.label for case in cases), *sorted(folder.glob("*"))])
-        self.steps(f"evaluate {predictions}", [state, list(thresholds_mm)], [out / "metrics.json"], action)
+        self.steps(
+            f"evaluate {predictions}",
+            [state, list(thresholds_mm)],
+            [out / "metrics.json", *cross_validation],
+            action,
+        )
         return out / "metrics.json"
-
-
-def train_bundle(bundle: str | os.PathLike, **overrides: Any) -> None:
-    """
-    Run the ``training`` of a bundle with MONAI's bundle runner, in this process.
-
-    Args:
-        overrides: config ids and values, as on the command line of ``monai.bundle run``.
-
-    Raises:
-        LandmarkError: when the data, the weights or the disk stop it.
-    """
-    import monai.bundle
-
-    from .inference import readable_error
-
-    bundle = Path(bundle).resolve()
-    config = bundle / "configs" / "train.json"
-    if not config.is_file():
-        raise LandmarkError(
-            f"{bundle}: is not a bundle, it has no configs/train.json. Name a folder made by 'build'."
-        )
-    for name in ("monai.bundle.workflows", "monai.bundle.config_parser", "monai.bundle.scripts"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(open(os.devnull, "w")):
-            warnings.simplefilter("ignore")
-            monai.bundle.run(
-                "training",
-                config_file=str(config),
-                logging_file=False,  # type: ignore[arg-type]
-                bundle_root=str(bundle),
-                started=time.time(),
-                **overrides,
-            )
-    except RuntimeError as error:
-        found = readable_error(error, f"{bundle}: the training stopped")
-        raise found from (
-            None if isinstance(found, LandmarkError) and "the training stopped" not in str(found) else error
-        )
-
-
-def _dataset_state(datalist: Datalist) -> str:
-    cases = (*datalist.training, *datalist.testing)
-    return files_digest([case.image for case in cases] + [case.label for case in cases])

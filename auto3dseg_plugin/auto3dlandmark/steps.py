@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ class Steps:
     def __init__(self, work: str | os.PathLike, say: Callable[[str], None] = print) -> None:
         self.path = Path(work) / "steps.json"
         self.say = say
+        self.lock = threading.Lock()  # folds may be trained side by side
         self.record: dict[str, Any] = read_json(self.path) if self.path.exists() else {}
         if not isinstance(self.record, dict):
             raise LandmarkError(f"{self.path}: is not a record of steps. Delete it; the steps run again.")
@@ -51,8 +53,9 @@ class Steps:
 
     def note(self, name: str, value: Any) -> None:
         """Remember a value under a name."""
-        self.record[name] = value
-        write_json(self.path, self.record)
+        with self.lock:
+            self.record[name] = value
+            write_json(self.path, self.record)
 
 
 def digest(content: Any) -> str:
@@ -65,11 +68,11 @@ def digest(content: Any) -> str:
 
 def files_digest(paths: Iterable[str | os.PathLike | None]) -> str:
     """
-    A short name for the state of files, by path, size and time of change.
+    A short name for the state of files, by name, size and time of change; not by folder, which may be moved.
     """
     state = []
     for path in paths:
         if path is not None:
             found = os.stat(path) if os.path.exists(path) else None
-            state.append([str(path), found and found.st_size, found and found.st_mtime_ns])
+            state.append([os.path.basename(path), found and found.st_size, found and found.st_mtime_ns])
     return digest(state)

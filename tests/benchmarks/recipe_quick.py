@@ -19,7 +19,7 @@ import fire
 
 from auto3dlandmark.bundle import read_recipe
 from auto3dlandmark.files import read_json, write_json
-from auto3dlandmark.pipeline import Work, train_bundle
+from auto3dlandmark.pipeline import Work
 
 PATCH: dict[str, Any] = {
     "rotation_deg": 30.0,
@@ -95,10 +95,8 @@ def main(
             variant, {**changed(recipe, VARIANTS[name]), "epochs": max(1, steps // recipe["epoch_length"])}
         )
         folder.build(0, str(variant), minutes=minutes)
-        summary = folder.bundle(0) / "models" / "training.json"
-        if not summary.exists():
-            train_bundle(folder.bundle(0))
-        rows.append((name, read_json(summary)))
+        folder.train(0)
+        rows.append((name, read_json(folder.bundle(0) / "models" / "training.json")))
     print(f"\n{'variant':28} {'MRE mm':>7} {'steps':>6} {'seconds':>8}")
     for name, result in rows:
         print(f"{name:28} {result['mre_mm']:7.3f} {result['steps']:6d} {result['seconds']:8.0f}")

@@ -5,7 +5,14 @@ from __future__ import annotations
 
 from .augment import RandPatchLandmarksd
 from .decode import HeatmapToLandmarksd, decode_argmax, decode_centroid
-from .io import CheckImaged, LoadLandmarksd, SaveLandmarksd, VoxelLandmarksd, predicted_landmarks
+from .io import (
+    CheckImaged,
+    LoadLandmarksd,
+    SaveLandmarksd,
+    VoxelLandmarksd,
+    predicted_landmarks,
+    prediction_path,
+)
 from .resample import AntiAliasd
 from .targets import ConeTarget, GaussianTarget, HeatmapTarget, PrepareHeatmapBatch
 
@@ -24,4 +31,5 @@ __all__ = [
     "decode_argmax",
     "decode_centroid",
     "predicted_landmarks",
+    "prediction_path",
 ]

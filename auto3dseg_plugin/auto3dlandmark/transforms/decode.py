@@ -138,11 +138,16 @@ class HeatmapToLandmarksd(MapTransform):
             result[key], result[f"{key}{self.score_postfix}"] = self.decode(heatmaps, affine)
         return result
 
-    def decode(self, heatmaps: torch.Tensor, affine: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def decode(
+        self, heatmaps: torch.Tensor, affine: torch.Tensor, radius: int | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """
         Points in RAS millimetres, float64 (N, 3), and scores, float32 (N,), of heatmaps with this affine.
+
+        Args:
+            radius: instead of the transform's own.
         """
-        points, peaks, masses = decode_centroid(heatmaps, self.radius)
+        points, peaks, masses = decode_centroid(heatmaps, self.radius if radius is None else radius)
         affine = affine.to(device=points.device, dtype=torch.float64)
         world = points.double() @ affine[:3, :3].T + affine[:3, 3]
         return world, (masses if self.activation == "softmax" else peaks).clamp(0, 1)

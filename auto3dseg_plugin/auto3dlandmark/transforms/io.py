@@ -24,7 +24,14 @@ from ..geometry import is_singular
 from ..images import case_id
 from ..landmarks import ABSENT, PRESENT, LandmarkError, LandmarkSet
 
-__all__ = ["CheckImaged", "LoadLandmarksd", "SaveLandmarksd", "VoxelLandmarksd", "predicted_landmarks"]
+__all__ = [
+    "CheckImaged",
+    "LoadLandmarksd",
+    "SaveLandmarksd",
+    "VoxelLandmarksd",
+    "predicted_landmarks",
+    "prediction_path",
+]
 
 
 class LoadLandmarksd(MapTransform):
@@ -32,7 +39,7 @@ class LoadLandmarksd(MapTransform):
     Read landmark files and put ``landmarks`` and ``landmarks_status`` beside their paths.
 
     Args:
-        keys: hold the path of a landmark file; the path stays.
+        keys: hold the path of a landmark file, or an empty text where nothing is known; they stay.
         names: the landmarks to take, in channel order; one that a file lacks is unknown.
         landmarks_key, status_key: where the two arrays go, as float64 (N, 3) and int64 (N,).
 
@@ -54,7 +61,10 @@ class LoadLandmarksd(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         result = dict(data)
         for key in self.key_iterator(result):
-            landmarks = read_landmarks(result[key]).select(self.names)
+            if result[key]:
+                landmarks = read_landmarks(result[key]).select(self.names)
+            else:
+                landmarks = LandmarkSet(self.names, np.full((len(self.names), 3), np.nan))
             result[self.landmarks_key] = torch.tensor(np.array(landmarks.points), dtype=torch.float64)
             result[self.status_key] = torch.tensor(np.array(landmarks.status), dtype=torch.int64)
         return result
@@ -122,10 +132,15 @@ class SaveLandmarksd(MapTransform):
             landmarks = predicted_landmarks(
                 self.names, data[key], data[f"{key}{self.score_postfix}"], self.may_be_absent, self.min_score
             )
-            write_landmarks(
-                self.output_dir / f"{case_id(source) or Path(source).name}{self.suffix}", landmarks
-            )
+            write_landmarks(prediction_path(self.output_dir, source, self.suffix), landmarks)
         return dict(data)
+
+
+def prediction_path(folder: str | os.PathLike, image: str | os.PathLike, suffix: str = ".mrk.json") -> Path:
+    """
+    Where the points predicted for an image go: a file named after the case.
+    """
+    return Path(folder) / f"{case_id(image) or Path(image).name}{suffix}"
 
 
 def predicted_landmarks(
