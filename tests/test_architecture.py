@@ -33,7 +33,7 @@ LAYERS = (
     ),
     ("topology", "planner"),
     ("steps", "workfolder", "bundle", "training", "algo", "ensemble"),
-    ("evaluation", "report", "pipeline", "cli", "__main__"),
+    ("evaluation", "preview", "report", "pipeline", "publish", "cli", "__main__"),
 )
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 HEAVY = {"torch", "monai", "ignite"}

@@ -47,6 +47,7 @@ class Commands:
             thresholds_mm: for the success detection rate.
         """
         from .datalist import read_datalist, scan_folder
+        from .evaluation import summary_text
         from .pipeline import Work, visible_devices
 
         folder = Work(str(work))
@@ -69,9 +70,9 @@ class Commands:
                 annotated = scan_folder(str(test), names).training
                 folder.evaluate(annotated, "test_predictions", "test_evaluation", _numbers(thresholds_mm))
         title = "held-out cases" if len(chosen) == 1 else f"cross-validation over {len(chosen)} folds"
-        _print_summary(metrics, title)
+        print(summary_text(metrics.parent, title))
         if test is not None and _has_landmarks(str(test)):
-            _print_summary(folder.folder / "test_evaluation" / "metrics.json", "test cases")
+            print(summary_text(folder.folder / "test_evaluation", "test cases"))
         bundles = " ".join(str(folder.bundle(fold)) for fold in chosen)
         print(
             f"tables:      {metrics.parent}\npredictions: {folder.folder / 'predictions'}\nbundles:     {bundles}"
@@ -188,7 +189,7 @@ class Commands:
             thresholds_mm: for the success detection rate.
         """
         from .datalist import scan_folder
-        from .evaluation import evaluate, write_evaluation
+        from .evaluation import evaluate, summary_text, write_evaluation
 
         listed = scan_folder(str(dataset))
         result = evaluate(
@@ -198,8 +199,22 @@ class Commands:
             _numbers(thresholds_mm),
         )
         write_evaluation(str(out), result)
-        _print_summary(Path(str(out)) / "metrics.json", f"{len(result.cases)} cases")
+        print(summary_text(str(out), f"{len(result.cases)} cases"))
         print(f"tables: {out}")
+
+    def publish(self, work: str, bundle: str, about: str) -> None:
+        """
+        Make one bundle to give away from all trained folds: their mean, the cross-validation, a description.
+
+        Args:
+            work: a work folder after 'run'.
+            bundle: the folder to make.
+            about: a JSON file with name, description, authors, copyright, and what else metadata.json should say.
+        """
+        from .publish import publish
+
+        publish(str(work), str(bundle), str(about))
+        print(f"bundle: {bundle}\nread first: {Path(str(bundle)) / 'docs' / 'README.md'}")
 
     def demo(self, work: str = "demo_work", minutes: float = 4.0) -> None:
         """
@@ -239,43 +254,6 @@ def _numbers(values: Any) -> tuple[float, ...]:
 
 def _has_landmarks(folder: str) -> bool:
     return (Path(folder) / "landmarks").is_dir() or (Path(folder) / "labels" / "final").is_dir()
-
-
-def _print_summary(metrics_file: Path, title: str) -> None:
-    """The main figures and the landmarks' errors, as a table."""
-    import csv
-
-    from .files import read_json
-
-    metrics = read_json(metrics_file)
-    with open(metrics_file.parent / "per_landmark.csv", encoding="utf-8", newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    rates = [key for key in rows[0] if key.startswith("sdr_")]
-    width = max(len(row["landmark"]) for row in rows + [{"landmark": "all landmarks"}])
-    print(f"\n{title}: {metrics['cases']} cases, {metrics['points_compared']} points")
-    print(
-        f"{'landmark':{width}}  {'MRE mm':>7} {'std':>6} {'median':>6} {'max':>6}  "
-        + "  ".join(f"{r[4:]:>6}" for r in rates)
-    )
-    for row in rows:
-        cells = " ".join(f"{_cell(row[key]):>6}" for key in ("std_mm", "median_mm", "max_mm"))
-        print(
-            f"{row['landmark']:{width}}  {_cell(row['mre_mm']):>7} {cells}  "
-            + "  ".join(f"{_cell(row[r], 1):>6}" for r in rates)
-        )
-    total = " ".join(f"{_cell(metrics[key]):>6}" for key in ("std_mm", "median_mm")) + " " * 7
-    print(
-        f"{'all landmarks':{width}}  {_cell(metrics['mre_mm']):>7} {total}  "
-        + "  ".join(f"{_cell(metrics[r], 1):>6}" for r in rates)
-    )
-    presence = metrics["presence"]
-    if presence["present_missed"] or presence["absent_recognised"] or presence["absent_but_predicted"]:
-        print("presence: " + ", ".join(f"{count} {key.replace('_', ' ')}" for key, count in presence.items()))
-    print()
-
-
-def _cell(value: Any, digits: int = 2) -> str:
-    return "-" if value in (None, "") else f"{float(value):.{digits}f}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

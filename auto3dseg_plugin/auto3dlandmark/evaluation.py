@@ -18,13 +18,20 @@ from typing import Any
 import numpy as np
 
 from .datalist import Case
-from .files import write_json, write_text
+from .files import read_json, write_json, write_text
 from .formats import SUFFIXES, read_landmarks
 from .geometry import radial_error
 from .landmarks import ABSENT, PRESENT, LandmarkError
 from .metrics import success_detection_rate
 
-__all__ = ["Evaluation", "evaluate", "write_cross_validation", "write_evaluation"]
+__all__ = [
+    "Evaluation",
+    "evaluate",
+    "landmark_table",
+    "summary_text",
+    "write_cross_validation",
+    "write_evaluation",
+]
 
 WORST = 10
 
@@ -224,3 +231,42 @@ def write_evaluation(folder: str | os.PathLike, evaluation: Evaluation) -> None:
         writer.writerows(rows)
         write_text(Path(folder) / f"{name}.csv", stream.getvalue())
     write_json(Path(folder) / "metrics.json", evaluation.summary())
+
+
+def landmark_table(folder: str | os.PathLike) -> tuple[dict[str, Any], list[dict[str, str]]]:
+    """
+    What :func:`write_evaluation` wrote: the figures over all, and one row per landmark.
+    """
+    with open(Path(folder) / "per_landmark.csv", encoding="utf-8", newline="") as stream:
+        return read_json(Path(folder) / "metrics.json"), list(csv.DictReader(stream))
+
+
+def summary_text(folder: str | os.PathLike, title: str) -> str:
+    """
+    The main figures and the landmarks' errors that :func:`write_evaluation` wrote, as a table for a terminal.
+    """
+    metrics, rows = landmark_table(folder)
+    rates = [key for key in rows[0] if key.startswith("sdr_")]
+    total = {"landmark": "all landmarks", "max_mm": None, **metrics}
+    width = max(len(row["landmark"]) for row in [*rows, total])
+    lines = [
+        f"\n{title}: {metrics['cases']} cases, {metrics['points_compared']} points",
+        f"{'landmark':{width}}  {'MRE mm':>7} {'std':>6} {'median':>6} {'max':>6}  "
+        + "  ".join(f"{rate[4:]:>6}" for rate in rates),
+    ]
+    for row in [*rows, total]:
+        cells = " ".join(f"{_cell(row[key]):>6}" for key in ("std_mm", "median_mm", "max_mm"))
+        lines.append(
+            f"{row['landmark']:{width}}  {_cell(row['mre_mm']):>7} {cells}  "
+            + "  ".join(f"{_cell(row[rate], 1):>6}" for rate in rates)
+        )
+    presence = metrics["presence"]
+    if presence["present_missed"] or presence["absent_recognised"] or presence["absent_but_predicted"]:
+        lines.append(
+            "presence: " + ", ".join(f"{count} {key.replace('_', ' ')}" for key, count in presence.items())
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _cell(value: Any, digits: int = 2) -> str:
+    return "-" if value in (None, "") else f"{float(value):.{digits}f}"
