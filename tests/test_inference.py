@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 
 import nibabel as nib
@@ -12,7 +13,7 @@ import torch
 
 from auto3dlandmark import LandmarkError, read_landmarks
 from auto3dlandmark.files import read_json, write_json
-from auto3dlandmark.inference import LandmarkPredictor, predict_images
+from auto3dlandmark.inference import HeatmapInferer, LandmarkPredictor, predict_images
 from auto3dlandmark.transforms import GaussianTarget
 
 
@@ -120,6 +121,75 @@ def test_bundles_of_other_landmarks_cannot_be_averaged(trained_bundle, tmp_path)
     write_json(tmp_path / "other" / "configs" / "inference.json", {**config, "landmark_names": list("abcde")})
     with pytest.raises(LandmarkError, match="finds other landmarks"):
         LandmarkPredictor([trained_bundle, tmp_path / "other"])
+
+
+@pytest.fixture
+def finer_bundle(trained_bundle, tmp_path):
+    """The trained bundle on a grid of 2 mm instead of 3: another network as far as the grid goes."""
+    folder = shutil.copytree(trained_bundle, tmp_path / "finer")
+    config = read_json(folder / "configs" / "inference.json")
+    write_json(folder / "configs" / "inference.json", {**config, "spacing": [2.0, 2.0, 2.0]})
+    return folder
+
+
+def with_blob(member, point, monkeypatch):
+    """Make a member see a Gaussian of 3 mm, summing to one, around a point of the world."""
+
+    def heatmaps(grid):
+        index = torch.stack(
+            torch.meshgrid(*[torch.arange(size) for size in grid.shape[1:]], indexing="ij"), -1
+        )
+        world = index.double() @ grid.affine[:3, :3].T + grid.affine[:3, 3]
+        blob = torch.exp(-((world - torch.as_tensor(point)) ** 2).sum(-1) / (2 * 3.0**2)).float()
+        return (blob / blob.sum()).expand(len(member.names), *blob.shape)
+
+    monkeypatch.setattr(member, "heatmaps", heatmaps)
+
+
+def test_networks_of_different_spacings_are_fused_in_the_world(
+    trained_bundle, finer_bundle, image, monkeypatch
+):
+    predictor = LandmarkPredictor([trained_bundle, finer_bundle])
+    picture = nib.load(image)
+    middle = picture.affine[:3, :3] @ (np.array(picture.shape) / 2) + picture.affine[:3, 3]
+    first, second = middle + [1.0, 0.5, -0.7], middle + [-0.4, 0.1, 0.9]
+    with_blob(predictor.members[0], first, monkeypatch)
+    with_blob(predictor.members[1], second, monkeypatch)
+    heatmaps, radius = predictor.heatmaps(image)
+    assert np.allclose(heatmaps.pixdim, 2)  # the finest of the grids
+    assert radius == math.ceil(predictor.members[0].decode.radius * 1.5)
+    assert float(heatmaps[0].sum()) == pytest.approx(1, abs=0.02)  # both count alike
+    landmarks = predictor.predict(image)
+    assert np.allclose(landmarks.points[0], (first + second) / 2, atol=0.15)
+    assert landmarks.scores[0] > 0.95
+
+
+def test_the_order_of_fused_bundles_does_not_matter(trained_bundle, finer_bundle, image):
+    one = LandmarkPredictor([trained_bundle, finer_bundle]).predict(image)
+    other = LandmarkPredictor([finer_bundle, trained_bundle]).predict(image)
+    assert np.allclose(one.points, other.points, atol=1e-4, equal_nan=True)
+
+
+def test_heatmaps_of_different_kinds_cannot_be_averaged(trained_bundle, tmp_path):
+    folder = shutil.copytree(trained_bundle, tmp_path / "sigmoid")
+    config = read_json(folder / "configs" / "inference.json")
+    write_json(folder / "configs" / "inference.json", {**config, "activation": "sigmoid"})
+    with pytest.raises(LandmarkError, match="Only bundles with the same kind can be averaged"):
+        LandmarkPredictor([trained_bundle, folder])
+
+
+def test_the_map_for_stock_ensembles_has_its_peaks_at_the_points(trained_bundle, image, monkeypatch):
+    inferer = HeatmapInferer(trained_bundle / "configs")
+    picture = nib.load(image)
+    point = picture.affine[:3, :3] @ np.array([14.0, 17.0, 11.0]) + picture.affine[:3, 3]
+    with_blob(inferer.predictor.members[0], point, monkeypatch)
+    result = inferer.infer({"image": str(image)})
+    assert result.shape == (1 + len(inferer.predictor.names), *picture.shape)
+    assert np.allclose(result.affine, picture.affine)
+    assert (result[0] == 0.5).all()
+    peak = np.unravel_index(int(result[1].argmax()), picture.shape)
+    assert np.abs(np.array(peak) - [14, 17, 11]).max() <= 1
+    assert float(result[1].max()) == 1
 
 
 def test_no_bundle_at_all_is_refused():

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
 from auto3dlandmark import LandmarkError, read_landmarks
@@ -148,3 +149,37 @@ def test_images_are_found_in_a_folder_its_images_folder_or_one_file(demo_dataset
     assert len(find_images(demo_dataset / "images" / "demo_00.nii.gz")) == 1
     with pytest.raises(LandmarkError, match="holds no images"):
         find_images(demo_dataset / "landmarks")
+
+
+def test_folds_are_spread_over_devices(demo_dataset, tiny_recipe, tmp_path):
+    work = Work(tmp_path / "work", say=lambda line: None)
+    work.check(demo_dataset)
+    work.analyze()
+    work.make_plan("small")
+    for fold in (0, 1):
+        work.build(fold, tiny_recipe)
+    work.train_folds((0, 1), devices=("0", "1"))  # without GPUs, two processes on the CPU
+    for fold in (0, 1):
+        assert read_json(work.bundle(fold) / "models" / "training.json")["steps"] == 8
+        assert read_json(work.bundle(fold) / "algo_object.json")["best_metric"] > 0
+
+
+def test_a_moved_work_folder_keeps_its_training_and_finds_the_same_points(
+    finished, demo_dataset, tiny_recipe, tmp_path
+):
+    moved = shutil.copytree(finished[0], tmp_path / "moved")
+    (moved / "predictions").rename(tmp_path / "before")
+    result = run(demo_dataset, moved, tiny_recipe)
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert "train fold 0: unchanged" in result.stdout
+    for path in (tmp_path / "before").iterdir():
+        again = read_landmarks(moved / "predictions" / path.name)
+        assert np.array_equal(read_landmarks(path).points, again.points, equal_nan=True)
+
+
+def test_errors_and_scores_are_kept_with_the_bundle(finished):
+    work = finished[0]
+    kept = read_json(work / "heatmap_0" / "models" / "cross_validation.json")
+    assert len(kept["cases"]) == read_json(work / "evaluation" / "metrics.json")["cases"]
+    for column in kept["landmarks"].values():
+        assert all(score is None or 0 <= score <= 1 for score in column["score"])
