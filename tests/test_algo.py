@@ -9,9 +9,8 @@ import shutil
 import pytest
 from monai.auto3dseg.utils import algo_from_json
 
-from auto3dlandmark import LandmarkError, algo
+from auto3dlandmark import LandmarkError, algo, templates_path
 from auto3dlandmark.algo import HeatmapAlgo
-from auto3dlandmark.bundle import templates_path
 from auto3dlandmark.files import read_json, write_json
 
 

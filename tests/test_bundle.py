@@ -8,8 +8,8 @@ import json
 import pytest
 from monai.bundle import ConfigParser, ConfigWorkflow, verify_metadata
 
-from auto3dlandmark import LandmarkError
-from auto3dlandmark.bundle import RECIPES, normalization_transforms, read_recipe, templates_path, write_bundle
+from auto3dlandmark import LandmarkError, templates_path
+from auto3dlandmark.bundle import RECIPES, normalization_transforms, read_recipe, write_bundle
 from auto3dlandmark.files import read_json, write_json
 from auto3dlandmark.planner import read_plan
 

@@ -19,8 +19,7 @@ from monai.apps.auto3dseg import (
 )
 from monai.utils.enums import AlgoKeys
 
-from auto3dlandmark import read_landmarks
-from auto3dlandmark.bundle import templates_path
+from auto3dlandmark import read_landmarks, templates_path
 from auto3dlandmark.datalist import read_datalist
 from auto3dlandmark.ensemble import LandmarkEnsemble
 from auto3dlandmark.files import read_json, write_json

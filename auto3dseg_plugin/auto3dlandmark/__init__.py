@@ -6,8 +6,24 @@ Importing this package loads numpy and nothing heavier; torch and MONAI come wit
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from .formats import read_landmarks, write_landmarks
 from .landmarks import LandmarkError, LandmarkSet
 
 __version__ = "0.1.0"
-__all__ = ["LandmarkError", "LandmarkSet", "__version__", "read_landmarks", "write_landmarks"]
+__all__ = [
+    "LandmarkError",
+    "LandmarkSet",
+    "__version__",
+    "read_landmarks",
+    "templates_path",
+    "write_landmarks",
+]
+
+
+def templates_path() -> str:
+    """
+    The folder of algorithm templates, as stock ``AutoRunner`` takes it.
+    """
+    return str(Path(__file__).parent / "templates")

@@ -14,7 +14,8 @@ from monai.apps.auto3dseg import BundleAlgo
 from monai.auto3dseg.utils import algo_from_json, algo_to_json
 from monai.bundle import ConfigParser
 
-from .bundle import copy_template, fill_bundle, templates_path
+from . import templates_path
+from .bundle import copy_template, fill_bundle
 from .files import read_json
 from .inference import HeatmapInferer
 from .landmarks import LandmarkError

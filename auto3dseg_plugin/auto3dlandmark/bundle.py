@@ -14,23 +14,17 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from . import templates_path
 from .datalist import read_datalist
 from .files import read_json, write_json
 from .landmarks import LandmarkError
 from .planner import Plan, write_plan
 
-__all__ = ["RECIPES", "copy_template", "fill_bundle", "read_recipe", "templates_path", "write_bundle"]
+__all__ = ["RECIPES", "copy_template", "fill_bundle", "read_recipe", "write_bundle"]
 
 PACKAGE = Path(__file__).parent
 RECIPES = tuple(sorted(path.stem for path in (PACKAGE / "recipes").glob("*.json")))
 CACHE_GB = 8.0
-
-
-def templates_path() -> str:
-    """
-    The folder of algorithm templates, as stock ``AutoRunner`` takes it.
-    """
-    return str(PACKAGE / "templates")
 
 
 def read_recipe(recipe: str, keys: Collection[str] | None = None) -> dict[str, Any]:
