@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -87,23 +86,30 @@ def write_changed_recipe(recipe, path):
     return path
 
 
-def test_killed_again_and_again_the_run_still_completes(demo_dataset, tiny_recipe, tmp_path):
-    recipe = tmp_path / "slow.json"
-    write_json(recipe, {**read_json(tiny_recipe), "epochs": 3})
+def killed_in(step, arguments):
+    """Start a run, and kill it as soon as it says that it has begun a step."""
+    process = subprocess.Popen(
+        command(*arguments),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    begun = any(line.startswith(f"{step}: running") for line in process.stdout)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    return begun
+
+
+def test_killed_in_every_step_the_run_still_completes(demo_dataset, tiny_recipe, tmp_path):
     work = tmp_path / "work"
-    for seconds in (1.0, 4.0, 8.0, 11.0, 14.0):
-        process = subprocess.Popen(
-            command(demo_dataset, work, recipe),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        time.sleep(seconds)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    result = run(demo_dataset, work, recipe)
+    for step in STEPS:
+        assert killed_in(step, (demo_dataset, work, tiny_recipe)), f"the run never came to {step}"
+    result = run(demo_dataset, work, tiny_recipe)
     assert result.returncode == 0, result.stderr[-2000:]
-    assert read_json(work / "heatmap_0" / "models" / "training.json")["steps"] == 12
+    assert f"{STEPS[-1]}: running" in result.stdout
+    assert read_json(work / "heatmap_0" / "models" / "training.json")["steps"] == 8
     held_out = read_json(work / "evaluation" / "metrics.json")["cases"]
     assert held_out == len(list((work / "predictions").glob("*.mrk.json")))
 

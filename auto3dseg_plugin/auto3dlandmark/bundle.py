@@ -141,6 +141,8 @@ def fill_bundle(
         **read_recipe(recipe, train),
         **overrides,
     }
+    if plan.normalization["scheme"] != "zscore":  # the others fix the range of values themselves
+        values["clip_percentiles"] = train["clip_percentiles"]
     write_json(folder / "configs" / "train.json", _filled(train, values))
     # Where predictions come from and go is said at the call, not by the plan.
     write_json(
