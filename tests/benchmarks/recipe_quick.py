@@ -38,7 +38,16 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "narrow_target": {"target.sigma": 1.0},
     "no_distance_term": {"loss.distance_weight": 0.0},
     "strong_distance_term": {"loss.distance_weight": 1.0},
-    "slow_rate": {"optimizer.lr": 1e-3},
+    "high_rate": {"optimizer.lr": 3e-3},
+    "falling_rate": {"learning_rate_power": 0.9, "optimizer.lr": 3e-3},
+    "no_average": {"average_power": None},
+    "no_clipping": {"clip_percentiles": [0, 100]},
+    "falling_rate_no_average_no_clipping": {
+        "learning_rate_power": 0.9,
+        "optimizer.lr": 3e-3,
+        "average_power": None,
+        "clip_percentiles": [0, 100],
+    },
     "cone_and_bce": {
         "target": {"_target_": "auto3dlandmark.transforms.ConeTarget", "radius": 7.0},
         "loss": {"_target_": "auto3dlandmark.losses.TopKBCELoss", "top_k": 0.2},
