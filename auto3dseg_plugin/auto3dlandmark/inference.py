@@ -130,7 +130,16 @@ class _Member:
         self.network.eval()
         self.preprocessing = parser.get_parsed_content("preprocessing")
         self.preprocessing_id = repr(
-            [parser.get(key) for key in ("preprocessing_transforms", "spacing", "antialias", "clip_percentiles", "normalization")]
+            [
+                parser.get(key)
+                for key in (
+                    "preprocessing_transforms",
+                    "spacing",
+                    "antialias",
+                    "clip_percentiles",
+                    "normalization",
+                )
+            ]
         )
         self.inferer = parser.get_parsed_content("inferer")
         self.decode: HeatmapToLandmarksd = parser.get_parsed_content("decode")
