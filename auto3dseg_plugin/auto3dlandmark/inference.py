@@ -28,6 +28,10 @@ from .weights import load_weights
 __all__ = ["HeatmapInferer", "LandmarkPredictor", "predict_images", "readable_error"]
 
 
+# Bundles that agree in these see an image alike, so it is read once for all of them.
+PREPROCESSING_KEYS = ("preprocessing_transforms", "spacing", "antialias", "clip_percentiles", "normalization")
+
+
 class LandmarkPredictor:
     """
     Trained bundles, loaded once, that turn an image file into landmarks.
@@ -129,18 +133,7 @@ class _Member:
             ) from error
         self.network.eval()
         self.preprocessing = parser.get_parsed_content("preprocessing")
-        self.preprocessing_id = repr(
-            [
-                parser.get(key)
-                for key in (
-                    "preprocessing_transforms",
-                    "spacing",
-                    "antialias",
-                    "clip_percentiles",
-                    "normalization",
-                )
-            ]
-        )
+        self.preprocessing_id = repr([parser.get(key) for key in PREPROCESSING_KEYS])
         self.inferer = parser.get_parsed_content("inferer")
         self.decode: HeatmapToLandmarksd = parser.get_parsed_content("decode")
 
