@@ -28,6 +28,7 @@ LAYERS = (
         "averaging",
         "distributed",
         "weights",
+        "schedule",
         "handlers",
         "inference",
     ),
