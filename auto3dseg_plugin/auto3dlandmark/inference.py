@@ -29,7 +29,15 @@ __all__ = ["HeatmapInferer", "LandmarkPredictor", "predict_images", "readable_er
 
 
 # Bundles that agree in these see an image alike, so it is read once for all of them.
-PREPROCESSING_KEYS = ("preprocessing_transforms", "spacing", "antialias", "clip_percentiles", "normalization")
+PREPROCESSING_KEYS = (
+    "preprocessing_transforms",
+    "framing",
+    "spacing",
+    "antialias",
+    "resample",
+    "clip_percentiles",
+    "normalization",
+)
 
 
 class LandmarkPredictor:

@@ -13,7 +13,7 @@ from .io import (
     predicted_landmarks,
     prediction_path,
 )
-from .resample import AntiAliasd
+from .resample import AntiAliasd, SplineSpacingd, separate_axis
 from .targets import ConeTarget, GaussianTarget, HeatmapTarget, PrepareHeatmapBatch
 
 __all__ = [
@@ -27,9 +27,11 @@ __all__ = [
     "PrepareHeatmapBatch",
     "RandPatchLandmarksd",
     "SaveLandmarksd",
+    "SplineSpacingd",
     "VoxelLandmarksd",
     "decode_argmax",
     "decode_centroid",
     "predicted_landmarks",
     "prediction_path",
+    "separate_axis",
 ]
