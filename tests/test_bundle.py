@@ -4,14 +4,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from monai.bundle import ConfigParser, ConfigWorkflow, verify_metadata
 
 from auto3dlandmark import LandmarkError, templates_path
-from auto3dlandmark.bundle import RECIPES, normalization_transforms, read_recipe, write_bundle
-from auto3dlandmark.files import read_json, write_json
+from auto3dlandmark.bundle import normalization_transforms, write_bundle
+from auto3dlandmark.files import read_json
 from auto3dlandmark.planner import read_plan
+from auto3dlandmark.recipes import RECIPES
 
 
 def configs_of(folder, *names):
@@ -95,14 +97,6 @@ def test_every_recipe_sets_keys_that_train_has_and_builds_its_parts(recipe, tiny
         assert parser.get_parsed_content(part) is not None
 
 
-def test_an_unknown_recipe_or_key_is_refused(tmp_path):
-    with pytest.raises(LandmarkError, match="recipe='fast' is unknown. Choose one of .*quick"):
-        read_recipe("fast")
-    write_json(tmp_path / "mine.json", {"learning_rat": 1})
-    with pytest.raises(LandmarkError, match=r"mine\.json: sets learning_rat"):
-        read_recipe(str(tmp_path / "mine.json"))
-
-
 def test_an_unknown_fold_or_override_is_refused(tiny_bundle, tmp_path):
     plan = read_plan(tiny_bundle / "configs" / "plan.json")
     datalist = configs_of(tiny_bundle, "train")[0]["datalist"]
@@ -110,6 +104,23 @@ def test_an_unknown_fold_or_override_is_refused(tiny_bundle, tmp_path):
         write_bundle(tmp_path / "bundle", plan, datalist, 7, "quick")
     with pytest.raises(LandmarkError, match="no key 'minuets'"):
         write_bundle(tmp_path / "bundle", plan, datalist, 0, "quick", minuets=3)
+
+
+def test_parts_of_a_setting_can_be_overridden(tiny_bundle, tmp_path):
+    plan = read_plan(tiny_bundle / "configs" / "plan.json")
+    datalist = configs_of(tiny_bundle, "train")[0]["datalist"]
+    write_bundle(tmp_path / "bundle", plan, datalist, 0, "nnlandmark_2026", **{"target#radius": 7})
+    train, inference = configs_of(tmp_path / "bundle", "train", "inference")
+    assert train["target"] == {"_target_": "auto3dlandmark.transforms.ConeTarget", "radius": 7}
+    assert inference["output_dir"] == configs_of(tiny_bundle, "inference")[0]["output_dir"]
+
+
+@pytest.mark.parametrize("name", ["$__import__('os').abort()", "@network", "%train"])
+def test_a_landmark_name_never_runs_as_code(name, tiny_bundle, tmp_path):
+    plan = replace(read_plan(tiny_bundle / "configs" / "plan.json"), landmark_names=("a", name))
+    datalist = configs_of(tiny_bundle, "train")[0]["datalist"]
+    with pytest.raises(LandmarkError, match="landmark name .* begins with"):
+        write_bundle(tmp_path / "bundle", plan, datalist, 0, "quick")
 
 
 def test_ct_is_clipped_and_scaled_by_the_datasets_intensities():

@@ -19,40 +19,12 @@ from .datalist import read_datalist
 from .files import read_json, write_json
 from .landmarks import LandmarkError
 from .planner import Plan, write_plan
+from .recipes import override, read_recipe, top_level
 
-__all__ = ["RECIPES", "copy_template", "fill_bundle", "read_recipe", "write_bundle"]
+__all__ = ["copy_template", "fill_bundle", "fill_configs", "normalization_transforms", "write_bundle"]
 
-PACKAGE = Path(__file__).parent
-RECIPES = tuple(sorted(path.stem for path in (PACKAGE / "recipes").glob("*.json")))
+CONFIGS = ("train", "inference", "metadata")
 CACHE_GB = 8.0
-
-
-def read_recipe(recipe: str, keys: Collection[str] | None = None) -> dict[str, Any]:
-    """
-    The values a recipe sets, by top-level key of train.json.
-
-    Args:
-        recipe: a name of ``RECIPES``, or the path of a JSON file.
-        keys: those train.json has; left out, those of the template.
-
-    Raises:
-        LandmarkError: when there is no such recipe, or it sets a key that train.json does not have.
-    """
-    path = PACKAGE / "recipes" / f"{recipe}.json"
-    if recipe not in RECIPES:
-        path = Path(recipe)
-        if not path.is_file():
-            raise LandmarkError(
-                f"recipe={recipe!r} is unknown. Choose one of {', '.join(RECIPES)}, or give a JSON file."
-            )
-    values = read_json(path)
-    known = read_json(Path(templates_path()) / "heatmap" / "configs" / "train.json") if keys is None else keys
-    unknown = sorted(set(values) - set(known)) if isinstance(values, dict) else ["(not an object)"]
-    if unknown:
-        raise LandmarkError(
-            f"{path}: sets {', '.join(unknown)}, which train.json does not have. Check the spelling."
-        )
-    return values
 
 
 def write_bundle(
@@ -99,8 +71,8 @@ def fill_bundle(
         plan: what to train.
         datalist: the datalist file.
         fold: the held-out fold.
-        recipe: how to train, as for :func:`read_recipe`.
-        overrides: further top-level values of train.json, such as ``minutes``.
+        recipe: how to train, as for :func:`auto3dlandmark.recipes.read_recipe`.
+        overrides: further values of train.json, such as ``minutes`` or ``optimizer#lr``.
 
     Returns:
         the values of train.json's head keys.
@@ -108,23 +80,32 @@ def fill_bundle(
     Raises:
         LandmarkError: when the fold has no case, or an override is not a key of train.json.
     """
-    folder = Path(folder).resolve()
     datalist = Path(datalist).resolve()
     listed = read_datalist(datalist)
     if fold not in listed.folds:
         raise LandmarkError(f"{datalist}: has no fold {fold}, only {listed.folds}.")
-    configs = {
-        name: read_json(folder / "configs" / f"{name}.json") for name in ("train", "inference", "metadata")
-    }
+    places = {"dataset_dir": str(listed.root.resolve()), "datalist": str(datalist), "fold": fold}
+    return fill_configs(folder, plan, recipe, {**places, **overrides})
+
+
+def fill_configs(
+    folder: str | os.PathLike, plan: Plan, recipe: str, overrides: Mapping[str, Any]
+) -> dict[str, Any]:
+    """
+    Replace the head keys of a copied template by a plan's values, those a recipe's, and those by ``overrides``.
+
+    Returns:
+        the values of the replaced head keys.
+
+    Raises:
+        LandmarkError: when a landmark's name would run as code, or the recipe or an override sets what is not there.
+    """
+    folder = Path(folder).resolve()
+    _refuse_expressions(plan.landmark_names)
+    configs = {name: read_json(folder / "configs" / f"{name}.json") for name in CONFIGS}
     train, inference = configs["train"], configs["inference"]
-    unknown = sorted(set(overrides) - set(train))
-    if unknown:
-        raise LandmarkError(f"train.json has no key {unknown[0]!r}. Its keys: {', '.join(train)}.")
-    values: dict[str, Any] = {
+    planned: dict[str, Any] = {
         "bundle_root": str(folder),
-        "dataset_dir": str(listed.root.resolve()),
-        "datalist": str(datalist),
-        "fold": fold,
         "landmark_names": list(plan.landmark_names),
         "may_be_absent": list(plan.may_be_absent),
         "spacing": list(plan.spacing),
@@ -138,20 +119,32 @@ def fill_bundle(
         "rotation_deg": plan.rotation_deg,
         "rotation_prob": plan.rotation_prob,
         "cache_rate": min(1.0, round(CACHE_GB / max(plan.cached_gb, 1e-9), 3)),
-        **read_recipe(recipe, train),
-        **overrides,
     }
+    layers = [*read_recipe(recipe, train), dict(overrides)]
+    filled = {**train, **planned}
+    for layer in layers:
+        filled = override(filled, layer)
+    changed = {*planned, *(top_level(key) for layer in layers for key in layer)}
+    values = {key: filled[key] for key in changed}
     if plan.normalization["scheme"] != "zscore":  # the others fix the range of values themselves
         values["clip_percentiles"] = train["clip_percentiles"]
     write_json(folder / "configs" / "train.json", _filled(train, values))
     # Where predictions come from and go is said at the call, not by the plan.
-    write_json(
-        folder / "configs" / "inference.json",
-        _filled(inference, {**values, "dataset_dir": inference["dataset_dir"]}),
-    )
+    elsewhere = {key: inference[key] for key in ("dataset_dir", "output_dir")}
+    write_json(folder / "configs" / "inference.json", _filled(inference, {**values, **elsewhere}))
     write_json(folder / "configs" / "metadata.json", _filled_metadata(configs["metadata"], plan))
     write_plan(folder / "configs" / "plan.json", plan)
     return values
+
+
+def _refuse_expressions(names: Collection[str]) -> None:
+    """MONAI's configs run what begins with "$" and look up what begins with "@" or "%"."""
+    for name in names:
+        if name.startswith(("$", "@", "%")):
+            raise LandmarkError(
+                f"the landmark name {name!r} begins with {name[0]!r}, which a MONAI config would not read as a name. "
+                "Rename it in the landmark files."
+            )
 
 
 def normalization_transforms(normalization: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -23,6 +23,7 @@ from .images import list_images
 from .inference import LandmarkPredictor, predict_images
 from .landmarks import LandmarkError
 from .planner import read_plan
+from .recipes import read_recipe
 from .steps import files_digest
 from .training import PLACES
 from .transforms import prediction_path
@@ -77,12 +78,10 @@ class Work(WorkFolder):
             read_json(self.plan),
             read_json(self.datalist),
             fold,
-            recipe,
+            read_recipe(recipe),
             overrides,
             str(self.folder),
         ]
-        if os.path.isfile(recipe):
-            made_from.append(read_json(recipe))
         bundle = self.bundle(fold)
         outputs = [bundle / "configs" / f"{name}.json" for name in ("train", "inference", "metadata")]
 

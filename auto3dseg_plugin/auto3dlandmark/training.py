@@ -24,6 +24,7 @@ import filelock
 from .files import read_json, write_json
 from .inference import readable_error
 from .landmarks import LandmarkError
+from .recipes import top_level
 
 __all__ = ["config_overrides", "prepare_models", "run_on_devices", "train_here", "training_lock"]
 
@@ -55,7 +56,7 @@ def config_overrides(parameters: Mapping[str, Any], config: Mapping[str, Any]) -
     if "num_warmup_epochs" in result:
         length = result.get("epoch_length", config["epoch_length"])
         result["warmup_steps"] = round(result.pop("num_warmup_epochs") * length)
-    unknown = [key for key in result if key.replace("::", "#").split("#")[0] not in config]
+    unknown = [key for key in result if top_level(key) not in config]
     if unknown:
         raise LandmarkError(
             f"training parameter {unknown[0]!r} is unknown. train.json has: {', '.join(config)}; "

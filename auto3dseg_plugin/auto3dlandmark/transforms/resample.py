@@ -11,6 +11,7 @@ import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
+from numpy.typing import ArrayLike
 from scipy import ndimage
 
 from ..geometry import voxel_spacing
@@ -51,7 +52,7 @@ class AntiAliasd(MapTransform):
         return result
 
 
-def separate_axis(source: Sequence[float], target: Sequence[float]) -> int | None:
+def separate_axis(source: ArrayLike, target: ArrayLike) -> int | None:
     """
     The axis that nnU-Net resamples on its own, without blurring across slices; None: all three together.
 
@@ -99,17 +100,16 @@ class SplineSpacingd(MapTransform):
         factor = new / old
         slices = separate_axis(spacing, self.pixdim)
         rest = np.array([axis != slices for axis in range(3)])
-        voxels = np.asarray(image.as_tensor().cpu(), dtype=np.float32)
-        resampled = []
-        for channel in voxels:
-            made = _zoom(channel, np.where(rest, factor, 1.0), order=3)
-            made = _zoom(made, np.where(rest, 1.0, factor), order=0)
-            resampled.append(made.clip(channel.min(), channel.max()))
+        channels = []
+        for channel in np.asarray(image.as_tensor().cpu(), dtype=np.float32):
+            zoomed = _zoom(channel, np.where(rest, factor, 1.0), order=3)
+            zoomed = _zoom(zoomed, np.where(rest, 1.0, factor), order=0)
+            channels.append(zoomed.clip(channel.min(), channel.max()))
         to_old = np.diag([*(1 / factor), 1.0])
         to_old[:3, 3] = (1 / factor - 1) / 2
-        made = MetaTensor(torch.as_tensor(np.stack(resampled)), meta=image.meta)
-        made.affine = image.affine @ torch.as_tensor(to_old, dtype=image.affine.dtype)
-        return made
+        resampled = MetaTensor(torch.as_tensor(np.stack(channels)), meta=image.meta)
+        resampled.affine = image.affine @ torch.as_tensor(to_old, dtype=image.affine.dtype)
+        return resampled
 
 
 def _zoom(array: np.ndarray, factor: np.ndarray, order: int) -> np.ndarray:
