@@ -33,7 +33,7 @@ LAYERS = (
         "inference",
     ),
     ("topology", "planner"),
-    ("steps", "workfolder", "recipes", "bundle", "training", "algo", "ensemble"),
+    ("steps", "workfolder", "recipes", "bundle", "nnlandmark_models", "training", "algo", "ensemble"),
     ("evaluation", "preview", "report", "pipeline", "publish", "cli", "__main__"),
 )
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}

@@ -118,6 +118,7 @@ def fill_configs(
         "network_def": plan.network_def,
         "rotation_deg": plan.rotation_deg,
         "rotation_prob": plan.rotation_prob,
+        "thick_axis": plan.thick_axis,
         "cache_rate": min(1.0, round(CACHE_GB / max(plan.cached_gb, 1e-9), 3)),
     }
     layers = [*read_recipe(recipe, train), dict(overrides)]

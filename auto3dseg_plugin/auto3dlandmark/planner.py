@@ -18,11 +18,19 @@ from .files import read_json, write_json
 from .fingerprint import Fingerprint
 from .landmarks import LandmarkError
 from .networks.presets import PRESETS, network_def
-from .topology import Configuration, configure, low_resolution, median_shape, target_spacing, transpose_order
+from .topology import (
+    ANISOTROPY,
+    Configuration,
+    configure,
+    low_resolution,
+    median_shape,
+    target_spacing,
+    transpose_order,
+)
 
 __all__ = ["Plan", "make_plan", "read_plan", "write_plan"]
 
-VERSION = 1
+VERSION = 2
 USUAL_ROTATION_DEG, LEAST_ROTATION_DEG, ARBITRARY_POSES_DEG, USUAL_SHARE = 30.0, 10.0, 60.0, 0.3
 NORMALIZATIONS = {
     "ct": "ct",
@@ -58,6 +66,8 @@ class Plan:
             out, and the dataset's intensity statistics.
         rotation_deg, rotation_prob: the spread of poses in the data, for recipes that turn training images
             accordingly: the largest angle, and the share of images to turn.
+        thick_axis: the axis across thick slices, when patches are more than three times as wide as they are thick;
+            nnU-Net turns and scales such patches within the slices only.
         network_def: MONAI config of the network.
         lowres: nnU-Net's low-resolution configuration, for those who want it: spacing, patch_size, batch_size.
         notes: what a user should know about the decisions above.
@@ -79,6 +89,7 @@ class Plan:
     normalization: dict[str, Any]
     rotation_deg: float
     rotation_prob: float
+    thick_axis: int | None
     network_def: dict[str, Any]
     lowres: dict[str, Any] | None = None
     notes: tuple[str, ...] = ()
@@ -158,6 +169,7 @@ def make_plan(
         normalization=_normalization(fingerprint),
         rotation_deg=rotation_deg,
         rotation_prob=rotation_prob,
+        thick_axis=_thick_axis(patch_size, 2 - order[0]),
         network_def=network_def(
             preset, [turn(s) for s in chosen.strides], [turn(k) for k in chosen.kernel_sizes], landmarks
         ),
@@ -202,6 +214,10 @@ def _normalization(fingerprint: Fingerprint) -> dict[str, Any]:
     scheme = NORMALIZATIONS.get(fingerprint.modality.casefold(), "zscore")
     masked = scheme == "zscore" and fingerprint.median_relative_size_after_crop < MASKED_NORMALIZATION_BELOW
     return {"scheme": scheme, "nonzero": masked, "intensity": fingerprint.intensity}
+
+
+def _thick_axis(patch_size: tuple[int, ...], coarsest: int) -> int | None:
+    return coarsest if max(patch_size) / patch_size[coarsest] > ANISOTROPY else None
 
 
 def _rotation(fingerprint: Fingerprint) -> tuple[float, float]:

@@ -7,12 +7,22 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from .files import atomic_path
 from .landmarks import LandmarkError
 
 __all__ = ["load_weights", "save_atomically"]
+
+# How numpy's numbers are pickled: by the name their rebuilding function has in numpy 2, or had in numpy 1.
+_SCALAR = np.float64(0).__reduce__()[0]
+NUMPY_NUMBERS: list[Any] = [
+    (_SCALAR, "numpy._core.multiarray.scalar"),
+    (_SCALAR, "numpy.core.multiarray.scalar"),
+    np.dtype,
+    *(type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i4", "i8", "u1", "?")),
+]
 
 
 def save_atomically(state: Any, path: str | os.PathLike) -> None:
@@ -29,9 +39,14 @@ def save_atomically(state: Any, path: str | os.PathLike) -> None:
             raise OSError(f"torch: {str(error).splitlines()[0]}") from error
 
 
-def load_weights(path: str | os.PathLike, device: str | torch.device = "cpu") -> Any:
+def load_weights(
+    path: str | os.PathLike, device: str | torch.device = "cpu", trusting_numpy: bool = False
+) -> Any:
     """
     Read a file of tensors and plain values; it cannot run code.
+
+    Args:
+        trusting_numpy: numpy's numbers are plain values too, as in nnU-Net's checkpoints.
 
     Raises:
         LandmarkError: when it is missing or broken.
@@ -41,7 +56,8 @@ def load_weights(path: str | os.PathLike, device: str | torch.device = "cpu") ->
             f"{path}: there is no such file. Train the bundle first, or copy its weights there."
         )
     try:
-        return torch.load(path, map_location=device, weights_only=True)
+        with torch.serialization.safe_globals(NUMPY_NUMBERS * trusting_numpy):
+            return torch.load(path, map_location=device, weights_only=True)
     except Exception as error:  # the unpickler raises whatever broken bytes lead it to
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise LandmarkError(

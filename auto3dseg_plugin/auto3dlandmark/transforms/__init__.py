@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from .augment import RandPatchLandmarksd
 from .decode import HeatmapToLandmarksd, decode_argmax, decode_centroid
+from .intensity import RandLowResolution, RandPerChanneld
 from .io import (
     CheckImaged,
     LoadLandmarksd,
@@ -25,7 +26,9 @@ __all__ = [
     "HeatmapToLandmarksd",
     "LoadLandmarksd",
     "PrepareHeatmapBatch",
+    "RandLowResolution",
     "RandPatchLandmarksd",
+    "RandPerChanneld",
     "SaveLandmarksd",
     "SplineSpacingd",
     "VoxelLandmarksd",

@@ -15,6 +15,7 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import LazyTransform, MapTransform, Randomizable, SpatialResample
 from monai.utils import LazyAttr
+from scipy.spatial.transform import Rotation
 
 __all__ = ["RandPatchLandmarksd", "random_rotation"]
 
@@ -58,9 +59,12 @@ class RandPatchLandmarksd(MapTransform, Randomizable, LazyTransform):
         landmark_prob: chance of a patch centred near a random present landmark, rather than anywhere.
         rotation_deg: largest rotation angle, drawn by :func:`random_rotation`.
         rotation_prob: chance of being turned at all.
-        scale_range: smallest and largest magnification.
+        euler: turn about each axis by an angle of its own up to ``rotation_deg``, as nnU-Net does.
+        scale_range: how many times its own size the patch covers, drawn between these; more makes things smaller.
         scale_prob: chance of being scaled at all.
-        stretch: each axis is further magnified by a factor between 1 / (1 + stretch) and 1 + stretch.
+        stretch: each axis is further scaled by a factor between 1 / (1 + stretch) and 1 + stretch.
+        thick_axis: an axis across thick slices: patches turn about it by any angle, and scale in the others, as in
+            nnU-Net; None for none.
         shift: how far, in voxels, the centre is moved at random from the drawn place.
         padding_mode: what lies outside the image; ``zeros`` is the mean after z-scoring.
         lazy: leave the resampling to a lazy ``Compose``.
@@ -74,9 +78,11 @@ class RandPatchLandmarksd(MapTransform, Randomizable, LazyTransform):
         landmark_prob: float = 1 / 3,
         rotation_deg: float = 30.0,
         rotation_prob: float = 1.0,
+        euler: bool = False,
         scale_range: Sequence[float] = (1.0, 1.0),
         scale_prob: float = 1.0,
         stretch: float = 0.0,
+        thick_axis: int | None = None,
         shift: float = 4.0,
         padding_mode: str = "zeros",
         lazy: bool = False,
@@ -87,12 +93,9 @@ class RandPatchLandmarksd(MapTransform, Randomizable, LazyTransform):
         self.patch_size = tuple(int(size) for size in patch_size)
         self.landmarks_key, self.landmark_prob = landmarks_key, landmark_prob
         self.rotation_deg, self.rotation_prob = rotation_deg, rotation_prob
-        self.scale_range, self.scale_prob, self.stretch, self.shift = (
-            tuple(scale_range),
-            scale_prob,
-            stretch,
-            shift,
-        )
+        self.euler, self.thick_axis = euler, thick_axis
+        self.scale_range, self.scale_prob = scale_range, scale_prob
+        self.stretch, self.shift = stretch, shift
         self.resample = SpatialResample(mode="bilinear", padding_mode=padding_mode, dtype=np.float32)
 
     def __call__(self, data: Mapping[Hashable, Any], lazy: bool | None = None) -> dict[Hashable, Any]:
@@ -114,16 +117,11 @@ class RandPatchLandmarksd(MapTransform, Randomizable, LazyTransform):
         shape = np.array(image.peek_pending_shape(), dtype=float)
         spacing = np.linalg.norm(affine[:3, :3], axis=0)
         patch = np.array(self.patch_size, dtype=float)
-        turn = np.eye(3)
-        if self.R.uniform() < self.rotation_prob:
-            turn = random_rotation(self.rotation_deg, self.R)
-        magnify = np.ones(3)
-        if self.R.uniform() < self.scale_prob:
-            magnify *= np.exp(self.R.uniform(*np.log(self.scale_range)))
-            magnify *= np.exp(self.R.uniform(-1, 1, size=3) * np.log1p(self.stretch))
+        turn = self._turn() if self.R.uniform() < self.rotation_prob else np.eye(3)
+        scale = self._scale() if self.R.uniform() < self.scale_prob else np.ones(3)
         # Patch voxels -> image voxels. The turn is made in millimetres, so that voxels need not be cubes.
-        still = np.array_equal(turn, np.eye(3)) and np.array_equal(magnify, np.ones(3))
-        linear = np.eye(3) if still else np.diag(1 / spacing) @ turn @ np.diag(spacing / magnify)
+        still = np.array_equal(turn, np.eye(3)) and np.array_equal(scale, np.ones(3))
+        linear = np.eye(3) if still else np.diag(1 / spacing) @ turn @ np.diag(spacing * scale)
         centre = self._centre(affine, shape, linear, landmarks)
         to_image = np.eye(4)
         to_image[:3, :3] = linear
@@ -133,6 +131,25 @@ class RandPatchLandmarksd(MapTransform, Randomizable, LazyTransform):
                 to_image[:3, 3]
             )  # on the image's own voxels, so that nothing is blurred
         return torch.as_tensor(affine @ to_image)
+
+    def _turn(self) -> np.ndarray:
+        """A random rotation matrix."""
+        if self.thick_axis is not None:
+            angles = np.zeros(3)
+            angles[self.thick_axis] = self.R.uniform(-180, 180)
+        elif self.euler:
+            angles = self.R.uniform(-self.rotation_deg, self.rotation_deg, size=3)
+        else:
+            return random_rotation(self.rotation_deg, self.R)
+        return Rotation.from_euler("xyz", angles, degrees=True).as_matrix()
+
+    def _scale(self) -> np.ndarray:
+        """How many times its own size the patch covers, along each axis."""
+        scale = np.full(3, self.R.uniform(self.scale_range[0], self.scale_range[1]))
+        scale *= np.exp(self.R.uniform(-1, 1, size=3) * np.log1p(self.stretch))
+        if self.thick_axis is not None:
+            scale[self.thick_axis] = 1
+        return scale
 
     def _centre(
         self, affine: np.ndarray, shape: np.ndarray, linear: np.ndarray, landmarks: torch.Tensor | None
