@@ -8,6 +8,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 from monai.transforms import Compose, Orientationd, Spacingd
+from scipy.spatial.transform import Rotation
 
 from auto3dlandmark.geometry import rotation_angle, voxel_to_world
 from auto3dlandmark.transforms import RandPatchLandmarksd, VoxelLandmarksd
@@ -111,3 +112,65 @@ def test_unlimited_rotations_are_uniform():
     rotations = [random_rotation(180, state) for _ in range(3000)]
     assert np.abs(np.mean(rotations, axis=0)).max() < 0.05
     assert np.median([rotation_angle(rotation) for rotation in rotations]) == pytest.approx(132, abs=3)
+
+
+def drawn(transform, blob, count=600):
+    """Turns and scales of many patches: their axes in voxels of the image."""
+    transform.set_random_state(seed=3)
+    inverse = np.linalg.inv(blob["image"].affine.numpy())
+    return [inverse[:3, :3] @ transform(blob)["image"].affine.numpy()[:3, :3] for _ in range(count)]
+
+
+@pytest.fixture
+def cubes():
+    """An empty image of 1 mm voxels."""
+    return {
+        "image": MetaTensor(torch.zeros(1, 24, 24, 24), affine=torch.eye(4)),
+        "landmarks": torch.full((1, 3), 12.0),
+    }
+
+
+def test_nnunets_angles_are_drawn_about_each_axis(cubes):
+    patch = RandPatchLandmarksd(
+        "image", (4, 4, 4), rotation_deg=30, rotation_prob=0.2, euler=True, scale_prob=0
+    )
+    turns = drawn(patch, cubes)
+    turned = [turn for turn in turns if not np.array_equal(turn, np.eye(3))]
+    assert len(turned) / len(turns) == pytest.approx(0.2, abs=0.06)
+    angles = np.array([Rotation.from_matrix(turn).as_euler("xyz", degrees=True) for turn in turned])
+    assert np.abs(angles).max() <= 30.001 and np.abs(angles).max(axis=0).min() > 25
+    assert np.abs(angles.mean(axis=0)).max() < 5 and angles.std(axis=0) == pytest.approx(60 / 12**0.5, abs=3)
+
+
+def test_nnunets_scales_are_uniform_and_the_same_along_each_axis(cubes):
+    patch = RandPatchLandmarksd("image", (4, 4, 4), rotation_prob=0, scale_range=(0.7, 1.4), scale_prob=0.2)
+    scales = np.array([np.diag(axes) for axes in drawn(patch, cubes, 1500)])
+    assert np.allclose(scales, scales[:, :1])
+    scaled = scales[scales[:, 0] != 1, 0]
+    assert len(scaled) / len(scales) == pytest.approx(0.2, abs=0.04)
+    assert 0.7 <= scaled.min() < 0.72 and 1.38 < scaled.max() <= 1.4
+    assert scaled.mean() == pytest.approx(1.05, abs=0.04)
+
+
+@pytest.mark.parametrize("thick", range(3))
+def test_thick_slices_are_turned_and_scaled_only_within_themselves(cubes, thick):
+    patch = RandPatchLandmarksd("image", (4, 4, 4), scale_range=(0.7, 1.4), thick_axis=thick)
+    across = np.eye(3)[thick]
+    turns = drawn(patch, cubes, 100)
+    assert all(np.allclose(axes[:, thick], across) and np.allclose(axes[thick], across) for axes in turns)
+    lengths = np.array([np.linalg.norm(axes, axis=0) for axes in turns])
+    others = [axis for axis in range(3) if axis != thick]
+    angles = [np.degrees(np.arctan2(*axes[others, others[0]][::-1])) for axes in turns]
+    assert (
+        min(angles) < -120 and max(angles) > 120 and np.allclose(lengths[:, others[0]], lengths[:, others[1]])
+    )
+
+
+def test_more_scale_makes_things_smaller(blob):
+    def mass(scale):
+        patch = RandPatchLandmarksd(
+            "image", (48, 48, 48), landmark_prob=1, rotation_prob=0, scale_range=(scale, scale), shift=0
+        )
+        return patch(blob)["image"].sum()
+
+    assert mass(1.4) < mass(1.0) < mass(0.7)

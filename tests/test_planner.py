@@ -13,6 +13,7 @@ from auto3dlandmark.fingerprint import Fingerprint
 from auto3dlandmark.landmarks import LandmarkError
 from auto3dlandmark.networks.presets import PRESETS
 from auto3dlandmark.planner import make_plan, read_plan, write_plan
+from auto3dlandmark.transforms import separate_axis
 
 PRESET_OF = {"default": "plain", "ResEncM": "resenc_m", "ResEncL": "resenc_l"}
 SCHEME_OF = {"CTNormalization": "ct", "ZScoreNormalization": "zscore", "NoNormalization": "none"}
@@ -49,36 +50,63 @@ def golden_fingerprint(given):
     )
 
 
+def compared(case):
+    """Field by field: what we plan for a golden case, and what nnU-Net planned, in our axis order."""
+    given, golden = case["input"], case["output"]
+    spacing = given["overwrite_target_spacing"]
+    network, memory_gb = PRESET_OF[case["planner"]], given["gpu_memory_target_gb"]
+    plan = make_plan(golden_fingerprint(given), network, memory_gb, spacing and tuple(spacing[::-1]))
+    to_xyz, built = golden["transpose_backward"][::-1], plan.network_def
+    patch = golden["patch_size"]
+    yield "spacing", np.round(plan.spacing, 9).tolist(), np.round(golden["spacing"], 9)[to_xyz].tolist()
+    median = np.array(golden["median_image_size_in_voxels"])[to_xyz].tolist()
+    yield "median_image_size_in_voxels", list(plan.median_shape), median
+    yield "patch_size", list(plan.patch_size), np.array(patch)[to_xyz].tolist()
+    yield "batch_size", plan.batch_size, golden["batch_size"]
+    yield "architecture", built["_target_"], golden["architecture"]
+    for key in ("strides", "kernel_sizes"):
+        yield key, built[key], np.array(golden[key])[:, to_xyz].tolist()
+    keys = (
+        "n_stages",
+        "features_per_stage",
+        "n_blocks_per_stage",
+        "n_conv_per_stage",
+        "n_conv_per_stage_decoder",
+    )
+    for key in (*keys, "conv_bias"):
+        yield key, built.get(key), golden[key]
+    assert golden["norm_op"] == "torch.nn.modules.instancenorm.InstanceNorm3d"
+    yield "norm_op", built["norm_op"], "$torch.nn.InstanceNorm3d"
+    schemes = [SCHEME_OF[scheme] for scheme in golden["normalization_schemes"]]
+    yield "normalization_schemes", plan.normalization["scheme"], schemes[0]
+    yield "use_mask_for_norm", plan.normalization["nonzero"], golden["use_mask_for_norm"][0]
+    coarse = [
+        separate_axis(np.array(mm)[to_xyz], plan.spacing)
+        for mm in np.array(given["spacings"])[:5, golden["transpose_forward"]]
+    ]
+    theirs = [None if row["axis"] is None else to_xyz.index(row["axis"]) for row in golden["separate_z"]]
+    yield "separate_z", coarse, theirs
+    flat = patch[0] * 3 < max(patch)
+    yield "thick_axis", plan.thick_axis, to_xyz.index(0) if flat else None
+    lowres = golden["lowres"]
+    yield "lowres", plan.lowres is not None, golden["lowres_created"]
+    if lowres is not None and plan.lowres is not None:
+        yield "lowres spacing", np.round(plan.lowres["spacing"], 9).tolist(), np.round(lowres["spacing"], 9)[
+            to_xyz
+        ].tolist()
+        yield "lowres patch_size", plan.lowres["patch_size"], np.array(lowres["patch_size"])[to_xyz].tolist()
+        yield "lowres batch_size", plan.lowres["batch_size"], lowres["batch_size"]
+
+
 def test_every_plan_is_nnunets_in_our_axis_order(golden_plans):
-    wrong = []
-    for case in golden_plans:
-        given, golden = case["input"], case["output"]
-        spacing = given["overwrite_target_spacing"]
-        network, memory_gb = PRESET_OF[case["planner"]], given["gpu_memory_target_gb"]
-        plan = make_plan(golden_fingerprint(given), network, memory_gb, spacing and tuple(spacing[::-1]))
-        to_xyz = golden["transpose_backward"][::-1]
-        keys = (
-            "n_stages",
-            "features_per_stage",
-            "n_blocks_per_stage",
-            "n_conv_per_stage",
-            "n_conv_per_stage_decoder",
-        )
-        same = (
-            np.allclose(plan.spacing, np.array(golden["spacing"])[to_xyz], rtol=0, atol=1e-9)
-            and np.array_equal(plan.patch_size, np.array(golden["patch_size"])[to_xyz])
-            and plan.batch_size == golden["batch_size"]
-            and np.array_equal(plan.network_def["strides"], np.array(golden["strides"])[:, to_xyz])
-            and np.array_equal(plan.network_def["kernel_sizes"], np.array(golden["kernel_sizes"])[:, to_xyz])
-            and plan.network_def["_target_"] == golden["architecture"]
-            and [plan.network_def.get(key) for key in keys] == [golden[key] for key in keys]
-            and plan.normalization["scheme"] == SCHEME_OF[golden["normalization_schemes"][0]]
-            and plan.normalization["nonzero"] == golden["use_mask_for_norm"][0]
-            and (plan.lowres is None) == (golden["lowres"] is None)
-        )
-        if not same:
-            wrong.append((case["name"], case["planner"]))
+    wrong = [
+        f"{case['name']} {case['planner']}: {field} is {ours}, should be {theirs}"
+        for case in golden_plans
+        for field, ours, theirs in compared(case)
+        if ours != theirs
+    ]
     assert wrong == []
+    assert len(golden_plans) >= 75
 
 
 def test_thick_slices_along_z_give_a_patch_that_is_thin_along_z():
@@ -198,3 +226,9 @@ def test_another_version_or_another_file_is_refused_with_what_to_do(tmp_path):
         path.write_text(text)
         with pytest.raises(LandmarkError, match=r"plan\.json: .*Run 'auto3dlandmark plan' again"):
             read_plan(path)
+
+
+def test_thick_slices_are_known_to_the_augmentation():
+    assert make_plan(fingerprint((256, 256, 40), (1.0, 1.0, 6.0))).thick_axis == 2
+    assert make_plan(fingerprint((40, 256, 256), (6.0, 1.0, 1.0))).thick_axis == 0
+    assert make_plan(fingerprint()).thick_axis is None
