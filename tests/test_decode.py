@@ -72,3 +72,17 @@ def test_points_come_out_in_millimetres_of_the_images_frame(oblique_affine):
 def test_an_unknown_activation_is_refused():
     with pytest.raises(ValueError, match="softmax, sigmoid"):
         HeatmapToLandmarksd("pred", activation="relu")
+
+
+@pytest.mark.parametrize("flip", [1.0, -1.0])
+def test_a_pair_on_the_wrong_sides_swaps_places(flip):
+    """The order is looked at in the world, whichever way the image's x axis runs."""
+    heatmaps = torch.zeros(3, 8, 8, 8)
+    heatmaps[0, 6, 2, 2], heatmaps[1, 1, 5, 2], heatmaps[2, 3, 3, 3] = 0.9, 0.8, 0.7
+    affine = torch.diag(torch.tensor([flip, 1, 1, 1]))
+    decode = HeatmapToLandmarksd("pred", activation="sigmoid", radius=1, left_right_pairs=[[0, 1]])
+    plain = HeatmapToLandmarksd("pred", activation="sigmoid", radius=1)
+    (points, scores), (as_found, found_scores) = (step.decode(heatmaps, affine) for step in (decode, plain))
+    order = [1, 0, 2] if flip > 0 else [0, 1, 2]
+    assert torch.equal(points, as_found[order]) and torch.equal(scores, found_scores[order])
+    assert points[0, 0] < points[1, 0]

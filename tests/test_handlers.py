@@ -51,6 +51,15 @@ def test_the_rate_rises_first_when_asked_to():
     assert rates == pytest.approx([0.25, 0.5, 0.75, 1, 1, 1])
 
 
+def test_the_rate_drops_once_when_asked_to():
+    _, optimizer = parts(lr=1.0)
+    rates = []
+    engine = engine_of(optimizer, rates=rates)
+    TrainingSchedule(optimizer, total_steps=10, power=0.0, drop=(0.8, 0.1)).attach(engine)
+    engine.run(range(10), max_epochs=1)
+    assert rates == pytest.approx([1.0] * 8 + [0.1] * 2)
+
+
 def test_with_minutes_the_schedule_ends_by_itself_with_a_rate_near_zero():
     _, optimizer = parts()
     rates = []

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from auto3dlandmark import LandmarkError, LandmarkSet
-from auto3dlandmark.landmarks import ABSENT, PRESENT, STATUSES, UNKNOWN
+from auto3dlandmark.landmarks import ABSENT, PRESENT, STATUSES, UNKNOWN, left_right_pairs
 
 NAN = [np.nan] * 3
 
@@ -122,3 +122,27 @@ def test_select_of_all_names_changes_nothing(four_points, assert_same):
 
 def test_a_landmark_error_is_a_value_error():
     assert issubclass(LandmarkError, ValueError)
+
+
+@pytest.mark.parametrize(
+    "left, right",
+    [
+        ("left_eye", "right_eye"),
+        ("Left eye", "Right eye"),
+        ("eye LEFT", "eye RIGHT"),
+        ("L_ear", "R_ear"),
+        ("ear-l", "ear-r"),
+        ("LeftEye", "RightEye"),
+        ("eyeLeft", "eyeRight"),
+        ("LH 2", "RH 2"),
+    ],
+)
+def test_mirror_images_are_found_by_their_names(left, right):
+    assert left_right_pairs(["AC", right, left]) == [[2, 1]]
+
+
+def test_no_pair_is_made_up():
+    assert (
+        left_right_pairs(["left_eye", "right_ear", "leftover", "rightover", "LIGO", "RIGO", "apex", "1", "2"])
+        == []
+    )

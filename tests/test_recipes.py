@@ -46,3 +46,13 @@ def test_a_value_deep_inside_is_replaced_and_the_original_stays():
 def test_a_place_that_is_not_there_is_refused(key, message):
     with pytest.raises(LandmarkError, match=message):
         override({"optimizer": {"lr": 1, "betas": [0.9, 0.99]}}, {key: 5})
+
+
+def test_a_recipe_may_be_based_on_another(tmp_path):
+    paper, early = read_recipe("nnlandmark_2025")
+    assert paper == read_recipe("nnlandmark_2026")[0] and early["learning_rate_drop"] == [0.8, 0.1]
+    a, b = str(tmp_path / "a.json"), str(tmp_path / "b.json")
+    write_json(a, {"based_on": b})
+    write_json(b, {"based_on": a})
+    with pytest.raises(LandmarkError, match="which is based on it"):
+        read_recipe(a)

@@ -7,14 +7,16 @@ A landmark is *present* (it has a point), *absent* (known not to be there, as an
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["ABSENT", "PRESENT", "STATUSES", "UNKNOWN", "LandmarkError", "LandmarkSet"]
+__all__ = ["ABSENT", "PRESENT", "STATUSES", "UNKNOWN", "LandmarkError", "LandmarkSet", "left_right_pairs"]
 
 UNKNOWN, PRESENT, ABSENT = 0, 1, 2
+SIDES = (("left", "right"), ("l", "r"), ("lh", "rh"), ("lt", "rt"))
 STATUSES = ("unknown", "present", "absent")
 
 
@@ -107,3 +109,34 @@ class LandmarkSet:
                     self.scores[row],
                 )
         return LandmarkSet(names, points, status, scores)
+
+
+def left_right_pairs(names: Sequence[str]) -> list[list[int]]:
+    """
+    Landmarks that are each other's mirror image, by their names.
+
+    A side is a word of its own (``left_eye``, ``eye L``, ``LeftEye``), in any case; only pairs whose two names are both
+    there count.
+
+    Returns:
+        for each pair, the indices of the left one and the right one.
+    """
+    index = {name: number for number, name in enumerate(names)}
+    pairs = []
+    for name, number in index.items():
+        others = {_other_side(name, left, right) for left, right in SIDES} - {name}
+        pairs += [[number, index[other]] for other in sorted(others) if other in index]
+    return pairs
+
+
+def _other_side(name: str, left: str, right: str) -> str:
+    """The name with the word ``left`` replaced by ``right``, written as ``left`` was."""
+
+    def swap(match: re.Match) -> str:
+        word = match.group()
+        return right.upper() if word.isupper() else right.capitalize() if word[0].isupper() else right
+
+    words = rf"(?<![A-Za-z])(?i:{left})(?![A-Za-z])"
+    if left == "left":  # letters alone are too often something else
+        words += r"|(?<![A-Z])Left(?=[A-Z])|(?<=[a-z])Left(?![a-z])"
+    return re.sub(words, swap, name)

@@ -2,7 +2,7 @@
 """Recipes: how to train, as small JSON files of values for train.json.
 
 A recipe sets top-level keys of train.json, or parts of them by MONAI's ids such as ``optimizer#lr``. Several may
-be laid over each other: ``nnlandmark_2026+poses``.
+be laid over each other, ``nnlandmark_2026+poses``, and one may name another it is ``based_on``.
 """
 
 from __future__ import annotations
@@ -34,10 +34,12 @@ def read_recipe(recipe: str, keys: Collection[str] | None = None) -> list[dict[s
     Raises:
         LandmarkError: when there is no such recipe, or it sets a key that train.json does not have.
     """
-    return [_read_part(part, keys) for part in ([recipe] if Path(recipe).is_file() else recipe.split("+"))]
+    names = [recipe] if Path(recipe).is_file() else recipe.split("+")
+    return [part for name in names for part in _read_parts(name, keys, ())]
 
 
-def _read_part(name: str, keys: Collection[str] | None) -> dict[str, Any]:
+def _read_parts(name: str, keys: Collection[str] | None, above: tuple[str, ...]) -> list[dict[str, Any]]:
+    """The recipe of one name, after what it is based on."""
     path = FOLDER / f"{name}.json" if name in RECIPES else Path(name)
     if not path.is_file():
         raise LandmarkError(
@@ -46,12 +48,15 @@ def _read_part(name: str, keys: Collection[str] | None) -> dict[str, Any]:
     values = read_json(path)
     if not isinstance(values, dict):
         raise LandmarkError(f"{path}: must be a JSON object of values for train.json.")
+    base = values.pop("based_on", None)
+    if base in (*above, name):
+        raise LandmarkError(f"{path}: is based on {base!r}, which is based on it. Remove one of the two.")
     unknown = [] if keys is None else _unknown(values, keys)
     if unknown:
         raise LandmarkError(
             f"{path}: sets {', '.join(unknown)}, which train.json does not have. Check the spelling."
         )
-    return values
+    return [*([] if base is None else _read_parts(base, keys, (*above, name))), values]
 
 
 def override(config: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import psutil
@@ -30,6 +31,7 @@ class TrainingSchedule:
         total_steps: steps of the whole training; ignored with ``minutes``.
         minutes: wall clock time of the whole training.
         power: the rate falls as (1 - progress) ** power.
+        drop: progress, and what the rate is multiplied by from there on, such as (0.8, 0.1); None: no drop.
         warmup_steps: the rate rises linearly over this many steps first.
         clip_norm: gradients are scaled down to this norm; None leaves them.
         evaluator: its duration is measured, to leave room for it at the end.
@@ -42,6 +44,7 @@ class TrainingSchedule:
         total_steps: int,
         minutes: float | None = None,
         power: float = 0.9,
+        drop: Sequence[float] | None = None,
         warmup_steps: int = 0,
         clip_norm: float | None = 12.0,
         evaluator: Engine | None = None,
@@ -50,6 +53,7 @@ class TrainingSchedule:
         if minutes is not None and not minutes > 0:
             raise LandmarkError(f"minutes={minutes} must be greater than 0.")
         self.optimizer, self.total_steps, self.minutes = optimizer, total_steps, minutes
+        self.drop = drop
         self.power, self.warmup_steps, self.clip_norm = power, warmup_steps, clip_norm
         self.top_rates = [group["lr"] for group in optimizer.param_groups]
         self.earlier_seconds = 0.0
@@ -95,7 +99,10 @@ class TrainingSchedule:
         self.validation_seconds = state["validation_seconds"]
 
     def _set_rate(self, engine: Engine) -> None:
-        factor = (1 - self._agreed_progress()) ** self.power
+        progress = self._agreed_progress()
+        factor = (1 - progress) ** self.power
+        if self.drop is not None and progress >= self.drop[0]:
+            factor *= self.drop[1]
         if self.steps < self.warmup_steps:
             factor *= (self.steps + 1) / self.warmup_steps
         for group, top in zip(self.optimizer.param_groups, self.top_rates):

@@ -7,7 +7,7 @@ takes them to millimetres, so nothing is ever resampled back.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -104,6 +104,8 @@ class HeatmapToLandmarksd(MapTransform):
         keys: hold logits of one case, shape (N, H, W, D).
         activation: as for :func:`activate`.
         radius: as for :func:`decode_centroid`.
+        left_right_pairs: indices of left and right landmarks; where the left one comes out on the right of its
+            partner, the two swap places, as in nnLandmark of 2025.
         ref_key: the network's input image, whose affine is the heatmap's.
         score_postfix: ``<key><score_postfix>`` gets scores in [0, 1], shape (N,): the peak of a sigmoid
             heatmap, or the softmax's chance that the landmark lies in the averaged cube.
@@ -114,12 +116,14 @@ class HeatmapToLandmarksd(MapTransform):
         keys: KeysCollection,
         activation: str = "softmax",
         radius: int = 4,
+        left_right_pairs: Sequence[Sequence[int]] = (),
         ref_key: str = "image",
         score_postfix: str = "_score",
     ) -> None:
         super().__init__(keys)
         if activation not in ACTIVATIONS:
             raise ValueError(f"activation={activation!r} is unknown. Choose one of {', '.join(ACTIVATIONS)}.")
+        self.left_right_pairs = [tuple(pair) for pair in left_right_pairs]
         self.activation, self.radius, self.ref_key, self.score_postfix = (
             activation,
             radius,
@@ -150,4 +154,8 @@ class HeatmapToLandmarksd(MapTransform):
         points, peaks, masses = decode_centroid(heatmaps, self.radius if radius is None else radius)
         affine = affine.to(device=points.device, dtype=torch.float64)
         world = points.double() @ affine[:3, :3].T + affine[:3, 3]
-        return world, (masses if self.activation == "softmax" else peaks).clamp(0, 1)
+        scores = (masses if self.activation == "softmax" else peaks).clamp(0, 1)
+        for left, right in self.left_right_pairs:
+            if world[left, 0] > world[right, 0]:  # RAS: x grows to the right
+                world[[left, right]], scores[[left, right]] = world[[right, left]], scores[[right, left]]
+        return world, scores
