@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from . import fingerprint, planner
 from .checks import check_dataset, raise_on_errors, report_findings
 from .datalist import Datalist, read_datalist, scan_folder, write_datalist
 from .files import read_json, write_json
@@ -97,7 +98,7 @@ class WorkFolder:
 
         self.steps(
             "analyze",
-            [modality, read_json(self.datalist), dataset_state(listed)],
+            [fingerprint.VERSION, modality, read_json(self.datalist), dataset_state(listed)],
             [self.fingerprint],
             action,
         )
@@ -115,7 +116,8 @@ class WorkFolder:
             for note in plan.notes:
                 self.say(f"note: {note}")
 
-        self.steps("plan", [network, gpu_memory_gb, read_json(self.fingerprint)], [self.plan], action)
+        state = [planner.VERSION, network, gpu_memory_gb, read_json(self.fingerprint)]
+        self.steps("plan", state, [self.plan], action)
 
 
 def dataset_state(datalist: Datalist) -> str:
