@@ -232,3 +232,26 @@ def test_thick_slices_are_known_to_the_augmentation():
     assert make_plan(fingerprint((256, 256, 40), (1.0, 1.0, 6.0))).thick_axis == 2
     assert make_plan(fingerprint((40, 256, 256), (6.0, 1.0, 1.0))).thick_axis == 0
     assert make_plan(fingerprint()).thick_axis is None
+
+
+def test_many_landmarks_take_memory_when_they_are_counted():
+    few, many = (fingerprint((300, 300, 300), names=tuple(map(str, range(count)))) for count in (2, 100))
+    plain, fitted = make_plan(many), make_plan(many, fit_memory=True)
+    assert np.prod(fitted.patch_size) < 0.6 * np.prod(plain.patch_size)
+    assert make_plan(few, fit_memory=True).patch_size == make_plan(few).patch_size
+    # 16 bytes for each voxel of each heatmap of the batch, and nnU-Net's own estimate, within the 8 GB planned for.
+    heatmaps = 16 * 100 * np.prod(fitted.patch_size) * fitted.batch_size
+    assert heatmaps < 8e9 < 16 * 100 * np.prod(plain.patch_size) * plain.batch_size + 8e9
+
+
+def test_the_patch_of_another_network_fits_it():
+    network = {
+        "_target_": "SegResNet",
+        "spatial_dims": 3,
+        "in_channels": 1,
+        "out_channels": "$len(@landmark_names)",
+    }
+    plan = make_plan(fingerprint((35, 50, 35)), "small", network_def=network)
+    assert plan.network_def == network and plan.divisor == (8, 8, 8)
+    assert all(size % 8 == 0 for size in (*plan.patch_size, *plan.roi_size))
+    assert "SegResNet" in plan.notes[-1] and "memory is not estimated" in plan.notes[-1]

@@ -26,7 +26,7 @@ from .workfolder import WorkFolder, default_recipe
 __all__ = ["HeatmapAlgo"]
 
 NAME = "heatmap"
-OPTIONS = ("network", "recipe", "gpu_memory_gb")
+OPTIONS = ("network", "recipe", "gpu_memory_gb", "network_def", "fit_memory")
 
 
 class HeatmapAlgo(BundleAlgo):
@@ -38,8 +38,10 @@ class HeatmapAlgo(BundleAlgo):
         network: a preset; left out, what suits the machine.
         recipe: a name or a JSON file; left out, what suits the network.
         gpu_memory_gb: plan for a GPU of this size.
+        network_def: a JSON file with another network to train, as for :meth:`WorkFolder.make_plan`.
+        fit_memory: count heatmaps and loss in the memory, as for :meth:`WorkFolder.make_plan`.
 
-    The last three may also stand in AutoRunner's input config, beside ``modality``, ``datalist`` and ``dataroot``.
+    All but the first may also stand in AutoRunner's input config, beside ``modality``, ``datalist`` and ``dataroot``.
     """
 
     def __init__(
@@ -48,6 +50,8 @@ class HeatmapAlgo(BundleAlgo):
         network: str | None = None,
         recipe: str | None = None,
         gpu_memory_gb: float | None = None,
+        network_def: str | None = None,
+        fit_memory: bool = False,
     ) -> None:
         super().__init__(templates_path() if template_path is None else template_path)
         self.name = NAME
@@ -55,6 +59,8 @@ class HeatmapAlgo(BundleAlgo):
             "network": network,
             "recipe": recipe,
             "gpu_memory_gb": gpu_memory_gb,
+            "network_def": network_def,
+            "fit_memory": fit_memory,
         }
 
     @classmethod
@@ -118,7 +124,7 @@ class HeatmapAlgo(BundleAlgo):
             options = {name: source.get(name) or options[name] for name in OPTIONS}
             work.check(source["datalist"], source["dataroot"])
             work.analyze(source["modality"])
-            work.make_plan(options["network"], options["gpu_memory_gb"])
+            work.make_plan(**{name: value for name, value in options.items() if name != "recipe"})
         plan = read_plan(work.plan)
         recipe = options["recipe"] or default_recipe(plan.network)
         return {"train.json": fill_bundle(algo_path, plan, work.datalist, fold, recipe, **kwargs)}

@@ -8,8 +8,8 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from .arguments import first_folds, has_landmarks, numbers, positive
 from .landmarks import LandmarkError
 
 __all__ = ["Commands", "main"]
@@ -27,6 +27,8 @@ class Commands:
         recipe: str | None = None,
         minutes: float | None = None,
         gpu_memory_gb: float | None = None,
+        network_def: str | None = None,
+        fit_memory: bool = False,
         modality: str = "MRI",
         test: str | None = None,
         thresholds_mm: Sequence[float] = (2, 3, 4),
@@ -39,9 +41,11 @@ class Commands:
             work: where all results go.
             folds: train the first so many of the five folds.
             network: small, plain, resenc_m or resenc_l; by default what suits this machine.
-            recipe: quick, nnlandmark_2026, or a JSON file; by default what suits the network.
+            recipe: quick, nnlandmark_2026, nnlandmark_2025, or a JSON file; by default what suits the network.
             minutes: end all training after so many minutes.
             gpu_memory_gb: plan for a GPU of this size.
+            network_def: a JSON file with another network to train.
+            fit_memory: count heatmaps and loss in the memory, and plan for the GPU at hand.
             modality: CT, MRI or another name; CT is clipped and scaled by the dataset's intensities.
             test: a folder of images to predict with all trained folds.
             thresholds_mm: for the success detection rate.
@@ -52,26 +56,26 @@ class Commands:
 
         folder = Work(str(work))
         folder.check(str(dataset))
-        chosen = _first_folds(read_datalist(folder.datalist).folds, folds)
+        chosen = first_folds(read_datalist(folder.datalist).folds, folds)
         folder.analyze(modality)
-        folder.make_plan(network, gpu_memory_gb)
+        folder.make_plan(network, gpu_memory_gb, network_def, fit_memory)
         devices = visible_devices()
         rounds = math.ceil(len(chosen) / max(1, len(devices)))
-        options = {} if minutes is None else {"minutes": _positive("minutes", minutes) / rounds}
+        options = {} if minutes is None else {"minutes": positive("minutes", minutes) / rounds}
         for fold in chosen:
             folder.build(fold, recipe, **options)
         folder.train_folds(chosen, devices)
         folder.predict_held_out(chosen)
-        metrics = folder.cross_validate(chosen, _numbers(thresholds_mm))
+        metrics = folder.cross_validate(chosen, numbers(thresholds_mm))
         if test is not None:
             folder.predict_test(chosen, str(test))
-            if _has_landmarks(str(test)):
+            if has_landmarks(str(test)):
                 names = read_datalist(folder.datalist).landmark_names
                 annotated = scan_folder(str(test), names).training
-                folder.evaluate(annotated, "test_predictions", "test_evaluation", _numbers(thresholds_mm))
+                folder.evaluate(annotated, "test_predictions", "test_evaluation", numbers(thresholds_mm))
         title = "held-out cases" if len(chosen) == 1 else f"cross-validation over {len(chosen)} folds"
         print(summary_text(metrics.parent, title))
-        if test is not None and _has_landmarks(str(test)):
+        if test is not None and has_landmarks(str(test)):
             print(summary_text(folder.folder / "test_evaluation", "test cases"))
         bundles = " ".join(str(folder.bundle(fold)) for fold in chosen)
         print(
@@ -114,7 +118,14 @@ class Commands:
         folder.check(str(dataset))
         folder.analyze(modality)
 
-    def plan(self, work: str, network: str | None = None, gpu_memory_gb: float | None = None) -> None:
+    def plan(
+        self,
+        work: str,
+        network: str | None = None,
+        gpu_memory_gb: float | None = None,
+        network_def: str | None = None,
+        fit_memory: bool = False,
+    ) -> None:
         """
         Write WORK/plan.json: spacing, patch, batch, normalisation and network.
 
@@ -122,10 +133,12 @@ class Commands:
             work: a folder with fingerprint.json.
             network: small, plain, resenc_m or resenc_l; by default what suits this machine.
             gpu_memory_gb: plan for a GPU of this size.
+            network_def: a JSON file with another network to train.
+            fit_memory: count heatmaps and loss in the memory, and plan for the GPU at hand.
         """
         from .pipeline import Work
 
-        Work(str(work)).make_plan(network, gpu_memory_gb)
+        Work(str(work)).make_plan(network, gpu_memory_gb, network_def, fit_memory)
 
     def build(
         self, work: str, fold: int = 0, recipe: str | None = None, minutes: float | None = None
@@ -136,12 +149,12 @@ class Commands:
         Args:
             work: a folder with plan.json.
             fold: the held-out fold.
-            recipe: quick, nnlandmark_2026, or a JSON file; by default what suits the network.
+            recipe: quick, nnlandmark_2026, nnlandmark_2025, or a JSON file; by default what suits the network.
             minutes: end the training after so many minutes.
         """
         from .pipeline import Work
 
-        options = {} if minutes is None else {"minutes": _positive("minutes", minutes)}
+        options = {} if minutes is None else {"minutes": positive("minutes", minutes)}
         Work(str(work)).build(fold, recipe, **options)
 
     def train(self, work: str, fold: int = 0) -> None:
@@ -196,11 +209,38 @@ class Commands:
             (*listed.training, *listed.testing),
             listed.landmark_names,
             str(predictions),
-            _numbers(thresholds_mm),
+            numbers(thresholds_mm),
         )
         write_evaluation(str(out), result)
         print(summary_text(str(out), f"{len(result.cases)} cases"))
         print(f"tables: {out}")
+
+    def ablate(
+        self,
+        work: str,
+        variants: str,
+        folds: int = 5,
+        recipe: str | None = None,
+        minutes: float | None = None,
+    ) -> None:
+        """
+        Train variants of a recipe on the same folds, and print one table.
+
+        Args:
+            work: a folder with plan.json; the variants go to WORK/ablation.
+            variants: a JSON file such as {"radius 7": {"target#radius": 7}, "all voxels": {"loss#top_k": 1.0}}.
+            folds: train the first so many folds.
+            recipe: the recipe they vary; by default what suits the network.
+            minutes: end each training of a fold after so many minutes.
+        """
+        from .ablation import ablate, ablation_table, read_variants
+        from .datalist import read_datalist
+        from .pipeline import Work
+
+        folder, named = Work(str(work)), read_variants(str(variants))
+        options = {} if minutes is None else {"minutes": positive("minutes", minutes)}
+        chosen = first_folds(read_datalist(folder.datalist).folds, folds)
+        print(f"\n{ablation_table(ablate(folder, named, chosen, recipe, **options))}")
 
     def publish(self, work: str, bundle: str, about: str) -> None:
         """
@@ -216,6 +256,20 @@ class Commands:
         publish(str(work), str(bundle), str(about))
         print(f"bundle: {bundle}\nread first: {Path(str(bundle)) / 'docs' / 'README.md'}")
 
+    def import_nnlandmark(self, model: str, out: str, configuration: str | None = None) -> None:
+        """
+        Make a bundle of each trained fold of an nnLandmark results folder; it predicts like the original.
+
+        Args:
+            model: the folder with plans.json, dataset.json and fold_*/checkpoint_final.pth.
+            out: gets fold_0 and so on.
+            configuration: of plans.json; by default the one that was trained.
+        """
+        from .nnlandmark_models import import_nnlandmark
+
+        bundles = " ".join(map(str, import_nnlandmark(str(model), str(out), configuration)))
+        print(f"bundles:     {bundles}\nnew images:  auto3dlandmark predict {bundles} IMAGES OUT")
+
     def demo(self, work: str = "demo_work", minutes: float = 4.0) -> None:
         """
         Make a small dataset and run everything on it.
@@ -229,31 +283,6 @@ class Commands:
         dataset = Path(work) / "dataset"
         make_demo_dataset(dataset)
         self.run(str(dataset), str(Path(work) / "work"), folds=1, minutes=minutes, network="small")
-
-
-def _first_folds(available: Sequence[int], count: Any) -> list[int]:
-    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-        raise LandmarkError(f"folds={count!r} must be a whole number from 1 to {len(available)}.")
-    if len(available) < 2:
-        raise LandmarkError(
-            "the dataset has a single annotated case. At least two are needed, one to hold out."
-        )
-    return list(available)[:count]
-
-
-def _positive(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-        raise LandmarkError(f"{name}={value!r} must be a number greater than 0.")
-    return float(value)
-
-
-def _numbers(values: Any) -> tuple[float, ...]:
-    values = values if isinstance(values, (tuple, list)) else (values,)
-    return tuple(_positive("thresholds_mm", value) for value in values)
-
-
-def _has_landmarks(folder: str) -> bool:
-    return (Path(folder) / "landmarks").is_dir() or (Path(folder) / "labels" / "final").is_dir()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -17,6 +17,7 @@ from .transforms.targets import FILLED, IGNORED, HeatmapTarget
 __all__ = ["MaskedMSELoss", "SpatialCrossEntropyLoss", "TopKBCELoss"]
 
 
+CHUNK = 2**19  # voxels that fit a CPU's cache
 SMOOTH = 1e-4  # squared voxels: keeps the distance differentiable at zero
 
 
@@ -69,11 +70,17 @@ class _SpatialCrossEntropy(torch.autograd.Function):
     ) -> torch.Tensor:
         shape = logits.shape[2:]
         flat = logits.detach().flatten(2).float()
-        highest = flat.amax(dim=2, keepdim=True)
-        probability = (flat - highest).exp_()
-        total = probability.sum(dim=2, keepdim=True)
-        probability.div_(total)
-        log_odds = (highest + total.log()).squeeze(2)
+        highest = flat.amax(dim=2)
+        weight = torch.sub(flat, highest[..., None]).exp_()  # the softmax, but for its sum
+        axes = [torch.arange(size, dtype=torch.float32, device=flat.device) for size in shape]
+        # Summed over z, plainly and times z, in one reading of the volume; the rest is small.
+        sums, last = (
+            weight.view(*weight.shape[:2], *shape) @ torch.stack([torch.ones_like(axes[2]), axes[2]], 1)
+        ).unbind(-1)
+        total = sums.sum(dim=(2, 3))
+        moments = [sums.sum(dim=3) @ axes[0], sums.sum(dim=2) @ axes[1], last.sum(dim=(2, 3))]
+        mean = torch.stack(moments, dim=2) / total[..., None]
+        log_odds = highest + total.log()
         index, weights = target.cube_index(shape), target.values.flatten(2)
         weights = weights / weights.sum(dim=2, keepdim=True).clamp(min=1e-12)
         attraction = (weights * flat.gather(2, index)).sum(dim=2)  # zero where not filled, as the weights are
@@ -82,29 +89,31 @@ class _SpatialCrossEntropy(torch.autograd.Function):
         loss = torch.where(
             known, F.softplus(log_odds) - attraction, 0
         ).sum()  # log(1 + odds) less the target's share
-        volume = probability.view(*probability.shape[:2], *shape)
-        axes = [torch.arange(size, dtype=torch.float32, device=flat.device) for size in shape]
-        marginals = [volume.sum(dim=[2 + other for other in range(3) if other != axis]) for axis in range(3)]
-        mean = torch.stack([marginal @ axis for marginal, axis in zip(marginals, axes)], dim=2)
         offset = torch.where(filled[..., None], mean - target.points, 0)
         distance = (offset.square().sum(dim=2) + SMOOTH).sqrt()
         loss = loss + distance_weight * torch.where(filled, distance, 0).sum()
         pull = distance_weight * offset / distance[..., None]
-        ctx.save_for_backward(probability, log_odds.sigmoid() * known, mean, pull, index, weights, count)
+        ctx.save_for_backward(weight, total, log_odds.sigmoid() * known, mean, pull, index, weights, count)
         ctx.shape, ctx.axes = shape, axes
         return loss / count
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:  # type: ignore[override]
-        probability, here, mean, pull, index, weights, count = ctx.saved_tensors
+        weight, total, here, mean, pull, index, weights, count = ctx.saved_tensors
         scale = gradient / count
+        share = (scale / total)[..., None]
         lines = [
-            (pull[..., axis, None] * (steps - mean[..., axis, None])) * scale
+            pull[..., axis, None] * (steps - mean[..., axis, None]) * share
             for axis, steps in enumerate(ctx.axes)
         ]
-        factor = (lines[0] + scale * here[..., None])[..., None, None] + lines[1][..., None, :, None]
-        result = (factor + lines[2][..., None, None, :]).flatten(2).mul_(probability)
-        result.scatter_add_(2, index, -scale * weights)
+        slices = (lines[0] + share * here[..., None])[..., None] + lines[1][..., None, :]
+        # In place, a few channels at a time: on a CPU, fetching fresh memory costs more than the arithmetic.
+        weight = weight.view(-1, *ctx.shape)
+        channels = max(1, CHUNK // weight[0].numel()) if weight.device.type == "cpu" else len(weight)
+        parts = (whole.split(channels) for whole in (weight, slices.flatten(0, 1), lines[2].flatten(0, 1)))
+        for part, slice_factor, line_factor in zip(*parts):
+            part.mul_(slice_factor[..., None] + line_factor[:, None, None, :])
+        result = weight.view(*index.shape[:2], -1).scatter_add_(2, index, -scale * weights)
         return result.view(*result.shape[:2], *ctx.shape), None, None
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,8 @@ import numpy as np
 from .files import read_json, write_json
 from .fingerprint import Fingerprint
 from .landmarks import LandmarkError
-from .networks.presets import PRESETS, network_def
+from .networks.presets import PRESETS
+from .networks.presets import network_def as preset_def
 from .topology import (
     ANISOTROPY,
     Configuration,
@@ -41,6 +43,7 @@ NORMALIZATIONS = {
 }
 MASKED_NORMALIZATION_BELOW = 0.75
 WHOLE_IMAGE_PATCHES = 6
+HEATMAP_BYTES = 16  # of each heatmap voxel, beyond the logits; measured by tests/benchmarks/step_time.py
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,8 @@ def make_plan(
     network: str = "plain",
     gpu_memory_gb: float | None = None,
     spacing: tuple[float, float, float] | None = None,
+    network_def: Mapping[str, Any] | None = None,
+    fit_memory: bool = False,
 ) -> Plan:
     """
     Decide spacing, patch, batch, normalisation, network and rotations for a dataset.
@@ -110,6 +115,9 @@ def make_plan(
         network: a preset: ``small``, ``plain``, ``resenc_m`` or ``resenc_l``.
         gpu_memory_gb: memory to plan for; left out, what the preset was made for.
         spacing: millimetres (x, y, z) to use instead of the dataset's median.
+        network_def: MONAI config of a network to train instead of the preset's, whose resolution and patch are kept
+            as far as the network takes them; as for :func:`auto3dlandmark.networks.fitting.fit_patch`.
+        fit_memory: count heatmaps and loss too, which nnU-Net's estimate leaves out.
 
     Raises:
         LandmarkError: for an unknown network, or memory too small for any patch.
@@ -127,6 +135,8 @@ def make_plan(
     order = transpose_order(target)
     cases, landmarks = len(fingerprint.cases), len(fingerprint.landmark_names)
     median = median_shape(spacings, shapes, target)[order]
+    if fit_memory:
+        preset = dataclasses.replace(preset, heatmap_bytes=HEATMAP_BYTES)
     full = configure(preset, target[order], median, cases, landmarks, memory_gb)
     reference = preset.reference_memory * memory_gb / preset.reference_gb
     if full.memory > reference:
@@ -144,11 +154,22 @@ def make_plan(
     turn = _back_to_xyz(order)
     resampled = np.array(fingerprint.shapes) * np.array(fingerprint.spacings) / np.array(turn(chosen.spacing))
     patch_size = turn(chosen.patch_size)
-    divisor = np.prod([turn(stride) for stride in chosen.strides], axis=0)
-    whole = tuple(int(size) for size in np.ceil(np.round(resampled.max(axis=0), 6) / divisor) * divisor)
-    sees_all = preset.coarsen_below is not None and bool(
-        np.prod(whole) <= WHOLE_IMAGE_PATCHES * np.prod(patch_size)
+    divisor: tuple[int, ...] | None = tuple(
+        int(step) for step in np.prod([turn(stride) for stride in chosen.strides], axis=0)
     )
+    built: Mapping[str, Any]
+    if network_def is None:
+        strides, kernels = [turn(s) for s in chosen.strides], [turn(k) for k in chosen.kernel_sizes]
+        built = preset_def(preset, strides, kernels, landmarks)
+    else:
+        built = network_def
+        patch_size, divisor, note = _fit(network_def, fingerprint.landmark_names, patch_size)
+        notes.append(note)
+    window = None
+    if preset.coarsen_below is not None and divisor is not None:
+        whole = np.ceil(np.round(resampled.max(axis=0), 6) / divisor) * divisor
+        if np.prod(whole) <= WHOLE_IMAGE_PATCHES * np.prod(patch_size):
+            window = tuple(int(size) for size in whole)
     rotation_deg, rotation_prob = _rotation(fingerprint)
     return Plan(
         network=network,
@@ -162,17 +183,15 @@ def make_plan(
         batch_size=(
             chosen.batch_size if preset.most_batch is None else min(chosen.batch_size, preset.most_batch)
         ),
-        roi_size=whole if sees_all else patch_size,
-        divisor=tuple(int(step) for step in divisor) if sees_all else None,
+        roi_size=window or patch_size,
+        divisor=divisor if window else None,
         cached_gb=round(float(resampled.prod(axis=1).sum()) * 4 / 1e9, 3),
         may_be_absent=tuple(name for name, counts in fingerprint.presence.items() if counts["absent"]),
         normalization=_normalization(fingerprint),
         rotation_deg=rotation_deg,
         rotation_prob=rotation_prob,
         thick_axis=_thick_axis(patch_size, 2 - order[0]),
-        network_def=network_def(
-            preset, [turn(s) for s in chosen.strides], [turn(k) for k in chosen.kernel_sizes], landmarks
-        ),
+        network_def=dict(built),
         lowres=(
             None
             if lowres is None
@@ -184,6 +203,19 @@ def make_plan(
         ),
         notes=tuple(notes),
     )
+
+
+def _fit(
+    network_def: Mapping[str, Any], names: Sequence[str], wanted: tuple[int, ...]
+) -> tuple[tuple[int, ...], tuple[int, ...] | None, str]:
+    """Patch and divisor for a user's own network, and what to know about them."""
+    from .networks.fitting import fit_patch  # torch, which planning needs for nothing else
+
+    patch_size, divisor = fit_patch(network_def, names, wanted)
+    note = f"The network is {network_def['_target_']}; its memory is not estimated, the patch is as for the preset"
+    if patch_size != wanted:
+        note += f", but {' x '.join(map(str, patch_size))} for {' x '.join(map(str, wanted))}"
+    return patch_size, divisor, f"{note}."
 
 
 def _back_to_xyz(order: list[int]):

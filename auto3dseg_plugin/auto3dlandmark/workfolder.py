@@ -103,21 +103,49 @@ class WorkFolder:
             action,
         )
 
-    def make_plan(self, network: str | None = None, gpu_memory_gb: float | None = None) -> None:
-        """Write ``plan.json``."""
+    def make_plan(
+        self,
+        network: str | None = None,
+        gpu_memory_gb: float | None = None,
+        network_def: str | os.PathLike | None = None,
+        fit_memory: bool = False,
+    ) -> None:
+        """
+        Write ``plan.json``.
+
+        Args:
+            network: a preset; left out, what suits this machine.
+            gpu_memory_gb: plan for a GPU of this size.
+            network_def: a JSON file with the MONAI config of another network to train.
+            fit_memory: count heatmaps and loss, and plan for the GPU at hand unless ``gpu_memory_gb`` says otherwise.
+        """
         network, chosen_here = network or default_network(), network is None
         if chosen_here:
             reason = "this machine has no GPU" if network == "small" else "this machine has a GPU"
             self.say(f"network: {network}, because {reason}; --network chooses another")
+        if fit_memory and gpu_memory_gb is None:
+            gpu_memory_gb = _gpu_memory_gb()
+        own = None if network_def is None else read_json(network_def)
 
         def action() -> None:
-            plan = make_plan(read_fingerprint(self.fingerprint), network, gpu_memory_gb)
+            found = read_fingerprint(self.fingerprint)
+            try:
+                plan = make_plan(found, network, gpu_memory_gb, network_def=own, fit_memory=fit_memory)
+            except LandmarkError as error:
+                raise error if network_def is None else LandmarkError(f"{network_def}: {error}") from error
             write_plan(self.plan, plan)
             for note in plan.notes:
                 self.say(f"note: {note}")
 
-        state = [planner.VERSION, network, gpu_memory_gb, read_json(self.fingerprint)]
-        self.steps("plan", state, [self.plan], action)
+        wishes = [network, gpu_memory_gb, own, fit_memory]
+        self.steps("plan", [planner.VERSION, *wishes, read_json(self.fingerprint)], [self.plan], action)
+
+
+def _gpu_memory_gb() -> float | None:
+    """Memory of the first GPU; None without one."""
+    import torch
+
+    return torch.cuda.get_device_properties(0).total_memory / 1e9 if torch.cuda.is_available() else None
 
 
 def dataset_state(datalist: Datalist) -> str:

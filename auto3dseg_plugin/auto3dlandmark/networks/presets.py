@@ -37,6 +37,7 @@ class Preset:
         coarsen_below: coarsen the spacing when the patch sees less than this share of the median image; None:
             leave it to nnU-Net's separate low-resolution configuration.
         most_batch: the largest batch, whatever the memory; None: no limit.
+        heatmap_bytes: what targets, loss and its gradient take for each voxel of a heatmap; nnU-Net counts 0.
     """
 
     residual: bool
@@ -47,6 +48,7 @@ class Preset:
     batch_coverage: float
     coarsen_below: float | None = None
     most_batch: int | None = None
+    heatmap_bytes: float = 0.0
 
 
 PRESETS = {
@@ -91,7 +93,10 @@ def estimate_memory(
         total = sum(2 * width * count for width, count in zip(features, voxels))
     decoder_convs = 1 if preset.residual else 2
     total += sum((decoder_convs + 1) * features[stage] * voxels[stage] for stage in range(stages - 1))
-    return total + (landmarks + 1) * voxels[0]
+    # The reference stands for a batch of two.
+    bytes_per_element = preset.reference_gb * 1e9 / preset.reference_memory / 2
+    beyond = round(preset.heatmap_bytes / bytes_per_element * landmarks * voxels[0])
+    return total + (landmarks + 1) * voxels[0] + beyond
 
 
 def network_def(
