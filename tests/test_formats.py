@@ -83,7 +83,9 @@ def test_a_case_id_with_dots_is_no_hindrance(tmp_path, four_points, assert_same)
 
 @pytest.mark.parametrize("name", ["case.json", "case.txt", "case.nii.gz", "case"])
 def test_an_unknown_suffix_is_refused_with_the_known_ones(tmp_path, name, four_points):
-    with pytest.raises(LandmarkError, match=rf"{name}: unknown kind of landmark file.*\.mrk\.json, \.csv"):
+    with pytest.raises(
+        LandmarkError, match=rf"{name}: unknown kind of landmark file.*\.mrk\.json, \.fcsv, \.csv"
+    ):
         read_landmarks(tmp_path / name)
     with pytest.raises(LandmarkError, match="unknown kind of landmark file"):
         write_landmarks(tmp_path / name, four_points)

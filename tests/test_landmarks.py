@@ -146,3 +146,9 @@ def test_no_pair_is_made_up():
         left_right_pairs(["left_eye", "right_ear", "leftover", "rightover", "LIGO", "RIGO", "apex", "1", "2"])
         == []
     )
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\r", "\t", "a\x00", "\x7f"])
+def test_a_name_stays_in_one_line(name):
+    with pytest.raises(LandmarkError, match="line break or control character"):
+        LandmarkSet(["b", name], np.zeros((2, 3)))

@@ -178,3 +178,27 @@ def test_a_written_file_is_what_slicer_expects(tmp_path, four_points):
     assert [item["position"] for item in node["controlPoints"]] == [[-1, -2, 3], [40.5, 0, 12.25], "", ""]
     assert [item["positionStatus"] for item in node["controlPoints"]] == ["defined"] * 2 + ["undefined"] * 2
     assert "-0.0" not in (tmp_path / "case.mrk.json").read_text(encoding="utf-8")
+
+
+def test_lines_are_points_too(tmp_path):
+    path = tmp_path / "case.mrk.json"
+    nodes = [
+        {"type": "Line", "controlPoints": [point("a"), point("b")]},
+        {"type": "Fiducial", "controlPoints": [point("c")]},
+    ]
+    path.write_text(json.dumps({"markups": nodes}))
+    assert read_markups(path).names == ("a", "b", "c")
+
+
+@pytest.mark.parametrize(
+    "version, known", [("v1.0.0", True), ("v1.0.3", True), ("v1.1.0", False), ("v2.0.0", False)]
+)
+def test_only_known_versions_are_read(tmp_path, version, known):
+    path = tmp_path / "case.mrk.json"
+    schema = f"https://raw.githubusercontent.com/Slicer/Slicer/main/Schema/markups-schema-{version}.json#"
+    path.write_text(json.dumps({"@schema": schema, "markups": [{"controlPoints": [point()]}]}))
+    if known:
+        assert len(read_markups(path)) == 1
+    else:
+        with pytest.raises(LandmarkError, match=rf"is of the version .*{version}"):
+            read_markups(path)

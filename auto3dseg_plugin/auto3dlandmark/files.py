@@ -79,13 +79,14 @@ def write_json(path: str | os.PathLike, content: Any) -> None:
 
 def read_text(path: str | os.PathLike) -> str:
     """
-    Read a UTF-8 text file, with or without a byte order mark.
+    Read a UTF-8 text file, with or without a byte order mark; line ends stay as they are.
 
     Raises:
         LandmarkError: when the file is missing, not readable, or not text.
     """
     try:
-        return Path(path).read_text(encoding="utf-8-sig")
+        with open(path, encoding="utf-8-sig", newline="") as stream:
+            return stream.read()
     except (OSError, UnicodeDecodeError) as error:
         raise LandmarkError(
             f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})."

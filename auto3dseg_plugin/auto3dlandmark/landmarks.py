@@ -30,14 +30,14 @@ class LandmarkSet:
     Named points of one case, in RAS millimetres.
 
     Args:
-        names: one name per landmark, unique, never changed in case or order.
+        names: one name per landmark, unique, in one line; never changed in case or order.
         points: RAS millimetres, float64, shape (N, 3). NaN unless the landmark is present.
         status: one of UNKNOWN, PRESENT, ABSENT per landmark, shape (N,). Left out: a landmark with a
             point is present, one without is unknown.
         scores: confidence in [0, 1], shape (N,); NaN where there is none, as in hand-made annotations.
 
     Raises:
-        LandmarkError: when names repeat, shapes disagree, or a status contradicts its point.
+        LandmarkError: when names repeat or break a line, shapes disagree, or a status contradicts its point.
     """
 
     names: Sequence[str]
@@ -58,6 +58,11 @@ class LandmarkSet:
             raise LandmarkError(
                 f"the landmark name {repeated[0]!r} is used more than once. Rename one of them."
             )
+        for name in names:
+            if any(ord(letter) < 32 or ord(letter) == 127 for letter in name):
+                raise LandmarkError(
+                    f"the landmark name {name!r} holds a line break or control character. Rename it."
+                )
         for name, point in zip(names, points):
             if np.isinf(point).any() or 0 < np.isnan(point).sum() < 3:
                 raise LandmarkError(

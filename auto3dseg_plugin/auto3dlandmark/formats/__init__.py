@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..landmarks import LandmarkError, LandmarkSet
+from .fcsv import read_fcsv, write_fcsv
 from .markups import read_markups, write_markups
 from .table import read_table, write_table
 
@@ -18,6 +19,7 @@ Writer = Callable[[str | os.PathLike, LandmarkSet], None]
 
 FORMATS: dict[str, tuple[Reader, Writer]] = {
     ".mrk.json": (read_markups, write_markups),
+    ".fcsv": (read_fcsv, write_fcsv),
     ".csv": (read_table, write_table),
 }
 SUFFIXES = tuple(FORMATS)

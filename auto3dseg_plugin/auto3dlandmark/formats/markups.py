@@ -2,7 +2,7 @@
 """Point lists of 3D Slicer: ``.mrk.json``.
 
 What Slicer cannot say in a field of its own goes into each point's description, which survives a load and
-save in Slicer: ``score=0.93`` and, for a landmark known not to be there, ``status=missing``.
+save in Slicer; see notes.py.
 
 Source: markups-schema-v1.0.3.json of 3D Slicer, and its habits: LPS when no system is named, and
 ``"position": ""`` for a point that was never placed.
@@ -10,7 +10,6 @@ Source: markups-schema-v1.0.3.json of 3D Slicer, and its habits: LPS when no sys
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from typing import Any
@@ -20,6 +19,7 @@ import numpy as np
 from ..files import read_json, write_json
 from ..geometry import lps_to_ras
 from ..landmarks import ABSENT, PRESENT, UNKNOWN, LandmarkError, LandmarkSet
+from .notes import notes_of, read_missing, read_score
 
 __all__ = ["markups_document", "read_markups", "write_markups"]
 
@@ -30,33 +30,38 @@ SCHEMA = (
 MILLIMETRES_PER_UNIT = {"mm": 1.0, "um": 1e-3, "cm": 10.0, "m": 1000.0}
 # Slicer writes the system as a name; files from before version 5 may hold its number.
 IS_LPS = {"LPS": True, "RAS": False, 1: True, 0: False, "1": True, "0": False}
-SCORE = re.compile(r"\bscore=([0-9.eE+-]+)")
-MISSING = re.compile(r"\bstatus=missing\b")
+POINT_LISTS = ("Fiducial", "Line")
+KNOWN_SCHEMA = re.compile(r"v1\.0(\.\d+)?\b")
 
 
 def read_markups(path: str | os.PathLike) -> LandmarkSet:
     """
-    Read all point lists of a ``.mrk.json`` file as one set of landmarks in RAS millimetres.
+    Read all point lists and lines of a ``.mrk.json`` file as one set of landmarks in RAS millimetres.
 
     A point without a position is unknown, or absent when it is marked as missing.
 
     Raises:
-        LandmarkError: when the file is not such a document, holds another kind of markup, an unknown unit
-            or coordinate system, a broken position, or one name twice.
+        LandmarkError: when the file is not such a document, is of an unknown version, holds another kind of markup, an
+            unknown unit or coordinate system, a broken position, or one name twice.
     """
     document = read_json(path)
     nodes = document.get("markups") if isinstance(document, dict) else None
     if not isinstance(nodes, list) or not nodes:
         raise LandmarkError(f"{path}: holds no 'markups' list. Save the point list from Slicer as .mrk.json.")
+    schema = document.get("@schema")
+    if schema is not None and not (isinstance(schema, str) and KNOWN_SCHEMA.search(schema)):
+        raise LandmarkError(
+            f"{path}: is of the version {schema!r}. Versions 1.0 are known; save it again in Slicer."
+        )
     names: list[str] = []
     points: list[np.ndarray] = []
     status: list[int] = []
     scores: list[float] = []
     for node in nodes:
-        if not isinstance(node, dict) or node.get("type", "Fiducial") != "Fiducial":
+        if not isinstance(node, dict) or node.get("type", "Fiducial") not in POINT_LISTS:
             kind = node.get("type") if isinstance(node, dict) else node
             raise LandmarkError(
-                f"{path}: holds a markup of type {kind!r}. Landmarks are kept as type 'Fiducial'."
+                f"{path}: holds a markup of type {kind!r}. Landmarks are kept as type 'Fiducial' or 'Line'."
             )
         scale, lps = _read_frame(path, node)
         control_points = node.get("controlPoints") or []
@@ -74,9 +79,9 @@ def read_markups(path: str | os.PathLike) -> LandmarkSet:
                 if position is None
                 else (lps_to_ras(position) if lps else position) * scale
             )
-            missing = item.get("positionStatus") == "missing" or MISSING.search(description) is not None
+            missing = item.get("positionStatus") == "missing" or read_missing(description)
             status.append(PRESENT if position is not None else ABSENT if missing else UNKNOWN)
-            scores.append(_read_score(path, name, description))
+            scores.append(read_score(description, f"{path}: {name!r}"))
     try:
         return LandmarkSet(
             names, np.array(points).reshape(-1, 3), np.array(status, dtype=int), np.array(scores)
@@ -100,15 +105,12 @@ def markups_document(landmarks: LandmarkSet) -> dict[str, Any]:
     for row, (name, point, status, score) in enumerate(
         zip(landmarks.names, lps_to_ras(landmarks.points), landmarks.status, landmarks.scores), start=1
     ):
-        notes = [] if math.isnan(score) else [f"score={score:.6g}"]
-        if status == ABSENT:
-            notes.append("status=missing")
         defined = status == PRESENT
         control_points.append(
             {
                 "id": str(row),
                 "label": name,
-                "description": " ".join(notes),
+                "description": notes_of(status, score),
                 "position": [float(value) + 0.0 for value in point] if defined else "",
                 "positionStatus": "defined" if defined else "undefined",
             }
@@ -158,13 +160,3 @@ def _read_position(path: str | os.PathLike, name: str, item: dict) -> np.ndarray
             f"{path}: {name!r} has the position {position!r}, not three numbers. Place it again."
         )
     return point
-
-
-def _read_score(path: str | os.PathLike, name: str, description: str) -> float:
-    match = SCORE.search(description)
-    try:
-        return float(match.group(1)) if match else math.nan
-    except ValueError:
-        raise LandmarkError(
-            f"{path}: {name!r} is described as {description!r}, without a number after 'score='."
-        ) from None
