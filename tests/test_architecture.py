@@ -34,7 +34,18 @@ LAYERS = (
     ),
     ("topology", "planner"),
     ("steps", "workfolder", "recipes", "bundle", "nnlandmark_models", "training", "algo", "ensemble"),
-    ("evaluation", "preview", "report", "pipeline", "publish", "ablation", "arguments", "cli", "__main__"),
+    (
+        "evaluation",
+        "preview",
+        "report",
+        "pipeline",
+        "publish",
+        "ablation",
+        "arguments",
+        "data_commands",
+        "cli",
+        "__main__",
+    ),
 )
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 HEAVY = {"torch", "monai", "ignite"}

@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .arguments import first_folds, has_landmarks, numbers, positive
+from .data_commands import DataCommands
 from .landmarks import LandmarkError
 
 __all__ = ["Commands", "main"]
 
 
-class Commands:
+class Commands(DataCommands):
     """Self-configuring 3D landmark detection. For research; not a medical device."""
 
     def run(
@@ -82,26 +83,6 @@ class Commands:
             f"tables:      {metrics.parent}\npredictions: {folder.folder / 'predictions'}\nbundles:     {bundles}"
         )
         print(f"new images:  auto3dlandmark predict {bundles} IMAGES OUT")
-
-    def check(self, dataset: str) -> None:
-        """
-        Look for what would spoil training: names every bad case, changes nothing.
-
-        Args:
-            dataset: images/ and landmarks/, or a MONAI Label studies folder.
-        """
-        from .checks import check_dataset, raise_on_errors, report_findings
-        from .datalist import scan_folder
-
-        listed = scan_folder(str(dataset))
-        findings = check_dataset(listed)
-        raise_on_errors(findings)
-        if findings:
-            print(report_findings(findings))
-        print(
-            f"{len(listed.training)} cases with {len(listed.landmark_names)} landmarks: "
-            f"no errors, {len(findings)} warnings."
-        )
 
     def analyze(self, dataset: str, work: str, modality: str = "MRI") -> None:
         """
@@ -255,20 +236,6 @@ class Commands:
 
         publish(str(work), str(bundle), str(about))
         print(f"bundle: {bundle}\nread first: {Path(str(bundle)) / 'docs' / 'README.md'}")
-
-    def import_nnlandmark(self, model: str, out: str, configuration: str | None = None) -> None:
-        """
-        Make a bundle of each trained fold of an nnLandmark results folder; it predicts like the original.
-
-        Args:
-            model: the folder with plans.json, dataset.json and fold_*/checkpoint_final.pth.
-            out: gets fold_0 and so on.
-            configuration: of plans.json; by default the one that was trained.
-        """
-        from .nnlandmark_models import import_nnlandmark
-
-        bundles = " ".join(map(str, import_nnlandmark(str(model), str(out), configuration)))
-        print(f"bundles:     {bundles}\nnew images:  auto3dlandmark predict {bundles} IMAGES OUT")
 
     def demo(self, work: str = "demo_work", minutes: float = 4.0) -> None:
         """

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The commands that bring data and models in: each method is a command of ``auto3dlandmark``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["DataCommands"]
+
+
+class DataCommands:
+    """What cli.py's commands begin with."""
+
+    def convert(self, name: str, source: str, out: str, **options: Any) -> None:
+        """
+        Convert a public benchmark, as it is downloaded, into a dataset folder with its published split.
+
+        Args:
+            name: afids, mml, pddca, feta or lfc.
+            source: the downloaded folder.
+            out: the dataset folder to make; it must not be there yet.
+            options: for mml, --complete keeps only the cases that have every landmark.
+        """
+        from .datasets import convert
+
+        report = convert(str(name), str(source), str(out), **options)
+        for title, key in (("missing", "missing"), ("left out", "left_out")):
+            for line in report[key][:20]:
+                print(f"{title}: {line}")
+            if len(report[key]) > 20:
+                print(f"{title}: and {len(report[key]) - 20} more, see {out}/conversion.json")
+        print(f"{len(report['converted'])} cases written to {out}")
+
+    def check(self, dataset: str) -> None:
+        """
+        Look for what would spoil training: names every bad case, changes nothing.
+
+        Args:
+            dataset: images/ and landmarks/, or a MONAI Label studies folder.
+        """
+        from .checks import check_dataset, raise_on_errors, report_findings
+        from .datalist import scan_folder
+
+        listed = scan_folder(str(dataset))
+        findings = check_dataset(listed)
+        raise_on_errors(findings)
+        if findings:
+            print(report_findings(findings))
+        print(
+            f"{len(listed.training)} cases with {len(listed.landmark_names)} landmarks: "
+            f"no errors, {len(findings)} warnings."
+        )
+
+    def import_nnlandmark(self, model: str, out: str, configuration: str | None = None) -> None:
+        """
+        Make a bundle of each trained fold of an nnLandmark results folder; it predicts like the original.
+
+        Args:
+            model: the folder with plans.json, dataset.json and fold_*/checkpoint_final.pth.
+            out: gets fold_0 and so on.
+            configuration: of plans.json; by default the one that was trained.
+        """
+        from .nnlandmark_models import import_nnlandmark
+
+        bundles = " ".join(map(str, import_nnlandmark(str(model), str(out), configuration)))
+        print(f"bundles:     {bundles}\nnew images:  auto3dlandmark predict {bundles} IMAGES OUT")
