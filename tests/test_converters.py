@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 
 from auto3dlandmark import LandmarkError, LandmarkSet, read_landmarks
-from auto3dlandmark.checks import ERROR, check_dataset
+from auto3dlandmark.checks import check_dataset
 from auto3dlandmark.cli import main
 from auto3dlandmark.datalist import scan_folder
 from auto3dlandmark.datasets import convert
 from auto3dlandmark.files import read_json
+from auto3dlandmark.findings import ERROR
 from auto3dlandmark.formats.markups import markups_document
 from auto3dlandmark.geometry import voxel_to_world, world_to_voxel
 from auto3dlandmark.images import read_image

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Look for what would spoil training before anything is learnt: one list of findings, nothing repaired.
 
-An *error* stops; a *warning* is something to look at. Points and voxels are compared as they stand in the
-files; when a flip of x and y would explain an error, the finding says so, and that is all it does.
+Points and voxels are compared as they stand in the files; when a flip of x and y would explain an error, the finding
+says so, and that is all it does.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,52 +15,20 @@ from dataclasses import dataclass
 import numpy as np
 from tqdm import tqdm
 
+from .content import Content, compare_contents, content_at
 from .datalist import Case, Datalist
+from .findings import ERROR, SEVERITIES, SUSPECT, WARNING, Finding
 from .formats import read_landmarks
 from .geometry import is_singular, lps_to_ras, voxel_spacing, world_to_voxel
 from .images import read_image
 from .landmarks import LandmarkError, LandmarkSet
+from .shape import compare_shapes
 
-__all__ = ["ERROR", "WARNING", "Finding", "check_dataset", "raise_on_errors", "report_findings"]
+__all__ = ["check_dataset"]
 
 logger = logging.getLogger(__name__)
 
-ERROR, WARNING = "error", "warning"
 NEAR_VOXELS = 5.0  # a point this little outside is a warning: crops often cut at the bone's very edge
-EMPTY_TEXTURE = 0.05  # local contrast over the image's contrast, below which a place counts as empty
-MIN_RANK_SHIFT = (
-    0.25  # brightness ranks of one case may differ this much from the others' whatever the spread
-)
-MAX_SPREADS = 6.0  # and this many robust standard deviations
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that is wrong: how serious, in which case, and a sentence with what to do."""
-
-    severity: str
-    case: str
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.severity}: {self.case}: {self.message}"
-
-
-@dataclass(frozen=True)
-class _Content:
-    """What a case's landmarks lie on: brightness rank and contrast of their surroundings, medians over landmarks."""
-
-    rank: float
-    texture: float
-
-    @property
-    def empty(self) -> bool:
-        return self.texture < EMPTY_TEXTURE
-
-    @property
-    def background(self) -> bool:
-        """Flat, and as dark as anything in the image."""
-        return self.empty and self.rank < 0.05
 
 
 def check_dataset(datalist: Datalist, progress: bool = True) -> list[Finding]:
@@ -67,58 +36,84 @@ def check_dataset(datalist: Datalist, progress: bool = True) -> list[Finding]:
     Check every case of a dataset: files, names, images, and whether the landmarks lie where they should.
 
     Returns:
-        findings, errors first, in the order of the cases.
+        findings, errors first, then what is suspect; those of one severity in the order of the cases, unusual shapes by
+        how unusual they are.
     """
     findings: list[Finding] = []
-    contents: dict[str, _Content] = {}
+    contents: dict[str, Content] = {}
+    shapes: dict[str, np.ndarray] = {}
+    copies: dict[str, list[Case]] = {}
     for case in tqdm(
         [*datalist.training, *datalist.testing], desc="check", unit="case", disable=not progress
     ):
-        found, content = _check_case(case, datalist.landmark_names)
-        findings += found
-        if content is not None:
-            contents[case.id] = content
-    findings += _compare_contents(contents)
-    return sorted(findings, key=lambda finding: finding.severity != ERROR)
+        looked = _check_case(case, datalist.landmark_names)
+        findings += looked.findings
+        if looked.content is not None:
+            contents[case.id] = looked.content
+        if looked.points is not None:
+            shapes[case.id] = looked.points
+        if looked.digest:
+            copies.setdefault(looked.digest, []).append(case)
+    findings += compare_contents(contents)
+    findings += [
+        Finding(SUSPECT, unusual.case, unusual.text, unusual.landmarks)
+        for unusual in compare_shapes(shapes, datalist.landmark_names)
+    ]
+    findings += _find_copies(copies.values(), datalist)
+    return sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
 
 
-def report_findings(findings: Iterable[Finding]) -> str:
-    """
-    All findings as lines of text.
-    """
-    return "\n".join(str(finding) for finding in findings)
+def _find_copies(groups: Iterable[Sequence[Case]], datalist: Datalist) -> list[Finding]:
+    """Images that are there twice; twice across training and test cases spoils the test."""
+    tested = {case.id for case in datalist.testing}
+    findings = []
+    for group in groups:
+        if len(group) > 1:
+            others = _some([case.id for case in group[1:]])
+            leak = len({case.id in tested for case in group}) > 1
+            advice = (
+                "One is trained on and one tests the result: remove one." if leak else "Remove all but one."
+            )
+            findings.append(
+                Finding(SUSPECT, group[0].id, f"{group[0].image}: is the same image as {others}. {advice}")
+            )
+    return findings
 
 
-def raise_on_errors(findings: Sequence[Finding]) -> None:
-    """
-    Raises:
-        LandmarkError: naming every case with an error, when there is one.
-    """
-    errors = [finding for finding in findings if finding.severity == ERROR]
-    if errors:
-        cases = len({finding.case for finding in errors})
-        raise LandmarkError(f"the data has {len(errors)} errors in {cases} cases:\n{report_findings(errors)}")
+@dataclass
+class _Looked:
+    """What looking at one case gave."""
+
+    findings: list[Finding]
+    content: Content | None = None
+    points: np.ndarray | None = None
+    digest: str = ""
 
 
-def _check_case(case: Case, names: Sequence[str]) -> tuple[list[Finding], _Content | None]:
-    found: list[Finding] = []
+def _check_case(case: Case, names: Sequence[str]) -> _Looked:
+    looked = _Looked([])
     landmarks: LandmarkSet | None = None
     try:
         if case.label is not None:
             landmarks = read_landmarks(case.label)
-            found += _check_names(case, landmarks, names)
+            looked.findings += _check_names(case, landmarks, names)
+            if set(names) <= set(landmarks.names):
+                looked.points = landmarks.select(names).points
     except LandmarkError as error:
-        found.append(Finding(ERROR, case.id, str(error)))
+        looked.findings.append(Finding(ERROR, case.id, str(error)))
     try:
         array, affine = read_image(case.image)
     except LandmarkError as error:
-        return [*found, Finding(ERROR, case.id, str(error))], None
+        looked.findings.append(Finding(ERROR, case.id, str(error)))
+        return looked
     problems = _image_problems(array, affine)
-    found += [Finding(ERROR, case.id, f"{case.image}: {problem}") for problem in problems]
-    if problems or landmarks is None or not landmarks.present.any():
-        return found, None
-    placed, content = _check_placement(case, landmarks, array, affine)
-    return found + placed, content
+    looked.findings += [Finding(ERROR, case.id, f"{case.image}: {problem}") for problem in problems]
+    if not problems:
+        looked.digest = hashlib.blake2b(np.ascontiguousarray(array).tobytes(), digest_size=16).hexdigest()
+    if not problems and landmarks is not None and landmarks.present.any():
+        placed, looked.content = _check_placement(case, landmarks, array, affine)
+        looked.findings += placed
+    return looked
 
 
 def _check_names(case: Case, landmarks: LandmarkSet, names: Sequence[str]) -> list[Finding]:
@@ -162,7 +157,7 @@ def _image_problems(array: np.ndarray, affine: np.ndarray) -> list[str]:
 
 def _check_placement(
     case: Case, landmarks: LandmarkSet, array: np.ndarray, affine: np.ndarray
-) -> tuple[list[Finding], _Content | None]:
+) -> tuple[list[Finding], Content | None]:
     """Whether points are inside the image, and what they lie on."""
     points = landmarks.points[landmarks.present]
     names = [name for name, present in zip(landmarks.names, landmarks.present) if present]
@@ -180,7 +175,7 @@ def _check_placement(
             Finding(ERROR, case.id, f"{case.label}: {counts}{where}{_frame_hint(points, array, affine)}")
         )
     else:
-        content = _content(world_to_voxel(points, affine), array)
+        content = content_at(world_to_voxel(points, affine), array)
     for name, voxels in zip(names, outside):
         if 0 < voxels <= NEAR_VOXELS:
             text = f"{name!r} lies {voxels:.1f} voxels outside {case.image.name}. Check its position."
@@ -193,7 +188,7 @@ def _frame_hint(points: np.ndarray, array: np.ndarray, affine: np.ndarray) -> st
     flipped = world_to_voxel(lps_to_ras(points), affine)
     if (_voxels_outside(flipped, array.shape) > NEAR_VOXELS).any():
         return "They belong to another image or frame: save them again, placed on this very image."
-    content = _content(flipped, array)
+    content = content_at(flipped, array)
     if content is None or content.empty:
         return (
             "With x and y negated they would be inside, but in empty background, so it is not LPS marked as RAS: "
@@ -215,55 +210,3 @@ def _mm_outside(point: np.ndarray, affine: np.ndarray, shape: Sequence[int]) -> 
     voxel = world_to_voxel(point, affine)
     nearest = np.clip(voxel, -0.5, np.array(shape) - 0.5)
     return float(np.linalg.norm((voxel - nearest) * voxel_spacing(affine)))
-
-
-def _content(voxel_points: np.ndarray, array: np.ndarray, reach: int = 2) -> _Content | None:
-    """
-    What lies around the points, in numbers that no scaling of the intensities changes.
-
-    Args:
-        voxel_points: voxel indices, shape (n, 3).
-        array: the image, shape (H, W, D).
-        reach: half width of the looked-at cubes, in voxels.
-    """
-    sample = np.sort(np.asarray(array.ravel()[:: max(1, array.size // 200_000)], dtype=np.float32))
-    contrast = float(sample.std())
-    ranks, textures = [], []
-    for centre in np.clip(np.round(voxel_points).astype(int), 0, np.array(array.shape) - 1):
-        cube = array[tuple(slice(max(c - reach, 0), c + reach + 1) for c in centre)].astype(np.float32)
-        ranks.append(np.searchsorted(sample, cube.mean()) / len(sample))
-        textures.append(float(cube.std()) / contrast if contrast > 0 else 0.0)
-    return _Content(float(np.median(ranks)), float(np.median(textures))) if ranks else None
-
-
-def _compare_contents(contents: dict[str, _Content]) -> list[Finding]:
-    """Cases whose landmarks lie on something else than the other cases' landmarks."""
-    findings = []
-    filled = [content for content in contents.values() if not content.background]
-    ranks = np.array([content.rank for content in filled])
-    middle = float(np.median(ranks)) if len(ranks) else 0.0
-    spread = 1.4826 * float(np.median(np.abs(ranks - middle))) if len(ranks) else 0.0
-    all_textured = np.median([content.texture for content in filled]) > 2 * EMPTY_TEXTURE if filled else False
-    advice = (
-        "They are probably in the frame of another image: place them on this image, or leave the case out."
-    )
-    for case, content in contents.items():
-        shift = abs(content.rank - middle)
-        if content.background or content.empty and (all_textured or len(contents) < 3):
-            findings.append(Finding(ERROR, case, f"the landmarks lie on empty background. {advice}"))
-        elif content.empty:
-            findings.append(
-                Finding(
-                    WARNING, case, "the landmarks lie where the image is flat. Look at the case in Slicer."
-                )
-            )
-        elif shift > max(MIN_RANK_SHIFT, MAX_SPREADS * spread):
-            where = f"at brightness rank {content.rank:.2f}, those of the other cases at {middle:.2f}"
-            findings.append(
-                Finding(
-                    ERROR,
-                    case,
-                    f"the landmarks lie on other content than in the other cases: {where}. {advice}",
-                )
-            )
-    return findings

@@ -38,8 +38,9 @@ class DataCommands:
         Args:
             dataset: images/ and landmarks/, or a MONAI Label studies folder.
         """
-        from .checks import check_dataset, raise_on_errors, report_findings
+        from .checks import check_dataset
         from .datalist import scan_folder
+        from .findings import raise_on_errors, report_findings
 
         listed = scan_folder(str(dataset))
         findings = check_dataset(listed)

@@ -12,9 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from . import fingerprint, planner
-from .checks import check_dataset, raise_on_errors, report_findings
+from .checks import check_dataset
 from .datalist import Datalist, read_datalist, scan_folder, write_datalist
 from .files import read_json, write_json
+from .findings import raise_on_errors, report_findings
 from .fingerprint import compute_fingerprint, read_fingerprint, write_fingerprint
 from .landmarks import LandmarkError
 from .planner import make_plan, write_plan
