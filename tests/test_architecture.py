@@ -37,6 +37,7 @@ LAYERS = (
     (
         "evaluation",
         "preview",
+        "check_report",
         "report",
         "pipeline",
         "publish",

@@ -31,25 +31,31 @@ class DataCommands:
                 print(f"{title}: and {len(report[key]) - 20} more, see {out}/conversion.json")
         print(f"{len(report['converted'])} cases written to {out}")
 
-    def check(self, dataset: str) -> None:
+    def check(self, dataset: str, html: str | None = None) -> None:
         """
-        Look for what would spoil training: names every bad case, changes nothing.
+        Look for what would spoil training: names every bad case, worst first, and what to do; changes nothing.
 
         Args:
             dataset: images/ and landmarks/, or a MONAI Label studies folder.
+            html: write the findings there too, as a page with pictures.
         """
+        from .check_report import write_check_report
         from .checks import check_dataset
         from .datalist import scan_folder
-        from .findings import raise_on_errors, report_findings
+        from .findings import SUSPECT, raise_on_errors, report_findings
 
         listed = scan_folder(str(dataset))
         findings = check_dataset(listed)
+        if html is not None:
+            write_check_report(str(html), findings, listed)
+            print(f"page: {html}")
         raise_on_errors(findings)
         if findings:
             print(report_findings(findings))
+        suspects = sum(finding.severity == SUSPECT for finding in findings)
         print(
             f"{len(listed.training)} cases with {len(listed.landmark_names)} landmarks: "
-            f"no errors, {len(findings)} warnings."
+            f"no errors, {suspects} suspect, {len(findings) - suspects} warnings."
         )
 
     def import_nnlandmark(self, model: str, out: str, configuration: str | None = None) -> None:

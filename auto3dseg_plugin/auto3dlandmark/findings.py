@@ -45,4 +45,5 @@ def raise_on_errors(findings: Sequence[Finding]) -> None:
     errors = [finding for finding in findings if finding.severity == ERROR]
     if errors:
         cases = len({finding.case for finding in errors})
-        raise LandmarkError(f"the data has {len(errors)} errors in {cases} cases:\n{report_findings(errors)}")
+        text = report_findings(finding for finding in findings if finding.severity in (ERROR, SUSPECT))
+        raise LandmarkError(f"the data has {len(errors)} errors in {cases} cases:\n{text}")

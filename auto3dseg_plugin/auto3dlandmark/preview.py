@@ -16,7 +16,7 @@ from .geometry import voxel_spacing, world_to_voxel
 from .images import read_image, reorient_to_ras
 from .transforms import prediction_path
 
-__all__ = ["write_preview"]
+__all__ = ["three_slices", "write_preview"]
 
 TILE = 192  # pixels
 COLUMNS = 6
@@ -56,6 +56,34 @@ def write_preview(
             sheet.paste(tile, (column * TILE, row * TILE))
     with atomic_path(path) as temporary:
         sheet.save(temporary, format="PNG")
+
+
+def three_slices(case: Case, landmark: str | None = None) -> Image.Image:
+    """
+    Sagittal, coronal and axial slices of a case through one of its landmarks, marked by a circle.
+
+    Args:
+        landmark: left out, the slices go through the middle of its landmarks.
+
+    Raises:
+        LandmarkError: when the image or the landmarks cannot be read.
+    """
+    voxels, affine = reorient_to_ras(*read_image(case.image))
+    landmarks = read_landmarks(case.label)  # type: ignore[arg-type]
+    wanted = (
+        landmarks.present if landmark is None else np.array([name == landmark for name in landmarks.names])
+    )
+    points = world_to_voxel(landmarks.points[wanted & landmarks.present], affine)
+    point = points.mean(axis=0) if len(points) else (np.array(voxels.shape) - 1) / 2
+    low, high = np.percentile(voxels, (1, 99.5))
+    sheet = Image.new("RGB", (3 * TILE, TILE))
+    for axis in range(3):
+        others = [other for other in range(3) if other != axis]
+        depth = int(np.clip(round(point[axis]), 0, voxels.shape[axis] - 1))
+        plane = np.clip((voxels.take(depth, axis=axis) - low) / max(high - low, 1e-9), 0, 1)
+        inside = np.clip(point[others], 0, np.array(plane.shape) - 1)
+        sheet.paste(_tile(plane, voxel_spacing(affine)[others], inside, None), (axis * TILE, 0))
+    return sheet
 
 
 def _tile(plane: np.ndarray, spacing: np.ndarray, point: np.ndarray, found: np.ndarray | None) -> Image.Image:

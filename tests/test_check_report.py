@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The page of a check names what is wrong and shows it, and runs nothing that stands in the data."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+import shutil
+
+import pytest
+from PIL import Image
+
+from auto3dlandmark.check_report import write_check_report
+from auto3dlandmark.cli import main
+from auto3dlandmark.datalist import scan_folder
+from auto3dlandmark.findings import ERROR, SUSPECT, WARNING, Finding
+
+
+def test_serious_findings_come_with_three_slices(demo_dataset, tmp_path):
+    found = [
+        Finding(ERROR, "demo_00", "is all wrong."),
+        Finding(SUSPECT, "demo_03", "looks odd.", ("ring_centre",)),
+        Finding(WARNING, "demo_04", "a little odd."),
+    ]
+    write_check_report(tmp_path / "page.html", found, scan_folder(demo_dataset))
+    page = (tmp_path / "page.html").read_text()
+    pictures = re.findall(r"base64,([^\"]+)", page)
+    assert len(pictures) == 2 and page.index("demo_00") < page.index("demo_03") < page.index("demo_04")
+    with Image.open(io.BytesIO(base64.b64decode(pictures[1]))) as image:
+        assert image.size == (576, 192)
+        colours = dict((colour, count) for count, colour in image.getcolors(10**6))
+    assert len(colours) > 50 and colours[90, 220, 120] > 60  # a circle in each slice
+    assert "6 annotated cases, 3 findings" in page and "http" not in page
+
+
+def test_names_in_the_data_cannot_become_code(demo_dataset, tmp_path):
+    found = [Finding(SUSPECT, "<script>alert(1)</script>", "<b>", ("<img src=x>",))]
+    write_check_report(tmp_path / "page.html", found, scan_folder(demo_dataset))
+    page = (tmp_path / "page.html").read_text()
+    assert "<script>" not in page and "<b>" not in page and "<img src=x>" not in page
+
+
+def test_the_command_writes_the_page_even_when_the_data_has_errors(demo_dataset, tmp_path):
+    dataset = shutil.copytree(demo_dataset, tmp_path / "dataset")
+    (dataset / "landmarks" / "demo_03.mrk.json").write_text("{")
+    with pytest.raises(SystemExit):
+        main(["check", str(dataset), "--html", str(tmp_path / "page.html")])
+    assert "demo_03.mrk.json: is not valid JSON" in (tmp_path / "page.html").read_text()
