@@ -182,6 +182,7 @@ class Commands(DataCommands):
             out: gets metrics.json, per_landmark.csv and per_case.csv.
             thresholds_mm: for the success detection rate.
         """
+        from .biometry import dataset_measurements
         from .datalist import scan_folder
         from .evaluation import evaluate, summary_text, write_evaluation
 
@@ -191,6 +192,7 @@ class Commands(DataCommands):
             listed.landmark_names,
             str(predictions),
             numbers(thresholds_mm),
+            dataset_measurements(str(dataset), listed.landmark_names),
         )
         write_evaluation(str(out), result)
         print(summary_text(str(out), f"{len(result.cases)} cases"))

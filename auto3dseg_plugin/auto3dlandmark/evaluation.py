@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from .biometry import Measurement, compare_measurements, summarise_measurements
 from .datalist import Case
 from .files import read_json, write_json, write_text
 from .formats import SUFFIXES, read_landmarks
@@ -48,6 +49,7 @@ class Evaluation:
         true_status, predicted_status: codes of landmarks.py, same shape.
         scores: of the predictions, same shape; NaN where a prediction has none.
         thresholds_mm: for the success detection rate.
+        biometry: rows of :func:`auto3dlandmark.biometry.compare_measurements`.
     """
 
     cases: tuple[str, ...]
@@ -57,6 +59,7 @@ class Evaluation:
     predicted_status: np.ndarray
     scores: np.ndarray
     thresholds_mm: tuple[float, ...]
+    biometry: tuple[dict[str, Any], ...] = ()
 
     def summary(self) -> dict[str, Any]:
         """The numbers over all cases and landmarks; None where there is nothing to average."""
@@ -92,6 +95,7 @@ class Evaluation:
                 {"case": self.cases[row], "landmark": self.names[column], "error_mm": _rounded(error)}
                 for error, row, column in worst
             ],
+            **({"biometry": summarise_measurements(self.biometry)} if self.biometry else {}),
         }
 
     def per_landmark(self) -> list[dict[str, Any]]:
@@ -139,6 +143,7 @@ def evaluate(
     names: Sequence[str],
     predictions: str | os.PathLike,
     thresholds_mm: Sequence[float] = (2, 3, 4),
+    measurements: Sequence[Measurement] = (),
 ) -> Evaluation:
     """
     Compare the annotated cases that have a prediction with it.
@@ -148,6 +153,7 @@ def evaluate(
         names: the landmarks to compare.
         predictions: a folder of landmark files named after the cases.
         thresholds_mm: for the success detection rate.
+        measurements: lengths and angles to compare too.
 
     Raises:
         LandmarkError: when the folder is missing, has no prediction for any case, or a prediction has none
@@ -158,7 +164,7 @@ def evaluate(
         raise LandmarkError(f"{folder}: there is no such folder. Run 'auto3dlandmark predict' first.")
     if not thresholds_mm or not all(np.isfinite(threshold) and threshold > 0 for threshold in thresholds_mm):
         raise LandmarkError(f"thresholds_mm={thresholds_mm} must be positive numbers, as in 2,3,4.")
-    found, errors, truth, predicted, scores = [], [], [], [], []
+    found, errors, truth, predicted, scores, both = [], [], [], [], [], []
     for case in cases:
         path = next(
             (folder / f"{case.id}{end}" for end in SUFFIXES if (folder / f"{case.id}{end}").is_file()), None
@@ -178,6 +184,7 @@ def evaluate(
         truth.append(reference.status)
         predicted.append(prediction.status)
         scores.append(prediction.scores)
+        both.append((case.id, reference, prediction))
     if not found:
         raise LandmarkError(
             f"{folder}: holds no prediction for any annotated case. Files are named after cases: CASE.mrk.json."
@@ -190,6 +197,7 @@ def evaluate(
         np.array(predicted),
         np.array(scores, dtype=float),
         tuple(thresholds_mm),
+        tuple(compare_measurements(both, measurements)),
     )
 
 
@@ -222,9 +230,15 @@ def write_cross_validation(path: str | os.PathLike, evaluation: Evaluation) -> N
 
 def write_evaluation(folder: str | os.PathLike, evaluation: Evaluation) -> None:
     """
-    Write ``per_landmark.csv``, ``per_case.csv`` and, last, ``metrics.json``.
+    Write ``per_landmark.csv``, ``per_case.csv``, with measurements ``biometry.csv``, and, last, ``metrics.json``.
     """
-    for name, rows in (("per_landmark", evaluation.per_landmark()), ("per_case", evaluation.per_case())):
+    tables: dict[str, Sequence[dict[str, Any]]] = {
+        "per_landmark": evaluation.per_landmark(),
+        "per_case": evaluation.per_case(),
+    }
+    if evaluation.biometry:
+        tables["biometry"] = evaluation.biometry
+    for name, rows in tables.items():
         stream = io.StringIO(newline="")
         writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
         writer.writeheader()
@@ -259,6 +273,11 @@ def summary_text(folder: str | os.PathLike, title: str) -> str:
         lines.append(
             f"{row['landmark']:{width}}  {_cell(row['mre_mm']):>7} {cells}  "
             + "  ".join(f"{_cell(row[rate], 1):>6}" for rate in rates)
+        )
+    for row in metrics.get("biometry", ()):
+        error, bias = _cell(row["mean_absolute_error"]), _cell(row["bias"])
+        lines.append(
+            f"{row['measurement']}: mean absolute error {error} {row['unit']}, bias {bias} {row['unit']}"
         )
     presence = metrics["presence"]
     if presence["present_missed"] or presence["absent_recognised"] or presence["absent_but_predicted"]:

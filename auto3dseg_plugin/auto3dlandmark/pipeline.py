@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from .algo import HeatmapAlgo
+from .biometry import dataset_measurements
 from .datalist import Case, read_datalist
 from .evaluation import evaluate, write_cross_validation, write_evaluation
 from .files import read_json
@@ -186,9 +187,10 @@ class Work(WorkFolder):
         """Write ``<evaluation>/metrics.json`` and the tables beside it; returns that file."""
         listed = read_datalist(self.datalist)
         folder, out = self.folder / predictions, self.folder / evaluation
+        measurements = dataset_measurements(listed.root, listed.landmark_names)
 
         def action() -> None:
-            result = evaluate(cases, listed.landmark_names, folder, thresholds_mm)
+            result = evaluate(cases, listed.landmark_names, folder, thresholds_mm, measurements)
             for path in cross_validation:
                 write_cross_validation(path, result)
             write_evaluation(out, result)
@@ -196,7 +198,7 @@ class Work(WorkFolder):
         state = files_digest([*(case.label for case in cases), *sorted(folder.glob("*"))])
         self.steps(
             f"evaluate {predictions}",
-            [state, list(thresholds_mm)],
+            [state, list(thresholds_mm), [str(one) for one in measurements]],
             [out / "metrics.json", *cross_validation],
             action,
         )
