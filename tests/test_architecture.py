@@ -18,7 +18,7 @@ ROOT = PACKAGE.name
 # Bottom to top. A name stands for a module or a folder of modules; the empty one for the package itself.
 LAYERS = (
     ("", "geometry", "landmarks", "files", "formats", "biometry"),
-    ("images", "datalist", "datasets", "shape", "findings", "content", "checks", "fingerprint"),
+    ("images", "cases", "datalist", "datasets", "shape", "findings", "content", "checks", "fingerprint"),
     (
         "transforms",
         "losses",

@@ -216,3 +216,54 @@ def test_cases_that_had_a_fold_keep_it_when_others_come(write_dataset):
         set(range(5)) - set(before.values())
     )  # the smallest fold, here an empty one
     assert after == before
+
+
+def grouped(count=20, size=3):
+    return [Case(f"c{n:02d}", Path(f"c{n:02d}.nii.gz"), group=f"s{n // size}") for n in range(count)]
+
+
+def test_cases_of_a_group_are_held_out_together():
+    cases = assign_folds(grouped())
+    folds = {}
+    for case in cases:
+        folds.setdefault(case.group, set()).add(case.fold)
+    assert all(len(found) == 1 for found in folds.values())
+    assert {case.fold for case in cases} == {0, 1, 2, 3, 4}
+
+
+def test_a_late_comer_joins_its_group():
+    cases = assign_folds(grouped())
+    late = [*cases, Case("z1", Path("z1.nii.gz"), group="s2"), Case("z2", Path("z2.nii.gz"), group="new")]
+    again = assign_folds(late)
+    assert again[:20] == cases
+    assert again[20].fold == next(case.fold for case in cases if case.group == "s2")
+    assert again[21].fold is not None
+
+
+def test_groups_csv_says_what_belongs_together_and_is_kept(demo_dataset, tmp_path):
+    shutil.copytree(demo_dataset, tmp_path / "d")
+    rows = [f"demo_{number:02d},subject {number // 2}" for number in range(6)]
+    (tmp_path / "d" / "groups.csv").write_text("case,group\n" + "\n".join(rows) + "\n")
+    listed = scan_folder(tmp_path / "d")
+    folds = [case.fold for case in listed.training]
+    assert folds[0] == folds[1] and folds[2] == folds[3] and folds[4] == folds[5] and len(set(folds)) == 3
+    write_datalist(tmp_path / "list.json", listed)
+    assert read_datalist(tmp_path / "list.json").training == listed.training
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("name,group\na,b\n", "the header is 'name,group'"),
+        ("case,group\ndemo_00\n", "row 2: must hold a case and its group"),
+        ("case,group\ndemo_00,a,b\n", "row 2: must hold a case and its group"),
+        ("case,group\ndemo_00,\n", "row 2: must hold"),
+        ("case,group\nnobody,a\n", "row 2: there is no image of case 'nobody'"),
+        ("case,group\ndemo_00,a\ndemo_00,b\n", "row 3: case 'demo_00' is listed twice"),
+    ],
+)
+def test_a_broken_groups_file_is_refused(demo_dataset, tmp_path, text, message):
+    shutil.copytree(demo_dataset, tmp_path / "d")
+    (tmp_path / "d" / "groups.csv").write_text(text)
+    with pytest.raises(LandmarkError, match=rf"groups\.csv.*{message}"):
+        scan_folder(tmp_path / "d")

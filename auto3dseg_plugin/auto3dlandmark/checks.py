@@ -60,6 +60,16 @@ def check_dataset(datalist: Datalist, progress: bool = True) -> list[Finding]:
         for unusual in compare_shapes(shapes, datalist.landmark_names)
     ]
     findings += _find_copies(copies.values(), datalist)
+    trained = {case.group for case in datalist.training} - {None}
+    findings += [
+        Finding(
+            SUSPECT,
+            case.id,
+            f"is of the group {case.group!r}, which is trained on too. Test on other groups.",
+        )
+        for case in datalist.testing
+        if case.group in trained
+    ]
     return sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
 
 

@@ -13,8 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
+from .cases import Case, assign_folds, read_groups
 from .files import read_json, write_json
 from .formats import SUFFIXES, landmark_suffix, read_landmarks
 from .images import case_id, list_images
@@ -31,18 +30,7 @@ __all__ = [
     "write_datalist",
 ]
 
-FOLD_SEED = 12345  # nnU-Net's
 LAYOUTS = "images/CASE.nii.gz with landmarks/CASE.mrk.json, or CASE.nii.gz with labels/final/CASE.mrk.json"
-
-
-@dataclass(frozen=True)
-class Case:
-    """One image and, when it is annotated, its landmark file. ``fold`` is None for a test case."""
-
-    id: str
-    image: Path
-    label: Path | None = None
-    fold: int | None = None
 
 
 @dataclass(frozen=True)
@@ -82,7 +70,8 @@ def scan_folder(
 
     The folder has ``images/`` and ``landmarks/``, or is a MONAI Label studies folder (images in the root and
     ``labels/final/``), or holds a ``dataset.json`` in the form of :func:`write_datalist`, which then decides.
-    Images without landmarks are left out of the training cases.
+    Images without landmarks are left out of the training cases. A file ``groups.csv`` with the columns ``case`` and
+    ``group`` says which cases belong together, such as those of one subject.
 
     Args:
         landmark_names: the order to keep; left out, the order of the first case's file.
@@ -114,8 +103,11 @@ def scan_folder(
             f"{', '.join(orphans[:5])}). Name both alike: CASE.nii.gz and CASE.mrk.json."
         )
     kept = {} if folds is None else folds
+    groups = read_groups(folder / "groups.csv", images)
     cases = [
-        Case(case, path, labels[case], kept.get(case)) for case, path in images.items() if case in labels
+        Case(case, path, labels[case], kept.get(case), groups.get(case))
+        for case, path in images.items()
+        if case in labels
     ]
     if not cases:
         raise LandmarkError(
@@ -151,32 +143,6 @@ def _names_of(cases: Sequence[Case], names: Sequence[str] | None) -> tuple[str, 
     return max(found, key=lambda names: counts[frozenset(names)], default=())
 
 
-def assign_folds(cases: Sequence[Case], folds: int = 5) -> list[Case]:
-    """
-    Give each case without a fold one, evenly and reproducibly: the same ids always get the same folds.
-
-    Args:
-        folds: how many; fewer cases than folds give one fold a case.
-
-    Returns:
-        the cases in their order; those that had a fold keep it, and the others fill up the smallest folds.
-
-    Source: nnU-Net's split, so that its results and ours hold out the same cases: scikit-learn's shuffled
-        ``KFold`` with seed 12345 over the sorted ids.
-    """
-    ids = sorted(case.id for case in cases if case.fold is None)
-    order = np.arange(len(ids))
-    np.random.RandomState(FOLD_SEED).shuffle(order)
-    blocks = np.array_split(order, min(folds, max(len(cases), 1)))
-    fold_of = {ids[index]: fold for fold, block in enumerate(blocks) for index in block}
-    taken = Counter(case.fold for case in cases if case.fold is not None)
-    if taken:  # late comers fill up the smallest folds
-        for index in order:
-            fold_of[ids[index]] = min(range(len(blocks)), key=lambda fold: (taken[fold], fold))
-            taken[fold_of[ids[index]]] += 1
-    return [case if case.fold is not None else replace(case, fold=fold_of[case.id]) for case in cases]
-
-
 def write_datalist(path: str | os.PathLike, datalist: Datalist) -> None:
     """
     Write a MONAI datalist; paths inside the dataset's root are relative to it.
@@ -186,6 +152,8 @@ def write_datalist(path: str | os.PathLike, datalist: Datalist) -> None:
         item: dict = {"image": _relative(case.image, datalist.root)}
         if case.label is not None:
             item["label"] = _relative(case.label, datalist.root)
+        if case.group is not None:
+            item["group"] = case.group
         return item if case.fold is None else {**item, "fold": case.fold}
 
     content = {
@@ -237,9 +205,13 @@ def read_datalist(path: str | os.PathLike, dataroot: str | os.PathLike | None = 
                     f"{path}: {section} entry {number} ({item['image']}) has the fold {fold!r}, not a whole number."
                 )
             label = root / item["label"] if isinstance(item.get("label"), str) else None
-            found.append(
-                Case(case_id(item["image"]) or Path(item["image"]).name, root / item["image"], label, fold)
-            )
+            group = item.get("group")
+            if group is not None and not isinstance(group, str):
+                raise LandmarkError(
+                    f"{path}: {section} entry {number} ({item['image']}) has the group {group!r}, not a name."
+                )
+            name = case_id(item["image"]) or Path(item["image"]).name
+            found.append(Case(name, root / item["image"], label, fold, group))
         return found
 
     training, testing = cases("training", True), cases("testing", False)
