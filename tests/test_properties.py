@@ -18,6 +18,7 @@ from auto3dlandmark.landmarks import PRESENT
 QUICK = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 NAMES = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=12)
 NUMBERS = st.floats(-1e6, 1e6, allow_subnormal=False)
+TOKENS = [b"null", b"[]", b"{}", b"1e999", b"-1", b'"', b",", b"\n", b"#", b"nan", b"true", b"[[[", b"0"]
 POINTS = st.lists(NUMBERS, min_size=3, max_size=3)
 
 
@@ -58,26 +59,11 @@ def broken_files(draw, suffix):
         end = draw(st.integers(start, min(len(content), start + 30)))
         kind = draw(st.sampled_from(["cut", "double", "bytes", "token"]))
         piece = bytes(content[start:end])
-        tokens = [
-            b"null",
-            b"[]",
-            b"{}",
-            b"1e999",
-            b"-1",
-            b'"',
-            b",",
-            b"\n",
-            b"#",
-            b"nan",
-            b"true",
-            b"[[[",
-            b"0",
-        ]
         new = {
             "cut": b"",
             "double": piece * 2,
             "bytes": draw(st.binary(max_size=8)) if kind == "bytes" else b"",
-            "token": draw(st.sampled_from(tokens)) if kind == "token" else b"",
+            "token": draw(st.sampled_from(TOKENS)) if kind == "token" else b"",
         }[kind]
         content[start:end] = new
     return bytes(content)

@@ -16,7 +16,7 @@ class DataCommands:
         Convert a public benchmark, as it is downloaded, into a dataset folder with its published split.
 
         Args:
-            name: afids, mml, pddca, feta or lfc.
+            name: afids, mml, pddca, feta or lfc; or nnlandmark for a raw folder of it.
             source: the downloaded folder.
             out: the dataset folder to make; it must not be there yet.
             options: for mml, --complete keeps only the cases that have every landmark.
@@ -30,6 +30,22 @@ class DataCommands:
             if len(report[key]) > 20:
                 print(f"{title}: and {len(report[key]) - 20} more, see {out}/conversion.json")
         print(f"{len(report['converted'])} cases written to {out}")
+
+    def export_nnlandmark(self, dataset: str, out: str) -> None:
+        """
+        Write a dataset as a raw folder of nnLandmark, and list what its form cannot hold.
+
+        Args:
+            dataset: images/ and landmarks/, or a MONAI Label studies folder.
+            out: the folder to make; it must not be there yet.
+        """
+        from .datalist import scan_folder
+        from .datasets.nnlandmark import export_nnlandmark
+
+        lost = export_nnlandmark(scan_folder(str(dataset)), str(out))
+        for line in lost:
+            print(f"lost: {line}")
+        print(f"written to {out}; {len(lost)} things lost")
 
     def check(self, dataset: str, html: str | None = None) -> None:
         """

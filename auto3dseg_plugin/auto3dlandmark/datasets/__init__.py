@@ -14,6 +14,7 @@ from .conversion import Source, write_dataset
 from .feta import find_feta
 from .lfc import find_lfc
 from .mml import find_mml
+from .nnlandmark import find_nnlandmark
 from .pddca import find_pddca
 
 __all__ = ["CONVERTERS", "convert"]
@@ -24,6 +25,7 @@ CONVERTERS: dict[str, Callable[..., Source]] = {
     "pddca": find_pddca,
     "feta": find_feta,
     "lfc": find_lfc,
+    "nnlandmark": find_nnlandmark,
 }
 
 

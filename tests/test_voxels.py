@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""nnLandmark's files and label maps, in and out, and what is lost on the way."""
+
+from __future__ import annotations
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from auto3dlandmark import LandmarkError, LandmarkSet, read_landmarks
+from auto3dlandmark.cli import main
+from auto3dlandmark.datalist import scan_folder
+from auto3dlandmark.datasets import convert
+from auto3dlandmark.files import read_json, write_json
+from auto3dlandmark.formats.voxels import (
+    landmarks_of_labels,
+    paint_cubes,
+    read_nnlandmark_cases,
+    read_nnlandmark_prediction,
+    write_nnlandmark_prediction,
+)
+from auto3dlandmark.geometry import voxel_to_world, world_to_voxel
+from auto3dlandmark.landmarks import ABSENT, PRESENT, UNKNOWN
+
+NAMES = {1: "a", 2: "b", 3: "c"}
+
+
+def test_a_label_map_gives_centroids(oblique_affine):
+    labels = np.zeros((9, 9, 9), dtype=np.uint8)
+    labels[1:4, 2:5, 3:6], labels[7, 7, 7:9] = 1, 3
+    found = landmarks_of_labels(labels, oblique_affine, NAMES)
+    assert found.names == ("a", "b", "c") and found.status.tolist() == [PRESENT, UNKNOWN, PRESENT]
+    np.testing.assert_allclose(found.points[0], voxel_to_world(np.array([2.0, 3, 4]), oblique_affine))
+    np.testing.assert_allclose(found.points[2], voxel_to_world(np.array([7, 7, 7.5]), oblique_affine))
+    with pytest.raises(LandmarkError, match="the label 3, which has no name"):
+        landmarks_of_labels(labels, oblique_affine, {1: "a"})
+
+
+def test_cubes_tell_what_they_cannot_hold(oblique_affine):
+    voxels = np.array([[4.2, 4, 4], [5.4, 4, 4], [0, 8, 8], [np.nan] * 3])
+    landmarks = LandmarkSet(("a", "b", "c", "d"), voxel_to_world(voxels, oblique_affine))
+    labels, lost = paint_cubes(landmarks, (10, 10, 10), oblique_affine)
+    assert labels.dtype == np.uint8 and (labels == 2).sum() == 27 and lost == ["a", "c"]
+
+
+def test_a_prediction_comes_back(tmp_path, oblique_affine):
+    points = voxel_to_world(np.array([[1.25, 2, 3], [np.nan] * 3, [4, 5.5, 6]]), oblique_affine)
+    landmarks = LandmarkSet(tuple(NAMES.values()), points, scores=np.array([0.5, np.nan, np.nan]))
+    write_nnlandmark_prediction(tmp_path / "p.json", landmarks, NAMES, oblique_affine)
+    assert list(read_json(tmp_path / "p.json")) == ["1", "3"]
+    found = read_nnlandmark_prediction(tmp_path / "p.json", NAMES, oblique_affine)
+    np.testing.assert_allclose(found.points, points, atol=1e-6)
+    assert found.scores == pytest.approx([0.5, np.nan, np.nan], nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        ([], "must hold an object"),
+        ({"9": {"coordinates": [1, 2, 3]}}, "'9' is not the number"),
+        ({"a": {"coordinates": [1, 2, 3]}}, "'a' is not the number"),
+        ({"1": [1, 2, 3]}, "'1' is not the number"),
+        ({"1": {"coordinates": [1, 2]}}, "not a voxel of three numbers"),
+        ({"1": {"coordinates": [1, 2, "3"]}}, "not a voxel of three numbers"),
+        ({"1": {"coordinates": [1, 2, 3], "likelihood": "high"}}, "the likelihood of '1' is 'high'"),
+    ],
+)
+def test_a_broken_prediction_is_refused(tmp_path, content, message):
+    write_json(tmp_path / "p.json", content)
+    with pytest.raises(LandmarkError, match=rf"p\.json: .*{message}"):
+        read_nnlandmark_prediction(tmp_path / "p.json", NAMES, np.eye(4))
+
+
+@pytest.mark.parametrize("content", [[], {"case": [1]}, {"case": {"a": [1, 2]}}, {"case": {"a": None}}])
+def test_a_broken_file_of_cases_is_refused(tmp_path, content):
+    write_json(tmp_path / "all.json", content)
+    with pytest.raises(LandmarkError, match=r"all\.json: "):
+        read_nnlandmark_cases(tmp_path / "all.json")
+
+
+def test_there_and_back_keeps_every_position(demo_dataset, tmp_path, capsys):
+    main(["export_nnlandmark", str(demo_dataset), str(tmp_path / "raw")])
+    assert "lost: demo_01: that 'bead_right' is absent" in capsys.readouterr().out
+    report = convert("nnlandmark", tmp_path / "raw", tmp_path / "back", progress=False)
+    assert len(report["converted"]) == 6 and report["missing"] == []
+    for case in scan_folder(demo_dataset).training:
+        truth, back = read_landmarks(case.label), read_landmarks(
+            tmp_path / "back" / "landmarks" / case.label.name
+        )
+        assert back.names == truth.names
+        np.testing.assert_allclose(back.points, truth.points, atol=1e-6)
+        expected = [UNKNOWN if status == ABSENT else status for status in truth.status]
+        assert back.status.tolist() == expected
+
+
+def test_without_exact_voxels_the_label_maps_are_read(demo_dataset, tmp_path):
+    main(["export_nnlandmark", str(demo_dataset), str(tmp_path / "raw")])
+    (tmp_path / "raw" / "all_landmarks_voxel.json").unlink()
+    convert("nnlandmark", tmp_path / "raw", tmp_path / "back", progress=False)
+    case = scan_folder(demo_dataset).training[0]
+    truth, back = read_landmarks(case.label), read_landmarks(
+        tmp_path / "back" / "landmarks" / case.label.name
+    )
+    affine = nib.load(case.image).affine
+    assert np.abs(world_to_voxel(back.points, affine) - world_to_voxel(truth.points, affine)).max() <= 0.5001
+
+
+@pytest.mark.parametrize(
+    "file, content, message",
+    [
+        ("dataset.json", {"labels": []}, "must hold 'labels'"),
+        (
+            "dataset.json",
+            {"labels": {"a": 1}, "channel_names": {"0": "T1", "1": "T2"}},
+            "several image channels",
+        ),
+        (
+            "spacing.json",
+            {"x": {"image_spacing": [1, 1, 1], "annotation_spacing": [1, 1, 2]}},
+            "annotated in voxels of",
+        ),
+    ],
+)
+def test_a_raw_folder_that_cannot_be_understood_is_refused(demo_dataset, tmp_path, file, content, message):
+    main(["export_nnlandmark", str(demo_dataset), str(tmp_path / "raw")])
+    write_json(tmp_path / "raw" / file, content)
+    with pytest.raises(LandmarkError, match=rf"{file}: .*{message}"):
+        convert("nnlandmark", tmp_path / "raw", tmp_path / "back", progress=False)
