@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 
 import nibabel as nib
@@ -170,3 +171,19 @@ def test_checking_changes_no_file(write_dataset):
     before = {path: path.read_bytes() for path in folder.glob("*/*")}
     check_dataset(scan_folder(folder), progress=False)
     assert {path: path.read_bytes() for path in folder.glob("*/*")} == before
+
+
+def test_the_few_images_stored_in_another_direction_are_something_to_look_at(shared_data, tmp_path):
+    for part in ("images", "landmarks"):
+        (tmp_path / part).mkdir()
+        for path in sorted((shared_data / "hippocampus" / part).iterdir())[:20]:
+            shutil.copy(path, tmp_path / part)
+    path = sorted((tmp_path / "images").iterdir())[7]
+    image = nib.load(path)
+    nib.save(image.as_reoriented([[0, -1], [1, 1], [2, 1]]), path)
+    (finding,) = check_dataset(scan_folder(tmp_path), progress=False)
+    assert (
+        finding.severity == WARNING
+        and path.name.startswith(finding.case)
+        and "is stored as" in finding.message
+    )

@@ -68,6 +68,13 @@ def test_wrong_units_are_told_by_the_size(shapes, factor):
     assert found.case == "case 20" and times == pytest.approx(factor, rel=0.1) and "units" in found.text
 
 
+@pytest.mark.parametrize("factor", [0.5, 2.0])
+def test_a_wrong_voxel_size_is_told_by_the_size(shapes, factor):
+    shapes["case 20"] = shapes["case 20"] * factor
+    found = compare_shapes(shapes, NAMES)[0]
+    assert found.case == "case 20" and "voxel size in the image's header" in found.text
+
+
 def test_the_worst_comes_first(shapes):
     shapes["case 01"][0] += 12
     shapes["case 02"] = shapes["case 02"] * 100

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import nibabel as nib
 import numpy as np
 from tqdm import tqdm
 
@@ -28,6 +29,7 @@ __all__ = ["check_dataset"]
 
 logger = logging.getLogger(__name__)
 
+FEW_IMAGES, NEARLY_ALL = 8, 0.9  # directions are compared when this share of so many images agrees
 NEAR_VOXELS = 5.0  # a point this little outside is a warning: crops often cut at the bone's very edge
 
 
@@ -43,6 +45,7 @@ def check_dataset(datalist: Datalist, progress: bool = True) -> list[Finding]:
     contents: dict[str, Content] = {}
     shapes: dict[str, np.ndarray] = {}
     copies: dict[str, list[Case]] = {}
+    orientations: dict[str, list[str]] = {}
     for case in tqdm(
         [*datalist.training, *datalist.testing], desc="check", unit="case", disable=not progress
     ):
@@ -52,6 +55,7 @@ def check_dataset(datalist: Datalist, progress: bool = True) -> list[Finding]:
             contents[case.id] = looked.content
         if looked.points is not None:
             shapes[case.id] = looked.points
+        orientations.setdefault(looked.orientation, []).append(case.id)
         if looked.digest:
             copies.setdefault(looked.digest, []).append(case)
     findings += compare_contents(contents)
@@ -59,7 +63,7 @@ def check_dataset(datalist: Datalist, progress: bool = True) -> list[Finding]:
         Finding(SUSPECT, unusual.case, unusual.text, unusual.landmarks)
         for unusual in compare_shapes(shapes, datalist.landmark_names)
     ]
-    findings += _find_copies(copies.values(), datalist)
+    findings += _find_copies(copies.values(), datalist) + _mixed_orientations(orientations)
     trained = {case.group for case in datalist.training} - {None}
     findings += [
         Finding(
@@ -71,6 +75,25 @@ def check_dataset(datalist: Datalist, progress: bool = True) -> list[Finding]:
         if case.group in trained
     ]
     return sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
+
+
+def _mixed_orientations(orientations: dict[str, list[str]]) -> list[Finding]:
+    """The few images stored in other directions than nearly all: no fault, but where a frame was mixed up it shows."""
+    stored = {codes: cases for codes, cases in orientations.items() if codes}
+    total = sum(map(len, stored.values()))
+    usual = max(stored, key=lambda codes: len(stored[codes]), default="")
+    if total < FEW_IMAGES or len(stored[usual]) < NEARLY_ALL * total:
+        return []
+    advice = "Training turns them all alike; see in Slicer that the landmarks of these lie right"
+    return [
+        Finding(
+            WARNING,
+            cases[0],
+            f"is stored as {codes}, nearly all others as {usual}. {advice}: {_some(cases)}.",
+        )
+        for codes, cases in stored.items()
+        if codes != usual
+    ]
 
 
 def _find_copies(groups: Iterable[Sequence[Case]], datalist: Datalist) -> list[Finding]:
@@ -98,6 +121,7 @@ class _Looked:
     content: Content | None = None
     points: np.ndarray | None = None
     digest: str = ""
+    orientation: str = ""
 
 
 def _check_case(case: Case, names: Sequence[str]) -> _Looked:
@@ -119,6 +143,7 @@ def _check_case(case: Case, names: Sequence[str]) -> _Looked:
     problems = _image_problems(array, affine)
     looked.findings += [Finding(ERROR, case.id, f"{case.image}: {problem}") for problem in problems]
     if not problems:
+        looked.orientation = "".join(nib.aff2axcodes(affine))
         looked.digest = hashlib.blake2b(np.ascontiguousarray(array).tobytes(), digest_size=16).hexdigest()
     if not problems and landmarks is not None and landmarks.present.any():
         placed, looked.content = _check_placement(case, landmarks, array, affine)

@@ -17,7 +17,9 @@ from .geometry import fit_rotation
 __all__ = ["ShapeFinding", "compare_shapes"]
 
 FEWEST_CASES, FEWEST_LANDMARKS = 8, 4
-WRONG_SIZE = 5.0  # times larger or smaller than the others
+WRONG_SIZE = 1.35  # at least so many times larger or smaller than the others,
+SIZE_SPREADS = 8.0  # and by so many robust standard deviations of the sizes' logarithms
+WRONG_UNIT = 5.0  # times: no voxel size in a header is so far off
 RIDGE = 0.3  # of a case's typical squared deviation from the mean shape
 SHRINK_CASES = 12.0  # with so few cases, deviations are taken to be alike in all directions
 CORE = 0.8  # share of the cases that say what is usual
@@ -65,10 +67,16 @@ def compare_shapes(points: Mapping[str, np.ndarray], names: Sequence[str]) -> li
     cases, array = list(enough), np.array(list(enough.values()), dtype=np.float64)
     found: list[ShapeFinding] = []
     sizes = _sizes(array)
-    usual = ~((sizes > WRONG_SIZE) | (sizes < 1 / WRONG_SIZE))
+    off = np.abs(np.log(np.maximum(sizes, 1e-12)))
+    usual = off <= max(np.log(WRONG_SIZE), SIZE_SPREADS * 1.4826 * float(np.median(off)))
     for index in np.flatnonzero(~usual):
         text = f"the distances between its landmarks are {sizes[index]:.3g} times those of the other cases"
-        found.append(ShapeFinding(cases[index], (), 1e3, f"{text}. Check the units of the file."))
+        advice = (
+            "the units of the file"
+            if off[index] > np.log(WRONG_UNIT)
+            else "the voxel size in the image's header"
+        )
+        found.append(ShapeFinding(cases[index], (), 1e3 * (1 + off[index]), f"{text}. Check {advice}."))
     cases, array = [cases[index] for index in np.flatnonzero(usual)], array[usual]
     if len(cases) < FEWEST_CASES:
         return found
