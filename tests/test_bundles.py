@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import SHARED
 from test_publish import BUNDLES
 
 from auto3dlandmark import read_landmarks
@@ -20,10 +19,8 @@ def test_a_bundle_is_small(bundle):
     assert sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file()) < MOST_BYTES
 
 
-def test_the_hippocampus_bundle_finds_the_landmarks_of_a_real_image(tmp_path):
-    data = SHARED / "data" / "hippocampus"
-    if not data.is_dir():
-        pytest.skip(f"the real data are missing: {data}")
+def test_the_hippocampus_bundle_finds_the_landmarks_of_a_real_image(shared_data, tmp_path):
+    data = shared_data / "hippocampus"
     (bundle,) = (path for path in BUNDLES if path.name == "hippocampus_mri_landmarks")
     main(["predict", str(bundle), str(data / "images" / "hippocampus_014.nii.gz"), str(tmp_path)])
     found = read_landmarks(tmp_path / "hippocampus_014.mrk.json")

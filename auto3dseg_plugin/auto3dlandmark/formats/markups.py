@@ -20,6 +20,7 @@ from ..files import read_json, write_json
 from ..geometry import lps_to_ras
 from ..landmarks import ABSENT, PRESENT, UNKNOWN, LandmarkError, LandmarkSet
 from .notes import notes_of, read_missing, read_score
+from .positions import three_numbers
 
 __all__ = ["markups_document", "read_markups", "write_markups"]
 
@@ -148,14 +149,8 @@ def _read_position(path: str | os.PathLike, name: str, item: dict) -> np.ndarray
         "missing",
     ):
         return None
-    numbers = isinstance(position, list) and all(
-        isinstance(value, (int, float)) and not isinstance(value, bool) for value in position
-    )
-    try:
-        point = np.array(position, dtype=np.float64) if numbers else None
-    except OverflowError:
-        point = None
-    if point is None or point.shape != (3,) or not np.isfinite(point).all():
+    point = three_numbers(position)
+    if point is None:
         raise LandmarkError(
             f"{path}: {name!r} has the position {position!r}, not three numbers. Place it again."
         )

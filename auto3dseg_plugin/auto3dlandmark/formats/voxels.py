@@ -15,6 +15,7 @@ import numpy as np
 from ..files import read_json, write_json
 from ..geometry import voxel_to_world, world_to_voxel
 from ..landmarks import PRESENT, LandmarkError, LandmarkSet
+from .positions import three_numbers
 
 __all__ = [
     "landmarks_of_labels",
@@ -162,13 +163,7 @@ def write_nnlandmark_prediction(
 
 
 def _triple(path: str | os.PathLike, what: str, value: Any) -> np.ndarray:
-    numbers = isinstance(value, list) and all(
-        isinstance(one, (int, float)) and not isinstance(one, bool) for one in value
-    )
-    try:
-        triple = np.array(value, dtype=np.float64) if numbers else None
-    except OverflowError:
-        triple = None
-    if triple is None or triple.shape != (3,) or not np.isfinite(triple).all():
+    triple = three_numbers(value)
+    if triple is None:
         raise LandmarkError(f"{path}: {what}: {value!r} is not a voxel of three numbers.")
     return triple
