@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from auto3dlandmark.files import atomic_path, read_json, write_json, write_text
+from auto3dlandmark.files import atomic_folder, atomic_path, read_json, write_json, write_text
 from auto3dlandmark.landmarks import LandmarkError
 
 
@@ -130,3 +130,22 @@ def test_a_missing_file_or_a_folder_is_named(tmp_path):
     for name in ("missing.json", "folder.json"):
         with pytest.raises(LandmarkError, match=f"{name}: cannot be read"):
             read_json(tmp_path / name)
+
+
+def test_a_folder_is_there_whole_or_not_at_all(tmp_path):
+    with atomic_folder(tmp_path / "a" / "out") as unfinished:
+        (unfinished / "file").write_text("x")
+        assert not (tmp_path / "a" / "out").exists()
+    assert (tmp_path / "a" / "out" / "file").read_text() == "x"
+    with pytest.raises(KeyError), atomic_folder(tmp_path / "b") as unfinished:
+        (unfinished / "file").write_text("x")
+        raise KeyError
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_folder_that_holds_something_is_not_replaced(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "precious").write_text("x")
+    with pytest.raises(LandmarkError, match="out: cannot be written"), atomic_folder(tmp_path / "out"):
+        pass
+    assert [path.name for path in tmp_path.rglob("*")] == ["out", "precious"]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from typing import Any
 
 from .landmarks import LandmarkError
 
-__all__ = ["atomic_path", "read_json", "read_text", "write_json", "write_text"]
+__all__ = ["atomic_folder", "atomic_path", "read_json", "read_text", "write_json", "write_text"]
 
 
 @contextmanager
@@ -54,6 +55,37 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(folder: str | os.PathLike) -> Iterator[Path]:
+    """
+    Give a temporary folder to fill, and move it to ``folder`` when the block ends without an error.
+
+    After an error, or a kill and another try, nothing of the temporary one is left.
+
+    Args:
+        folder: must not be there yet, or be empty.
+
+    Raises:
+        LandmarkError: when the place cannot be written to, or holds something.
+    """
+    folder = Path(folder)
+    unfinished = folder.with_name(f".{folder.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    try:
+        unfinished.mkdir(parents=True)
+        yield unfinished
+        if folder.is_dir():
+            folder.rmdir()  # refuses a folder that holds something
+        unfinished.replace(folder)
+    except OSError as error:
+        raise LandmarkError(
+            f"{folder}: cannot be written ({error.strerror or error}). Nothing was left there. "
+            "Check the permissions and the free space, then run the same command again."
+        ) from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ import torch
 from monai.bundle import ConfigParser
 
 from .bundle import copy_template, fill_configs
-from .files import read_json, write_json
+from .files import atomic_folder, read_json, write_json
 from .landmarks import LandmarkError
 from .planner import NORMALIZATIONS, Plan
 from .weights import load_weights, save_atomically
@@ -280,9 +279,7 @@ def _check_weights(path: Path, plan: Plan, state: Mapping[str, torch.Tensor]) ->
 def _write(
     bundle: Path, plan: Plan, state: Mapping[str, torch.Tensor], framing: list[dict[str, Any]], source: str
 ) -> None:
-    unfinished = bundle.with_name(f".{bundle.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    try:
+    with atomic_folder(bundle) as unfinished:
         copy_template(unfinished)
         fill_configs(unfinished, plan, RECIPE, {"bundle_root": ".", "framing": framing})
         metadata = unfinished / "configs" / "metadata.json"
@@ -291,6 +288,3 @@ def _write(
         }
         write_json(metadata, {**read_json(metadata), **told})
         save_atomically(dict(state), unfinished / "models" / "model.pt")
-        unfinished.replace(bundle)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)

@@ -8,7 +8,6 @@ evaluation (``models/model.pt``), the cross-validation, and a description; no pa
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 from .bundle import copy_template
 from .datalist import read_datalist
 from .evaluation import landmark_table
-from .files import read_json, write_json, write_text
+from .files import atomic_folder, read_json, write_json, write_text
 from .landmarks import LandmarkError
 from .networks.mean import mean_state_dict
 from .planner import read_plan, write_plan
@@ -49,9 +48,7 @@ def publish(work: str | os.PathLike, folder: str | os.PathLike, about: str | os.
     if folder.exists() and any(folder.iterdir()):
         raise LandmarkError(f"{folder}: is there already. Choose another place, or remove it first.")
     bundles = _trained(source)
-    unfinished = folder.with_name(f".{folder.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    try:
+    with atomic_folder(folder) as unfinished:
         copy_template(unfinished)
         _write_configs(unfinished, bundles, told)
         states = [load_weights(bundle / "models" / "model.pt") for bundle in bundles]
@@ -68,9 +65,6 @@ def publish(work: str | os.PathLike, folder: str | os.PathLike, about: str | os.
         ]
         write_preview(unfinished / "docs" / "preview.png", held_out, source.folder / "predictions")
         _write_docs(unfinished, folder.name, told, source.folder / "evaluation", len(bundles))
-        unfinished.replace(folder)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _read_about(path: str | os.PathLike) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ..datalist import Case, Datalist, assign_folds, write_datalist
-from ..files import read_json, write_json
+from ..files import atomic_folder, read_json, write_json
 from ..formats import write_landmarks
 from ..images import case_id
 from ..landmarks import LandmarkError, LandmarkSet
@@ -108,10 +108,8 @@ def write_dataset(source: Source, folder: str | os.PathLike, progress: bool = Tr
     wanted = [*source.training, *source.testing]
     report: dict[str, list[str]] = {"converted": [], "missing": [], "left_out": []}
     report["left_out"] = [f"{case}: in neither split" for case in source.cases if case not in set(wanted)]
-    unfinished = folder.with_name(f".{folder.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    try:
-        (unfinished / "images").mkdir(parents=True)
+    with atomic_folder(folder) as unfinished:
+        (unfinished / "images").mkdir()
         written: dict[str, Case] = {}
         found = [case for case in wanted if case in source.cases]
         for case in tqdm(found, desc="convert", unit="case", disable=not progress):
@@ -138,15 +136,6 @@ def write_dataset(source: Source, folder: str | os.PathLike, progress: bool = Tr
             write_json(
                 unfinished / "measurements.json", {"lengths": {k: list(v) for k, v in source.lengths.items()}}
             )
-        if folder.exists():
-            folder.rmdir()
-        unfinished.replace(folder)
-    except OSError as error:
-        raise LandmarkError(
-            f"{folder}: cannot be written ({error.strerror or error}). Nothing was left there."
-        ) from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
     return report
 
 

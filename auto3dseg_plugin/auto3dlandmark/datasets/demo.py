@@ -8,17 +8,16 @@ voxels, among look-alike blobs. In one case a part, and so its landmark, is abse
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
+from ..files import atomic_folder
 from ..formats import write_landmarks
 from ..geometry import voxel_to_world
-from ..landmarks import ABSENT, PRESENT, LandmarkError, LandmarkSet
+from ..landmarks import ABSENT, PRESENT, LandmarkSet
 
 __all__ = ["DEMO_NAMES", "make_demo_dataset"]
 
@@ -54,14 +53,7 @@ def make_demo_dataset(folder: str | os.PathLike, cases: int = 25, seed: int = 0)
     folder = Path(folder)
     if folder.exists():
         return folder
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    except OSError as error:
-        raise LandmarkError(
-            f"{folder}: cannot be written ({error.strerror}). Choose another place."
-        ) from error
-    try:
+    with atomic_folder(folder) as unfinished:
         for part in ("images", "landmarks"):
             (unfinished / part).mkdir()
         for number in range(cases):
@@ -72,14 +64,6 @@ def make_demo_dataset(folder: str | os.PathLike, cases: int = 25, seed: int = 0)
             image.header.set_xyzt_units("mm")
             nib.save(image, unfinished / "images" / f"demo_{number:02d}.nii.gz")
             write_landmarks(unfinished / "landmarks" / f"demo_{number:02d}.mrk.json", landmarks)
-        os.chmod(unfinished, 0o755)
-        os.replace(unfinished, folder)
-    except OSError as error:
-        raise LandmarkError(
-            f"{folder}: cannot be written ({error.strerror}). Free some space and try again."
-        ) from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
     return folder
 
 

@@ -8,7 +8,6 @@ Out: everything nnLandmark reads. What its form cannot hold is said: absent land
 from __future__ import annotations
 
 import os
-import shutil
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import nibabel as nib
 import numpy as np
 
 from ..datalist import Datalist
-from ..files import read_json, write_json
+from ..files import atomic_folder, read_json, write_json
 from ..formats import read_landmarks
 from ..formats.voxels import landmarks_of_labels, paint_cubes, read_nnlandmark_cases, write_nnlandmark_cases
 from ..geometry import voxel_spacing, voxel_to_world
@@ -106,9 +105,8 @@ def export_nnlandmark(datalist: Datalist, folder: str | os.PathLike) -> list[str
     folder = Path(folder)
     if folder.exists():
         raise LandmarkError(f"{folder}: is there already. Choose another place, or remove it first.")
-    unfinished, lost = folder.with_name(f".{folder.name}.unfinished"), []
-    shutil.rmtree(unfinished, ignore_errors=True)
-    try:
+    lost = []
+    with atomic_folder(folder) as unfinished:
         places, spacings = {}, {}
         for part, cases in zip(PARTS, (datalist.training, datalist.testing)):
             for kind in ("images", "labels"):
@@ -138,9 +136,4 @@ def export_nnlandmark(datalist: Datalist, folder: str | os.PathLike) -> list[str
         described = {"channel_names": {"0": "MRI"}, "labels": {"background": 0, **numbers}}
         described |= {"numTraining": len(datalist.training), "file_ending": ".nii.gz"}
         write_json(unfinished / "dataset.json", described)
-        unfinished.replace(folder)
-    except OSError as error:
-        raise LandmarkError(f"{folder}: cannot be written ({error.strerror or error}).") from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
     return lost
