@@ -43,7 +43,9 @@ NORMALIZATIONS = {
 }
 MASKED_NORMALIZATION_BELOW = 0.75
 WHOLE_IMAGE_PATCHES = 6
-HEATMAP_BYTES = 16  # of each heatmap voxel, beyond the logits; measured by tests/benchmarks/step_time.py
+HEATMAP_BYTES = (
+    16  # of a heatmap voxel beyond its logit, for the largest loss; tests/benchmarks/loss_memory.py
+)
 
 
 @dataclass(frozen=True)

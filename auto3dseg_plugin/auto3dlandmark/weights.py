@@ -56,7 +56,7 @@ def load_weights(
             f"{path}: there is no such file. Train the bundle first, or copy its weights there."
         )
     try:
-        with torch.serialization.safe_globals(NUMPY_NUMBERS * trusting_numpy):
+        with torch.serialization.safe_globals(NUMPY_NUMBERS if trusting_numpy else []):
             return torch.load(path, map_location=device, weights_only=True)
     except Exception as error:  # the unpickler raises whatever broken bytes lead it to
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -140,8 +140,6 @@ def write_dataset(source: Source, folder: str | os.PathLike, progress: bool = Tr
 
 
 def _write_case(folder: Path, case: str, raw: RawCase, names: Sequence[str]) -> Case:
-    label = folder / "landmarks" / f"{case}.mrk.json"
-    write_landmarks(label, raw.landmarks.select(names))
     if isinstance(raw.image, Path):
         stem = case_id(raw.image)
         image = folder / "images" / f"{case}{raw.image.name[len(stem or ''):]}"
@@ -150,4 +148,7 @@ def _write_case(folder: Path, case: str, raw: RawCase, names: Sequence[str]) -> 
         array, affine = raw.image
         image = folder / "images" / f"{case}.nii.gz"
         nib.save(nib.Nifti1Image(array, affine), image)
+    # Last, so that a case whose image cannot be had leaves no landmarks behind.
+    label = folder / "landmarks" / f"{case}.mrk.json"
+    write_landmarks(label, raw.landmarks.select(names))
     return Case(case, image, label)
