@@ -18,7 +18,18 @@ ROOT = PACKAGE.name
 # Bottom to top. A name stands for a module or a folder of modules; the empty one for the package itself.
 LAYERS = (
     ("", "geometry", "landmarks", "files", "formats", "biometry"),
-    ("images", "cases", "datalist", "datasets", "shape", "findings", "content", "checks", "fingerprint"),
+    (
+        "images",
+        "layout",
+        "cases",
+        "datalist",
+        "datasets",
+        "shape",
+        "findings",
+        "content",
+        "checks",
+        "fingerprint",
+    ),
     (
         "transforms",
         "losses",

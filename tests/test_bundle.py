@@ -23,7 +23,7 @@ def configs_of(folder, *names):
 def test_the_template_itself_is_a_runnable_config():
     parser = ConfigParser()
     parser.read_config(f"{templates_path()}/heatmap/configs/inference.json")
-    assert len(parser.get_parsed_content("preprocessing").transforms) == 9
+    assert len(parser.get_parsed_content("preprocessing").transforms) == 8
     assert sum(p.numel() for p in parser.get_parsed_content("network_def").parameters()) > 1000
 
 

@@ -76,7 +76,7 @@ def test_the_crop_is_the_box_of_voxels_that_are_not_zero(fingerprint_of, volume)
 
 def test_intensities_are_those_of_the_voxels_that_are_not_zero(fingerprint_of, volume):
     volume[1] *= 3 / 5  # half of the box is 3, the other half 5
-    intensity = fingerprint_of((volume, np.eye(4), LandmarkSet(NAMES, TRIANGLE))).intensity
+    intensity = fingerprint_of((volume, np.eye(4), LandmarkSet(NAMES, TRIANGLE))).intensity[0]
     expected = {
         "mean": 4,
         "std": 1,
@@ -145,10 +145,10 @@ def test_landmarks_on_a_line_say_nothing_about_poses(fingerprint_of, volume):
 def test_ids_names_and_modality_are_kept_in_order(fingerprint_of, volume):
     case = (volume, np.eye(4), LandmarkSet(NAMES, TRIANGLE))
     found = fingerprint_of(case, case, names=("c", "a", "b"), modality="CT")
-    assert (found.cases, found.landmark_names, found.modality) == (
+    assert (found.cases, found.landmark_names, found.modalities) == (
         ("case 0", "case 1"),
         ("c", "a", "b"),
-        "CT",
+        ("CT",),
     )
 
 

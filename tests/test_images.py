@@ -99,7 +99,7 @@ def test_an_itk_image_is_the_nifti_image_of_the_same_volume(tmp_path, volume, su
         (lambda path: path.write_bytes(b""), "the file is empty"),
         (lambda path: path.write_bytes(b"this is no image" * 100), "cannot be read as an image"),
         (lambda path: path.unlink(), "there is no such file"),
-        (lambda path: (path.unlink(), path.mkdir()), "there is no such file"),
+        (lambda path: (path.unlink(), path.mkdir()), "holds neither image files nor"),
     ],
     ids=["empty", "text", "missing", "folder"],
 )

@@ -239,7 +239,7 @@ def test_what_cannot_be_imported_is_refused_by_name(model, tmp_path, where, valu
         ({"labels": {"background": 0, "a": 1}}, "does not fit .*has a channel for the background"),
         ({"labels": {"background": 0, "a": 1, "b": 3}}, "labels must number the landmarks"),
         ({"labels": {"background": 0, "a": 1, "$b": 2}}, "landmark name '\\$b' begins"),
-        ({"channel_names": {"0": "T1", "1": "T2"}}, "2 image channels"),
+        ({"channel_names": {"0": "T1", "1": "T2"}}, "2 image channels, plans.json normalises 1"),
     ],
 )
 def test_another_dataset_than_the_models_is_refused(model, tmp_path, change, message):

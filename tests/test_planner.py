@@ -22,14 +22,14 @@ SCHEME_OF = {"CTNormalization": "ct", "ZScoreNormalization": "zscore", "NoNormal
 def fingerprint(shape=(100, 120, 80), spacing=(1.0, 1.0, 1.0), cases=20, **changes):
     names = changes.pop("names", ("a", "b"))
     made = Fingerprint(
-        modality="MRI",
+        modalities=("MRI",),
         landmark_names=names,
         cases=tuple(f"case {number}" for number in range(cases)),
         shapes=(shape,) * cases,
         shapes_after_crop=(shape,) * cases,
         spacings=(spacing,) * cases,
         median_relative_size_after_crop=1.0,
-        intensity={"mean": 4.0, "std": 1.0},
+        intensity=({"mean": 4.0, "std": 1.0},) * len(changes.get("modalities", ("MRI",))),
         presence={name: {"present": cases, "absent": 0, "unknown": 0} for name in names},
         nearest_landmark_mm=dict.fromkeys(names, 5.0),
         pose_angles_deg={"median": 5.0, "p95": 10.0, "max": 12.0},
@@ -45,7 +45,7 @@ def golden_fingerprint(given):
         shapes=shapes,
         shapes_after_crop=shapes,
         spacings=tuple(tuple(row[::-1]) for row in given["spacings"]),
-        modality=given["channels"][0],
+        modalities=tuple(given["channels"]),
         median_relative_size_after_crop=given["median_relative_size_after_cropping"],
     )
 
@@ -78,8 +78,8 @@ def compared(case):
     assert golden["norm_op"] == "torch.nn.modules.instancenorm.InstanceNorm3d"
     yield "norm_op", built["norm_op"], "$torch.nn.InstanceNorm3d"
     schemes = [SCHEME_OF[scheme] for scheme in golden["normalization_schemes"]]
-    yield "normalization_schemes", plan.normalization["scheme"], schemes[0]
-    yield "use_mask_for_norm", plan.normalization["nonzero"], golden["use_mask_for_norm"][0]
+    yield "normalization_schemes", [one["scheme"] for one in plan.normalization], schemes
+    yield "use_mask_for_norm", [one["nonzero"] for one in plan.normalization], golden["use_mask_for_norm"]
     coarse = [
         separate_axis(np.array(mm)[to_xyz], plan.spacing)
         for mm in np.array(given["spacings"])[:5, golden["transpose_forward"]]
@@ -163,8 +163,8 @@ def test_an_image_that_pooling_divides_needs_no_larger_window(mm):
     + [("CTA", 1, "zscore", False), ("noNorm", 0.5, "none", False), ("rescale_to_0_1", 1, "rescale", False)],
 )
 def test_the_modality_decides_the_normalisation(modality, size, scheme, nonzero):
-    found = make_plan(fingerprint(modality=modality, median_relative_size_after_crop=size)).normalization
-    assert found == {"scheme": scheme, "nonzero": nonzero, "intensity": {"mean": 4.0, "std": 1.0}}
+    found = make_plan(fingerprint(modalities=(modality,), median_relative_size_after_crop=size)).normalization
+    assert found == ({"scheme": scheme, "nonzero": nonzero, "intensity": {"mean": 4.0, "std": 1.0}},)
 
 
 @pytest.mark.parametrize(

@@ -111,8 +111,8 @@ def test_without_exact_voxels_the_label_maps_are_read(demo_dataset, tmp_path):
         ("dataset.json", {"labels": []}, "must hold 'labels'"),
         (
             "dataset.json",
-            {"labels": {"a": 1}, "channel_names": {"0": "T1", "1": "T2"}},
-            "several image channels",
+            {"labels": {"a": 1}, "channel_names": ["T1", "T2"]},
+            "must name each channel",
         ),
         (
             "spacing.json",

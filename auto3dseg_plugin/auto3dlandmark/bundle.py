@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,14 @@ def fill_bundle(
     listed = read_datalist(datalist)
     if fold not in listed.folds:
         raise LandmarkError(f"{datalist}: has no fold {fold}, only {listed.folds}.")
-    places = {"dataset_dir": str(listed.root.resolve()), "datalist": str(datalist), "fold": fold}
+    places: dict[str, Any] = {
+        "dataset_dir": str(listed.root.resolve()),
+        "datalist": str(datalist),
+        "fold": fold,
+    }
+    if listed.left_right_pairs:
+        number = {name: index for index, name in enumerate(plan.landmark_names)}
+        places["mirrored_landmarks"] = [[number[name] for name in pair] for pair in listed.left_right_pairs]
     return fill_configs(folder, plan, recipe, {**places, **overrides})
 
 
@@ -108,6 +115,7 @@ def fill_configs(
         "bundle_root": str(folder),
         "landmark_names": list(plan.landmark_names),
         "may_be_absent": list(plan.may_be_absent),
+        "channels": len(plan.modalities),
         "spacing": list(plan.spacing),
         "antialias": plan.antialias,
         "patch_size": list(plan.patch_size),
@@ -127,7 +135,9 @@ def fill_configs(
         filled = override(filled, layer)
     changed = {*planned, *(top_level(key) for layer in layers for key in layer)}
     values = {key: filled[key] for key in changed}
-    if plan.normalization["scheme"] != "zscore":  # the others fix the range of values themselves
+    if {one["scheme"] for one in plan.normalization} != {
+        "zscore"
+    }:  # the others fix the range of values themselves
         values["clip_percentiles"] = train["clip_percentiles"]
     write_json(folder / "configs" / "train.json", _filled(train, values))
     # Where predictions come from and go is said at the call, not by the plan.
@@ -148,20 +158,36 @@ def _refuse_expressions(names: Collection[str]) -> None:
             )
 
 
-def normalization_transforms(normalization: Mapping[str, Any]) -> list[dict[str, Any]]:
+def normalization_transforms(normalization: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """
-    A plan's normalisation as MONAI transforms.
+    A plan's normalisation as MONAI transforms: channels that are not treated alike are taken apart for it.
     """
+    first = normalization[0]
+    alike = all(
+        one["scheme"] == first["scheme"] and one["nonzero"] == first["nonzero"] for one in normalization
+    )
+    if len(normalization) == 1 or (alike and first["scheme"] != "ct"):
+        return _normalization(first, "image")
+    parts = [f"image_{channel}" for channel in range(len(normalization))]
+    return [
+        {"_target_": "SplitDimd", "keys": "image", "output_postfixes": [part[6:] for part in parts]},
+        *(step for one, part in zip(normalization, parts) for step in _normalization(one, part)),
+        {"_target_": "ConcatItemsd", "keys": parts, "name": "image"},
+        {"_target_": "DeleteItemsd", "keys": parts},
+    ]
+
+
+def _normalization(normalization: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
     scheme, intensity = normalization["scheme"], normalization["intensity"]
     if scheme == "none":
-        return [{"_target_": "Identityd", "keys": "image"}]
+        return [{"_target_": "Identityd", "keys": key}]
     if scheme == "rescale":
-        return [{"_target_": "ScaleIntensityd", "keys": "image"}]
+        return [{"_target_": "ScaleIntensityd", "keys": key, "channel_wise": True}]
     if scheme == "rgb":
         return [
             {
                 "_target_": "ScaleIntensityRanged",
-                "keys": "image",
+                "keys": key,
                 "a_min": 0,
                 "a_max": 255,
                 "b_min": 0,
@@ -173,13 +199,13 @@ def normalization_transforms(normalization: Mapping[str, Any]) -> list[dict[str,
         clip = {"a_min": low, "a_max": high, "b_min": low, "b_max": high, "clip": True}
         mean, deviation = intensity["mean"], max(intensity["std"], 1e-8)
         return [
-            {"_target_": "ScaleIntensityRanged", "keys": "image", **clip},
-            {"_target_": "NormalizeIntensityd", "keys": "image", "subtrahend": mean, "divisor": deviation},
+            {"_target_": "ScaleIntensityRanged", "keys": key, **clip},
+            {"_target_": "NormalizeIntensityd", "keys": key, "subtrahend": mean, "divisor": deviation},
         ]
     return [
         {
             "_target_": "NormalizeIntensityd",
-            "keys": "image",
+            "keys": key,
             "nonzero": normalization["nonzero"],
             "channel_wise": True,
         }
@@ -198,7 +224,11 @@ def _filled_metadata(metadata: dict[str, Any], plan: Plan) -> dict[str, Any]:
     channels = {str(channel): name for channel, name in enumerate(plan.landmark_names)}
     formats = metadata["network_data_format"]
     image, heatmap = formats["inputs"]["image"], formats["outputs"]["pred"]
-    image.update(modality=plan.modality, spatial_shape=list(plan.patch_size))
+    inputs = {str(channel): name for channel, name in enumerate(plan.modalities)}
+    modality = ", ".join(dict.fromkeys(plan.modalities))
+    image.update(
+        modality=modality, num_channels=len(inputs), channel_def=inputs, spatial_shape=list(plan.patch_size)
+    )
     heatmap.update(num_channels=len(channels), spatial_shape=list(plan.patch_size), channel_def=channels)
     metadata["post_processed_outputs"]["pred"].update(num_channels=len(channels), channel_def=channels)
     required = metadata["required_packages_version"]
@@ -208,5 +238,5 @@ def _filled_metadata(metadata: dict[str, Any], plan: Plan) -> dict[str, Any]:
         "pytorch_version": version("torch"),
         "numpy_version": version("numpy"),
         "required_packages_version": {package: version(package) for package in required},
-        "description": f"Finds {len(channels)} landmarks in 3D images ({plan.modality}) by heatmap regression.",
+        "description": f"Finds {len(channels)} landmarks in 3D images ({modality}) by heatmap regression.",
     }

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -21,7 +22,7 @@ from .datalist import Case, Datalist
 from .findings import ERROR, SEVERITIES, SUSPECT, WARNING, Finding
 from .formats import read_landmarks
 from .geometry import is_singular, lps_to_ras, voxel_spacing, world_to_voxel
-from .images import read_image
+from .images import channel_files, channel_name, first_channel, read_image
 from .landmarks import LandmarkError, LandmarkSet
 from .shape import compare_shapes
 
@@ -46,6 +47,7 @@ def check_dataset(datalist: Datalist, progress: bool = True) -> list[Finding]:
     shapes: dict[str, np.ndarray] = {}
     copies: dict[str, list[Case]] = {}
     orientations: dict[str, list[str]] = {}
+    channels: dict[str, tuple[str, ...]] = {}
     for case in tqdm(
         [*datalist.training, *datalist.testing], desc="check", unit="case", disable=not progress
     ):
@@ -56,9 +58,11 @@ def check_dataset(datalist: Datalist, progress: bool = True) -> list[Finding]:
         if looked.points is not None:
             shapes[case.id] = looked.points
         orientations.setdefault(looked.orientation, []).append(case.id)
+        if looked.channels:
+            channels[case.id] = looked.channels
         if looked.digest:
             copies.setdefault(looked.digest, []).append(case)
-    findings += compare_contents(contents)
+    findings += compare_contents(contents) + _other_channels(channels)
     findings += [
         Finding(SUSPECT, unusual.case, unusual.text, unusual.landmarks)
         for unusual in compare_shapes(shapes, datalist.landmark_names)
@@ -122,6 +126,7 @@ class _Looked:
     points: np.ndarray | None = None
     digest: str = ""
     orientation: str = ""
+    channels: tuple[str, ...] = ()
 
 
 def _check_case(case: Case, names: Sequence[str]) -> _Looked:
@@ -144,11 +149,40 @@ def _check_case(case: Case, names: Sequence[str]) -> _Looked:
     looked.findings += [Finding(ERROR, case.id, f"{case.image}: {problem}") for problem in problems]
     if not problems:
         looked.orientation = "".join(nib.aff2axcodes(affine))
+        looked.channels = _channels(case, array)
         looked.digest = hashlib.blake2b(np.ascontiguousarray(array).tobytes(), digest_size=16).hexdigest()
     if not problems and landmarks is not None and landmarks.present.any():
-        placed, looked.content = _check_placement(case, landmarks, array, affine)
+        placed, looked.content = _check_placement(case, landmarks, first_channel(array), affine)
         looked.findings += placed
     return looked
+
+
+def _channels(case: Case, array: np.ndarray) -> tuple[str, ...]:
+    """What the channels are called, where each has a file of its own; else their numbers."""
+    if array.ndim == 3:
+        return ("",)
+    files = channel_files(case.image)
+    return tuple(map(channel_name, files)) if len(files) > 1 else tuple(map(str, range(array.shape[3])))
+
+
+def _other_channels(channels: dict[str, tuple[str, ...]]) -> list[Finding]:
+    """Cases that have other channels than most."""
+    counts = Counter(channels.values())
+    usual = max(counts, key=lambda names: counts[names], default=())
+    return [
+        Finding(
+            ERROR,
+            case,
+            f"has {_channels_text(names)}, most images have {_channels_text(usual)}. Training needs the same channels, "
+            "named alike, of every case.",
+        )
+        for case, names in channels.items()
+        if names != usual
+    ]
+
+
+def _channels_text(names: Sequence[str]) -> str:
+    return "one channel" if len(names) == 1 else f"{len(names)} channels ({', '.join(names)})"
 
 
 def _check_names(case: Case, landmarks: LandmarkSet, names: Sequence[str]) -> list[Finding]:
@@ -171,10 +205,8 @@ def _some(names: Sequence[str], most: int = 4) -> str:
 
 
 def _image_problems(array: np.ndarray, affine: np.ndarray) -> list[str]:
-    if array.ndim != 3 or min(array.shape) < 2:
-        return [
-            f"the image has shape {tuple(array.shape)}, not that of one 3D volume. Export a single volume."
-        ]
+    if array.ndim not in (3, 4) or min(array.shape[:3]) < 2:
+        return [f"the image has shape {tuple(array.shape)}, not that of a 3D volume. Export a volume."]
     if not np.issubdtype(array.dtype, np.number) or np.iscomplexobj(array):
         return [f"the voxels are of type {array.dtype}, not one number each. Export a greyscale volume."]
     problems = []
@@ -185,8 +217,10 @@ def _image_problems(array: np.ndarray, affine: np.ndarray) -> list[str]:
     if not np.isfinite(array).all():
         count = int((~np.isfinite(array)).sum())
         problems.append(f"{count} voxels are NaN or infinite. Replace them, or export the image again.")
-    elif array.min() == array.max():
-        problems.append(f"every voxel is {array.flat[0]}. Export the image again.")
+    for number, channel in enumerate(np.moveaxis(array, 3, 0) if array.ndim == 4 else [array]):
+        if channel.min() == channel.max():
+            which = f" of channel {number}" if array.ndim == 4 else ""
+            problems.append(f"every voxel{which} is {channel.flat[0]}. Export the image again.")
     return problems
 
 

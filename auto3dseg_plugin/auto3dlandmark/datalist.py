@@ -15,9 +15,10 @@ from pathlib import Path
 
 from .cases import Case, assign_folds, read_groups
 from .files import read_json, write_json
-from .formats import SUFFIXES, landmark_suffix, read_landmarks
-from .images import case_id, list_images
+from .formats import read_landmarks
+from .images import case_id
 from .landmarks import LandmarkError
+from .layout import find_pairs
 
 __all__ = [
     "Case",
@@ -30,8 +31,6 @@ __all__ = [
     "write_datalist",
 ]
 
-LAYOUTS = "images/CASE.nii.gz with landmarks/CASE.mrk.json, or CASE.nii.gz with labels/final/CASE.mrk.json"
-
 
 @dataclass(frozen=True)
 class Datalist:
@@ -43,12 +42,14 @@ class Datalist:
         landmark_names: in the order of the network's channels.
         training: annotated cases, each in one fold.
         testing: cases never trained on; with or without landmarks.
+        left_right_pairs: names of landmarks that mirror each other, where the dataset says so.
     """
 
     root: Path
     landmark_names: tuple[str, ...]
     training: tuple[Case, ...]
     testing: tuple[Case, ...] = ()
+    left_right_pairs: tuple[tuple[str, str], ...] = ()
 
     @property
     def folds(self) -> list[int]:
@@ -68,8 +69,8 @@ def scan_folder(
     """
     Find the cases of a dataset folder, and give each annotated one a fold.
 
-    The folder has ``images/`` and ``landmarks/``, or is a MONAI Label studies folder (images in the root and
-    ``labels/final/``), or holds a ``dataset.json`` in the form of :func:`write_datalist`, which then decides.
+    The folder has one of the forms of :func:`auto3dlandmark.layout.find_pairs`, or holds a ``dataset.json`` in the
+    form of :func:`write_datalist`, which then decides.
     Images without landmarks are left out of the training cases. A file ``groups.csv`` with the columns ``case`` and
     ``group`` says which cases belong together, such as those of one subject.
 
@@ -81,27 +82,9 @@ def scan_folder(
         LandmarkError: when the folder is missing or is none of these, or files do not pair up.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        raise LandmarkError(f"{folder}: there is no such folder. Give the folder that holds {LAYOUTS}.")
     if (folder / "dataset.json").is_file():
         return read_datalist(folder / "dataset.json")
-    if (folder / "images").is_dir():
-        images, label_folder = list_images(folder / "images"), folder / "landmarks"
-    else:
-        images, label_folder = list_images(folder), folder / "labels" / "final"
-    if not images:
-        raise LandmarkError(f"{folder}: holds no images. Expected {LAYOUTS}.")
-    if not label_folder.is_dir():
-        raise LandmarkError(
-            f"{folder}: there is no folder {label_folder.relative_to(folder)}. Expected {LAYOUTS}."
-        )
-    labels = _list_labels(label_folder)
-    orphans = sorted(set(labels) - set(images))
-    if orphans:
-        raise LandmarkError(
-            f"{labels[orphans[0]]}: there is no image for these landmarks ({len(orphans)} such files: "
-            f"{', '.join(orphans[:5])}). Name both alike: CASE.nii.gz and CASE.mrk.json."
-        )
+    images, labels = find_pairs(folder)
     kept = {} if folds is None else folds
     groups = read_groups(folder / "groups.csv", images)
     cases = [
@@ -109,26 +92,7 @@ def scan_folder(
         for case, path in images.items()
         if case in labels
     ]
-    if not cases:
-        raise LandmarkError(
-            f"{label_folder}: no landmark file ({', '.join(SUFFIXES)}) fits an image. Expected {LAYOUTS}."
-        )
     return Datalist(folder, _names_of(cases, landmark_names), tuple(assign_folds(cases)))
-
-
-def _list_labels(folder: Path) -> dict[str, Path]:
-    labels: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        suffix = landmark_suffix(path)
-        if suffix is None or path.name.startswith("."):
-            continue
-        case = path.name[: -len(suffix)]
-        if case in labels:
-            raise LandmarkError(
-                f"{path}: case {case!r} has a second landmark file, {labels[case].name}. Keep one."
-            )
-        labels[case] = path
-    return labels
 
 
 def _names_of(cases: Sequence[Case], names: Sequence[str] | None) -> tuple[str, ...]:
@@ -143,9 +107,12 @@ def _names_of(cases: Sequence[Case], names: Sequence[str] | None) -> tuple[str, 
     return max(found, key=lambda names: counts[frozenset(names)], default=())
 
 
-def write_datalist(path: str | os.PathLike, datalist: Datalist) -> None:
+def write_datalist(path: str | os.PathLike, datalist: Datalist, dataroot: str | None = None) -> None:
     """
     Write a MONAI datalist; paths inside the dataset's root are relative to it.
+
+    Args:
+        dataroot: where the file says the root is; left out, its absolute path.
     """
 
     def entry(case: Case) -> dict:
@@ -157,11 +124,13 @@ def write_datalist(path: str | os.PathLike, datalist: Datalist) -> None:
         return item if case.fold is None else {**item, "fold": case.fold}
 
     content = {
-        "dataroot": os.path.abspath(datalist.root),
+        "dataroot": dataroot or os.path.abspath(datalist.root),
         "landmark_names": list(datalist.landmark_names),
         "training": [entry(case) for case in datalist.training],
         "testing": [entry(case) for case in datalist.testing],
     }
+    if datalist.left_right_pairs:
+        content["left_right_pairs"] = [list(pair) for pair in datalist.left_right_pairs]
     write_json(path, content)
 
 
@@ -195,6 +164,11 @@ def read_datalist(path: str | os.PathLike, dataroot: str | os.PathLike | None = 
         found = []
         for number, item in enumerate(content.get(section) or [], start=1):
             item = {"image": item} if isinstance(item, str) else item
+            if isinstance(item, dict) and isinstance(item.get("image"), list):
+                raise LandmarkError(
+                    f"{path}: {section} entry {number} lists {len(item['image'])} images. Put the channels of a case "
+                    "into a folder of its own and name that folder as its 'image'."
+                )
             if not isinstance(item, dict) or not isinstance(item.get("image"), str):
                 raise LandmarkError(f"{path}: {section} entry {number} has no 'image'.")
             if needs_label and not isinstance(item.get("label"), str):
@@ -221,8 +195,21 @@ def read_datalist(path: str | os.PathLike, dataroot: str | os.PathLike | None = 
         raise LandmarkError(f"{path}: case {repeated[0]!r} is listed more than once. Keep one entry.")
     names = _names_of(training, content.get("landmark_names"))
     return Datalist(
-        root, names, tuple(assign_folds(training)), tuple(replace(case, fold=None) for case in testing)
+        root,
+        names,
+        tuple(assign_folds(training)),
+        tuple(replace(case, fold=None) for case in testing),
+        _pairs(path, content.get("left_right_pairs", []), names),
     )
+
+
+def _pairs(path: Path, pairs: object, names: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    known = set(names)
+    if not isinstance(pairs, list) or any(
+        not isinstance(pair, list) or len(pair) != 2 or len({*map(str, pair)} & known) != 2 for pair in pairs
+    ):
+        raise LandmarkError(f"{path}: left_right_pairs must be pairs of different names among the landmarks.")
+    return tuple((first, second) for first, second in pairs)
 
 
 def training_items(

@@ -25,7 +25,7 @@ from .landmarks import ABSENT, PRESENT, LandmarkError
 
 __all__ = ["Fingerprint", "compute_fingerprint", "read_fingerprint", "write_fingerprint"]
 
-VERSION = 1
+VERSION = 2
 POSE_CASES = 40  # pairs grow with the square, and 780 pairs say enough about the spread of poses
 SAMPLES_PER_CASE = 10_000  # voxels per image for the intensity statistics
 
@@ -36,41 +36,47 @@ class Fingerprint:
     Facts about the training cases of a dataset.
 
     Args:
-        modality: name of the image's channel, such as ``CT`` or ``MRI``; decides the normalisation.
+        modalities: name of each channel of the images, such as ``CT`` or ``MRI``; decides its normalisation.
         landmark_names: in channel order.
         cases: ids, in the order of ``shapes`` and ``spacings``.
         shapes: voxels of each image, RAS axes.
-        shapes_after_crop: the same after cropping to the box of non-zero voxels.
+        shapes_after_crop: the same after cropping to the box of voxels that are not zero in every channel.
         spacings: millimetres, RAS axes.
         median_relative_size_after_crop: cropped over full volume, median over cases.
-        intensity: over the foreground (non-zero voxels) of all cases: mean, std, median, min, max and the
-            percentiles 0.5 and 99.5.
+        intensity: for each channel, over the foreground (voxels that are not zero in every channel) of all cases:
+            mean, std, median, min, max and the percentiles 0.5 and 99.5.
         presence: per landmark, in how many cases it is present, absent, and unknown.
         nearest_landmark_mm: per landmark, median distance to the nearest other one; None with a single landmark.
         pose_angles_deg: how far cases are turned against each other, over pairs of cases: median, p95, max;
             None when fewer than three landmarks are shared.
     """
 
-    modality: str
+    modalities: tuple[str, ...]
     landmark_names: tuple[str, ...]
     cases: tuple[str, ...]
     shapes: tuple[tuple[int, ...], ...]
     shapes_after_crop: tuple[tuple[int, ...], ...]
     spacings: tuple[tuple[float, ...], ...]
     median_relative_size_after_crop: float
-    intensity: dict[str, float]
+    intensity: tuple[dict[str, float], ...]
     presence: dict[str, dict[str, int]]
     nearest_landmark_mm: dict[str, float | None]
     pose_angles_deg: dict[str, float] | None
     version: int = VERSION
 
 
-def compute_fingerprint(datalist: Datalist, modality: str = "MRI", progress: bool = True) -> Fingerprint:
+def compute_fingerprint(
+    datalist: Datalist, modality: str | Sequence[str] = "MRI", progress: bool = True
+) -> Fingerprint:
     """
     Read every training case once and sum it up.
 
+    Args:
+        modality: name of the images' channels, or of each of them.
+
     Raises:
-        LandmarkError: when a file cannot be read; run the checks first for a full list.
+        LandmarkError: when a file cannot be read, images have other numbers of channels or more than were named; run
+            the checks first for a full list.
     """
     shapes, cropped, spacings, samples, points, statuses = [], [], [], [], [], []
     for case in tqdm(datalist.training, desc="analyze", unit="case", disable=not progress):
@@ -78,16 +84,22 @@ def compute_fingerprint(datalist: Datalist, modality: str = "MRI", progress: boo
         landmarks = read_landmarks(case.label).select(datalist.landmark_names)  # type: ignore[arg-type]
         # Poses are compared as the network sees them: millimetres along the image's own axes.
         in_grid = (np.linalg.inv(affine[:3, :3]) @ landmarks.points.T).T * voxel_spacing(affine)
-        shapes.append(tuple(int(size) for size in array.shape))
-        cropped.append(_shape_of_nonzero(array))
+        channels = np.moveaxis(array, 3, 0) if array.ndim == 4 else array[None]
+        foreground = (channels != 0).any(axis=0)
+        shapes.append(tuple(int(size) for size in foreground.shape))
+        cropped.append(_shape_of_nonzero(foreground))
         spacings.append(tuple(float(value) for value in np.round(voxel_spacing(affine), 6)))
-        foreground = array[array != 0].ravel()
-        samples.append(foreground[:: max(1, foreground.size // SAMPLES_PER_CASE)].astype(np.float64))
+        step = max(1, int(foreground.sum()) // SAMPLES_PER_CASE)
+        samples.append(channels[:, foreground][:, ::step].astype(np.float64))
         points.append(in_grid)
         statuses.append(landmarks.status)
+        if len(samples[-1]) != len(samples[0]):
+            raise LandmarkError(
+                f"{case.image}: has {len(samples[-1])} channels, the images before it {len(samples[0])}."
+            )
     status = np.array(statuses)
     return Fingerprint(
-        modality=modality,
+        modalities=_one_each(modality, len(samples[0])),
         landmark_names=datalist.landmark_names,
         cases=tuple(case.id for case in datalist.training),
         shapes=tuple(shapes),
@@ -96,7 +108,7 @@ def compute_fingerprint(datalist: Datalist, modality: str = "MRI", progress: boo
         median_relative_size_after_crop=float(
             np.median([np.prod(c) / np.prod(s) for c, s in zip(cropped, shapes)])
         ),
-        intensity=_intensity_statistics(np.concatenate(samples)),
+        intensity=tuple(_intensity_statistics(values) for values in np.concatenate(samples, axis=1)),
         presence={
             name: {
                 "present": int((status[:, row] == PRESENT).sum()),
@@ -110,13 +122,21 @@ def compute_fingerprint(datalist: Datalist, modality: str = "MRI", progress: boo
     )
 
 
-def _shape_of_nonzero(array: np.ndarray) -> tuple[int, ...]:
-    """Size of the smallest box that holds every non-zero voxel."""
-    mask = array != 0
+def _one_each(modality: str | Sequence[str], channels: int) -> tuple[str, ...]:
+    names = (modality,) * channels if isinstance(modality, str) else tuple(modality)
+    if len(names) != channels:
+        raise LandmarkError(
+            f"modality={','.join(names)!r} names {len(names)} channels, the images have {channels}. Name one or all."
+        )
+    return names
+
+
+def _shape_of_nonzero(mask: np.ndarray) -> tuple[int, ...]:
+    """Size of the smallest box that holds every voxel of the mask."""
     sizes = []
     for axis in range(3):
         hit = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
-        sizes.append(int(hit[-1] - hit[0] + 1) if len(hit) else array.shape[axis])
+        sizes.append(int(hit[-1] - hit[0] + 1) if len(hit) else mask.shape[axis])
     return tuple(sizes)
 
 
@@ -185,5 +205,6 @@ def read_fingerprint(path: str | os.PathLike) -> Fingerprint:
         )
     for key in ("shapes", "shapes_after_crop", "spacings"):
         content[key] = tuple(tuple(row) for row in content[key])
-    content["landmark_names"], content["cases"] = tuple(content["landmark_names"]), tuple(content["cases"])
+    for key in ("landmark_names", "cases", "modalities", "intensity"):
+        content[key] = tuple(content[key])
     return Fingerprint(**content)

@@ -31,6 +31,7 @@ __all__ = ["HeatmapInferer", "LandmarkPredictor", "predict_images", "readable_er
 # Bundles that agree in these see an image alike, so it is read once for all of them.
 PREPROCESSING_KEYS = (
     "preprocessing_transforms",
+    "channels",
     "framing",
     "spacing",
     "antialias",

@@ -183,9 +183,10 @@ def _plan(
 ) -> Plan:
     """The configuration as a plan of ours."""
     channels = list(dataset.get("channel_names", {}).values())
-    if len(channels) != 1:
+    schemes, masked = chosen["normalization_schemes"], chosen["use_mask_for_norm"]
+    if not len(channels) == len(schemes) == len(masked) > 0:
         raise LandmarkError(
-            f"{model / 'dataset.json'}: {len(channels)} image channels; one is supported so far."
+            f"{model / 'dataset.json'}: has {len(channels)} image channels, plans.json normalises {len(schemes)}."
         )
     labels = {
         name: value
@@ -196,11 +197,10 @@ def _plan(
         range(1, len(labels) + 1)
     ):
         raise LandmarkError(f"{model / 'dataset.json'}: labels must number the landmarks 1, 2, 3, and so on.")
-    scheme = SCHEMES.get(chosen["normalization_schemes"][0])
-    if scheme is None:
-        raise LandmarkError(
-            f"{model / 'plans.json'}: the normalisation {chosen['normalization_schemes'][0]!r} is not known."
-        )
+    unknown = [scheme for scheme in schemes if scheme not in SCHEMES]
+    if unknown:
+        raise LandmarkError(f"{model / 'plans.json'}: the normalisation {unknown[0]!r} is not known.")
+    intensities = plans.get("foreground_intensity_properties_per_channel", {})
 
     def turned(values: Sequence[Any]) -> tuple[Any, ...]:
         return tuple(values[axis] for axis in axes)
@@ -208,7 +208,7 @@ def _plan(
     return Plan(
         network="imported",
         landmark_names=tuple(sorted(labels, key=labels.__getitem__)),
-        modality=str(channels[0]),
+        modalities=tuple(str(channel) for channel in channels),
         original_spacing=turned(chosen["spacing"]),
         spacing=turned(chosen["spacing"]),
         antialias=False,
@@ -219,19 +219,24 @@ def _plan(
         divisor=None,
         cached_gb=0.0,
         may_be_absent=(),
-        normalization={
-            "scheme": NORMALIZATIONS[scheme],
-            "nonzero": bool(chosen["use_mask_for_norm"][0]),
-            "intensity": plans.get("foreground_intensity_properties_per_channel", {}).get("0", {}),
-        },
+        normalization=tuple(
+            {
+                "scheme": NORMALIZATIONS[SCHEMES[scheme]],
+                "nonzero": bool(masked[channel]),
+                "intensity": intensities.get(str(channel), {}),
+            }
+            for channel, scheme in enumerate(schemes)
+        ),
         rotation_deg=30.0,
         rotation_prob=0.2,
         thick_axis=None,
-        network_def=_network_def(model, chosen["architecture"], len(labels), turned),
+        network_def=_network_def(model, chosen["architecture"], len(channels), len(labels), turned),
     )
 
 
-def _network_def(model: Path, architecture: Mapping[str, Any], landmarks: int, turned: Any) -> dict[str, Any]:
+def _network_def(
+    model: Path, architecture: Mapping[str, Any], channels: int, landmarks: int, turned: Any
+) -> dict[str, Any]:
     name, settings = architecture["network_class_name"], dict(architecture["arch_kwargs"])
     if name not in NETWORKS:
         raise LandmarkError(
@@ -243,7 +248,12 @@ def _network_def(model: Path, architecture: Mapping[str, Any], landmarks: int, t
         settings[key] = CLASSES[settings[key]]
     for key in PER_STAGE:
         settings[key] = [list(turned(triple)) for triple in settings[key]]
-    fixed = {"_target_": name, "input_channels": 1, "num_classes": landmarks, "deep_supervision": False}
+    fixed = {
+        "_target_": name,
+        "input_channels": channels,
+        "num_classes": landmarks,
+        "deep_supervision": False,
+    }
     odd = [key for key, value in settings.items() if _may_run(value) and value not in CLASSES.values()]
     if odd:
         raise LandmarkError(

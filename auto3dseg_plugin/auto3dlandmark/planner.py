@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +32,7 @@ from .topology import (
 
 __all__ = ["Plan", "make_plan", "read_plan", "write_plan"]
 
-VERSION = 2
+VERSION = 3
 USUAL_ROTATION_DEG, LEAST_ROTATION_DEG, ARBITRARY_POSES_DEG, USUAL_SHARE = 30.0, 10.0, 60.0, 0.3
 NORMALIZATIONS = {
     "ct": "ct",
@@ -56,7 +56,7 @@ class Plan:
     Args:
         network: name of the preset.
         landmark_names: in channel order.
-        modality: channel name that decided the normalisation.
+        modalities: name of each channel of the images; decided its normalisation.
         original_spacing: millimetres, nnU-Net's target spacing for this dataset.
         spacing: millimetres the images are resampled to; coarser than ``original_spacing`` only for ``small``.
         antialias: smooth images before making them coarser.
@@ -67,8 +67,8 @@ class Plan:
         divisor: the window shrinks to smaller images in steps of this; None: it does not, as in nnU-Net.
         cached_gb: memory that all training images take at ``spacing``.
         may_be_absent: landmarks that are absent in some training case.
-        normalization: scheme (``zscore``, ``ct``, ``none``, ``rescale``, ``rgb``), whether zero voxels are left
-            out, and the dataset's intensity statistics.
+        normalization: of each channel: scheme (``zscore``, ``ct``, ``none``, ``rescale``, ``rgb``), whether zero
+            voxels are left out, and the dataset's intensity statistics.
         rotation_deg, rotation_prob: the spread of poses in the data, for recipes that turn training images
             accordingly: the largest angle, and the share of images to turn.
         thick_axis: the axis across thick slices, when patches are more than three times as wide as they are thick;
@@ -80,7 +80,7 @@ class Plan:
 
     network: str
     landmark_names: tuple[str, ...]
-    modality: str
+    modalities: tuple[str, ...]
     original_spacing: tuple[float, ...]
     spacing: tuple[float, ...]
     antialias: bool
@@ -91,7 +91,7 @@ class Plan:
     divisor: tuple[int, ...] | None
     cached_gb: float
     may_be_absent: tuple[str, ...]
-    normalization: dict[str, Any]
+    normalization: tuple[dict[str, Any], ...]
     rotation_deg: float
     rotation_prob: float
     thick_axis: int | None
@@ -162,10 +162,10 @@ def make_plan(
     built: Mapping[str, Any]
     if network_def is None:
         strides, kernels = [turn(s) for s in chosen.strides], [turn(k) for k in chosen.kernel_sizes]
-        built = preset_def(preset, strides, kernels, landmarks)
+        built = preset_def(preset, strides, kernels, landmarks, len(fingerprint.modalities))
     else:
         built = network_def
-        patch_size, divisor, note = _fit(network_def, fingerprint.landmark_names, patch_size)
+        patch_size, divisor, note = _fit(network_def, fingerprint, patch_size)
         notes.append(note)
     window = None
     if preset.coarsen_below is not None and divisor is not None:
@@ -176,7 +176,7 @@ def make_plan(
     return Plan(
         network=network,
         landmark_names=fingerprint.landmark_names,
-        modality=fingerprint.modality,
+        modalities=fingerprint.modalities,
         original_spacing=turn(full.spacing),
         spacing=turn(chosen.spacing),
         antialias=chosen is not full,
@@ -187,7 +187,7 @@ def make_plan(
         ),
         roi_size=window or patch_size,
         divisor=divisor if window else None,
-        cached_gb=round(float(resampled.prod(axis=1).sum()) * 4 / 1e9, 3),
+        cached_gb=round(float(resampled.prod(axis=1).sum()) * 4 * len(fingerprint.modalities) / 1e9, 3),
         may_be_absent=tuple(name for name, counts in fingerprint.presence.items() if counts["absent"]),
         normalization=_normalization(fingerprint),
         rotation_deg=rotation_deg,
@@ -208,12 +208,13 @@ def make_plan(
 
 
 def _fit(
-    network_def: Mapping[str, Any], names: Sequence[str], wanted: tuple[int, ...]
+    network_def: Mapping[str, Any], fingerprint: Fingerprint, wanted: tuple[int, ...]
 ) -> tuple[tuple[int, ...], tuple[int, ...] | None, str]:
     """Patch and divisor for a user's own network, and what to know about them."""
     from .networks.fitting import fit_patch  # torch, which planning needs for nothing else
 
-    patch_size, divisor = fit_patch(network_def, names, wanted)
+    names, channels = fingerprint.landmark_names, len(fingerprint.modalities)
+    patch_size, divisor = fit_patch(network_def, names, wanted, channels)
     note = f"The network is {network_def['_target_']}; its memory is not estimated, the patch is as for the preset"
     if patch_size != wanted:
         note += f", but {' x '.join(map(str, patch_size))} for {' x '.join(map(str, wanted))}"
@@ -243,11 +244,14 @@ def _resolution_note(full: Configuration, coarse: Configuration, order: list[int
     )
 
 
-def _normalization(fingerprint: Fingerprint) -> dict[str, Any]:
+def _normalization(fingerprint: Fingerprint) -> tuple[dict[str, Any], ...]:
     """Rule 11: by the channel's name; z-score for any name without a rule of its own."""
-    scheme = NORMALIZATIONS.get(fingerprint.modality.casefold(), "zscore")
-    masked = scheme == "zscore" and fingerprint.median_relative_size_after_crop < MASKED_NORMALIZATION_BELOW
-    return {"scheme": scheme, "nonzero": masked, "intensity": fingerprint.intensity}
+    small = fingerprint.median_relative_size_after_crop < MASKED_NORMALIZATION_BELOW
+    schemes = [NORMALIZATIONS.get(name.casefold(), "zscore") for name in fingerprint.modalities]
+    return tuple(
+        {"scheme": scheme, "nonzero": scheme == "zscore" and small, "intensity": intensity}
+        for scheme, intensity in zip(schemes, fingerprint.intensity)
+    )
 
 
 def _thick_axis(patch_size: tuple[int, ...], coarsest: int) -> int | None:

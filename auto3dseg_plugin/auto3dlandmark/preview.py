@@ -13,7 +13,7 @@ from .datalist import Case
 from .files import atomic_path
 from .formats import read_landmarks
 from .geometry import voxel_spacing, world_to_voxel
-from .images import read_image, reorient_to_ras
+from .images import first_channel, read_image, reorient_to_ras
 from .transforms import prediction_path
 
 __all__ = ["three_slices", "write_preview"]
@@ -42,7 +42,8 @@ def write_preview(
     ]
     sheet = Image.new("RGB", (COLUMNS * TILE, len(shown) * TILE))
     for row, case in enumerate(shown):
-        voxels, affine = reorient_to_ras(*read_image(case.image))
+        array, affine = reorient_to_ras(*read_image(case.image))
+        voxels = first_channel(array)
         truth = read_landmarks(case.label)  # type: ignore[arg-type]
         predicted = read_landmarks(prediction_path(predictions, case.image)).select(truth.names)
         low, high = np.percentile(voxels, (1, 99.5))
@@ -68,7 +69,8 @@ def three_slices(case: Case, landmark: str | None = None) -> Image.Image:
     Raises:
         LandmarkError: when the image or the landmarks cannot be read.
     """
-    voxels, affine = reorient_to_ras(*read_image(case.image))
+    array, affine = reorient_to_ras(*read_image(case.image))
+    voxels = first_channel(array)
     landmarks = read_landmarks(case.label)  # type: ignore[arg-type]
     wanted = (
         landmarks.present if landmark is None else np.array([name == landmark for name in landmarks.names])

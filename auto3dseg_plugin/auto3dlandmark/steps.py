@@ -68,11 +68,15 @@ def digest(content: Any) -> str:
 
 def files_digest(paths: Iterable[str | os.PathLike | None]) -> str:
     """
-    A short name for the state of files, by name, size and time of change; not by folder, which may be moved.
+    A short name for the state of files, by name, size and time of change; not by place, which may be moved.
+
+    Args:
+        paths: of files, or of folders that stand for the files in them.
     """
     state = []
     for path in paths:
         if path is not None:
-            found = os.stat(path) if os.path.exists(path) else None
-            state.append([os.path.basename(path), found and found.st_size, found and found.st_mtime_ns])
+            for file in sorted(Path(path).iterdir()) if os.path.isdir(path) else [Path(path)]:
+                found = file.stat() if file.exists() else None
+                state.append([file.name, found and found.st_size, found and found.st_mtime_ns])
     return digest(state)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from . import fingerprint, planner
@@ -90,8 +90,8 @@ class WorkFolder:
         listing = [[case.id, case.fold] for case in (*listed.training, *listed.testing)]
         self.steps("check", [listing, dataset_state(listed)], [report, self.datalist], action)
 
-    def analyze(self, modality: str = "MRI") -> None:
-        """Write ``fingerprint.json``."""
+    def analyze(self, modality: str | Sequence[str] = "MRI") -> None:
+        """Write ``fingerprint.json``; ``modality`` as for :func:`compute_fingerprint`."""
         listed = read_datalist(self.datalist)
 
         def action() -> None:

@@ -28,11 +28,12 @@ class RawCase:
     One case as it is published.
 
     Args:
-        image: a file to be copied, or voxels (x, y, z) and their affine where the file's own header is wrong.
+        image: a file to be copied; a file for each channel by name; or voxels (x, y, z) and their affine where the
+            file's own header is wrong.
         landmarks: RAS millimetres.
     """
 
-    image: Path | tuple[np.ndarray, np.ndarray]
+    image: Path | Mapping[str, Path] | tuple[np.ndarray, np.ndarray]
     landmarks: LandmarkSet
 
 
@@ -127,10 +128,9 @@ def write_dataset(source: Source, folder: str | os.PathLike, progress: bool = Tr
             raise LandmarkError(
                 "no case of the training split was found:\n" + "\n".join(report["missing"][:20])
             )
-        listed = Datalist(unfinished, tuple(source.names), tuple(training), tuple(testing))
-        write_datalist(unfinished / "dataset.json", listed)
-        extra = {"dataroot": ".", "left_right_pairs": [list(pair) for pair in source.pairs]}
-        write_json(unfinished / "dataset.json", {**read_json(unfinished / "dataset.json"), **extra})
+        names, pairs = tuple(source.names), tuple(source.pairs)
+        listed = Datalist(unfinished, names, tuple(training), tuple(testing), pairs)
+        write_datalist(unfinished / "dataset.json", listed, dataroot=".")
         write_json(unfinished / "conversion.json", report)
         if source.lengths:
             write_json(
@@ -139,11 +139,21 @@ def write_dataset(source: Source, folder: str | os.PathLike, progress: bool = Tr
     return report
 
 
+def _copy(image: Path, folder: Path, name: str) -> Path:
+    """Copy an image under another name, its suffix kept."""
+    copy = folder / f"{name}{image.name[len(case_id(image) or ''):]}"
+    shutil.copyfile(present_file(image), copy)
+    return copy
+
+
 def _write_case(folder: Path, case: str, raw: RawCase, names: Sequence[str]) -> Case:
     if isinstance(raw.image, Path):
-        stem = case_id(raw.image)
-        image = folder / "images" / f"{case}{raw.image.name[len(stem or ''):]}"
-        shutil.copyfile(present_file(raw.image), image)
+        image = _copy(raw.image, folder / "images", case)
+    elif isinstance(raw.image, Mapping):
+        image = folder / "images" / case
+        image.mkdir()
+        for channel, file in raw.image.items():
+            _copy(file, image, channel)
     else:
         array, affine = raw.image
         image = folder / "images" / f"{case}.nii.gz"

@@ -8,6 +8,7 @@ Out: everything nnLandmark reads. What its form cannot hold is said: absent land
 from __future__ import annotations
 
 import os
+import re
 from functools import partial
 from pathlib import Path
 
@@ -34,15 +35,16 @@ def find_nnlandmark(folder: Path) -> Source:
     The cases of ``imagesTr`` and ``imagesTs``.
 
     Raises:
-        LandmarkError: when dataset.json is missing or says something else, or images have several channels.
+        LandmarkError: when dataset.json is missing or says something else.
     """
     content = read_json(present_file(folder / "dataset.json"))
     labels = content.get("labels") if isinstance(content, dict) else None
     if not isinstance(labels, dict) or not all(isinstance(number, int) for number in labels.values()):
         raise LandmarkError(f"{folder / 'dataset.json'}: must hold 'labels', names and their numbers.")
-    if len(content.get("channel_names", {"0": ""})) != 1:
+    channels = content.get("channel_names", {"0": ""})
+    if not isinstance(channels, dict) or not channels:
         raise LandmarkError(
-            f"{folder / 'dataset.json'}: has several image channels; one is supported so far."
+            f"{folder / 'dataset.json'}: 'channel_names' must name each channel by its number."
         )
     names = {number: name for name, number in sorted(labels.items(), key=lambda item: item[1]) if number}
     voxels = folder / "all_landmarks_voxel.json"
@@ -52,7 +54,7 @@ def find_nnlandmark(folder: Path) -> Source:
     for part in PARTS:
         for path in sorted((folder / f"images{part}").glob(f"*{CHANNEL}.nii.gz")):
             case = path.name.removesuffix(f"{CHANNEL}.nii.gz")
-            cases[case], split[case] = partial(_read, path, case, names, places.get(case)), part
+            cases[case], split[case] = partial(_read, path, case, channels, names, places.get(case)), part
     training, testing = ([case for case, at in split.items() if at == part] for part in PARTS)
     layout = (
         "imagesTr/CASE_0000.nii.gz with labelsTr/CASE.nii.gz or all_landmarks_voxel.json, and dataset.json."
@@ -70,8 +72,15 @@ def _check_spacing(path: Path) -> None:
             )
 
 
-def _read(image: Path, case: str, names: dict[int, str], places: dict[str, np.ndarray] | None) -> RawCase:
-    _, affine = read_image(present_file(image))
+def _read(
+    first: Path,
+    case: str,
+    channels: dict[str, str],
+    names: dict[int, str],
+    places: dict[str, np.ndarray] | None,
+) -> RawCase:
+    _, affine = read_image(present_file(first))
+    image = first if len(channels) == 1 else _files_of(first, channels)
     if places is not None:
         strange = sorted(set(places) - set(names.values()))
         if strange:
@@ -81,8 +90,8 @@ def _read(image: Path, case: str, names: dict[int, str], places: dict[str, np.nd
             for name in names.values()
         ]
         return RawCase(image, LandmarkSet(tuple(names.values()), np.array(points).reshape(-1, 3)))
-    part = image.parent.name.removeprefix("images")
-    label_map = image.parents[1] / f"labels{part}" / f"{case}.nii.gz"
+    part = first.parent.name.removeprefix("images")
+    label_map = first.parents[1] / f"labels{part}" / f"{case}.nii.gz"
     if part == "Ts" and not label_map.exists():
         return RawCase(image, LandmarkSet(tuple(names.values()), np.full((len(names), 3), np.nan)))
     labels, label_affine = read_image(present_file(label_map))
@@ -90,6 +99,15 @@ def _read(image: Path, case: str, names: dict[int, str], places: dict[str, np.nd
         return RawCase(image, landmarks_of_labels(labels, label_affine, names))
     except LandmarkError as error:
         raise LandmarkError(f"{label_map}: {error}") from error
+
+
+def _files_of(first: Path, channels: dict[str, str]) -> dict[str, Path]:
+    """The file of each channel by a name that sorts as nnLandmark numbers them."""
+    files = {}
+    for number, name in channels.items():
+        key = re.sub(r"[^\w.-]", "-", f"{int(number):04d}_{name}")
+        files[key] = first.with_name(first.name.replace(f"{CHANNEL}.nii.gz", f"_{int(number):04d}.nii.gz"))
+    return files
 
 
 def export_nnlandmark(datalist: Datalist, folder: str | os.PathLike) -> list[str]:
@@ -105,7 +123,7 @@ def export_nnlandmark(datalist: Datalist, folder: str | os.PathLike) -> list[str
     folder = Path(folder)
     if folder.exists():
         raise LandmarkError(f"{folder}: is there already. Choose another place, or remove it first.")
-    lost = []
+    lost, most_channels = [], 1
     with atomic_folder(folder) as unfinished:
         places, spacings = {}, {}
         for part, cases in zip(PARTS, (datalist.training, datalist.testing)):
@@ -113,16 +131,17 @@ def export_nnlandmark(datalist: Datalist, folder: str | os.PathLike) -> list[str
                 (unfinished / f"{kind}{part}").mkdir(parents=True)
             for case in cases:
                 array, affine = read_image(case.image)
-                nib.save(
-                    nib.Nifti1Image(array, affine),
-                    unfinished / f"images{part}" / f"{case.id}{CHANNEL}.nii.gz",
-                )
+                volumes = np.moveaxis(array, 3, 0) if array.ndim == 4 else array[None]
+                most_channels = max(most_channels, len(volumes))
+                for channel, volume in enumerate(volumes):
+                    name = f"{case.id}_{channel:04d}.nii.gz"
+                    nib.save(nib.Nifti1Image(volume, affine), unfinished / f"images{part}" / name)
                 spacing = [float(value) for value in voxel_spacing(affine)]
                 spacings[case.id] = {"image_spacing": spacing, "annotation_spacing": spacing}
                 if case.label is None:
                     continue
                 landmarks = read_landmarks(case.label).select(datalist.landmark_names)
-                labels, covered = paint_cubes(landmarks, array.shape, affine)
+                labels, covered = paint_cubes(landmarks, array.shape[:3], affine)
                 nib.save(nib.Nifti1Image(labels, affine), unfinished / f"labels{part}" / f"{case.id}.nii.gz")
                 places[case.id] = landmarks, affine
                 lost += [f"{case.id}: the cube of {name!r} is not whole" for name in covered]
@@ -133,7 +152,8 @@ def export_nnlandmark(datalist: Datalist, folder: str | os.PathLike) -> list[str
         write_json(unfinished / "spacing.json", spacings)
         numbers = {name: number for number, name in enumerate(datalist.landmark_names, start=1)}
         write_json(unfinished / "name_to_label.json", numbers)
-        described = {"channel_names": {"0": "MRI"}, "labels": {"background": 0, **numbers}}
+        channels = {str(channel): "MRI" for channel in range(most_channels)}
+        described = {"channel_names": channels, "labels": {"background": 0, **numbers}}
         described |= {"numTraining": len(datalist.training), "file_ending": ".nii.gz"}
         write_json(unfinished / "dataset.json", described)
     return lost

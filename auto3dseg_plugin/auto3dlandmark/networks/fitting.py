@@ -17,7 +17,10 @@ DIVISORS = (1, 2, 4, 8, 16, 32, 64)
 
 
 def fit_patch(
-    network_def: Mapping[str, Any], landmark_names: Sequence[str], patch_size: Sequence[int]
+    network_def: Mapping[str, Any],
+    landmark_names: Sequence[str],
+    patch_size: Sequence[int],
+    channels: int = 1,
 ) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
     """
     The patch nearest to a wanted one that a network maps to heatmaps of the same size.
@@ -26,6 +29,7 @@ def fit_patch(
         network_def: MONAI config of the network; ``@landmark_names`` and ``@patch_size`` may stand in it.
         landmark_names: one for each channel of the output.
         patch_size: the wanted patch, voxels, shape (3,).
+        channels: of the images.
 
     Returns:
         patch: voxels.
@@ -45,16 +49,16 @@ def fit_patch(
         # A network that halves once more than the divisor says does not take odd multiples of it.
         odd = tuple(divisor * (count + 1 + count % 2) for count in steps)
         fitted = tuple(divisor * count for count in steps)
-        complaint = _complaint(network_def, landmark_names, fitted, [fitted, odd])
+        complaint = _complaint(network_def, landmark_names, channels, [fitted, odd])
         if not complaint:
             return fitted, (divisor,) * 3
-        if fixed is None and not _complaint(network_def, landmark_names, fitted, [fitted]):
+        if fixed is None and not _complaint(network_def, landmark_names, channels, [fitted]):
             fixed = fitted
         reason = complaint
     if fixed is None:
         raise LandmarkError(
             f"the network {network_def['_target_']!r} cannot be used for {len(landmark_names)} landmarks: {reason}. "
-            'It must map (1, 1, x, y, z) to (1, N, x, y, z); write N as "$len(@landmark_names)".'
+            f'It must map (1, {channels}, x, y, z) to (1, N, x, y, z); write N as "$len(@landmark_names)".'
         )
     return fixed, None
 
@@ -62,7 +66,7 @@ def fit_patch(
 def _complaint(
     network_def: Mapping[str, Any],
     landmark_names: Sequence[str],
-    patch_size: Sequence[int],
+    channels: int,
     shapes: Sequence[Sequence[int]],
 ) -> str:
     """What is wrong with the network's output for images of these shapes; empty when nothing is."""
@@ -70,7 +74,7 @@ def _complaint(
         {
             "imports": ["$import torch"],
             "landmark_names": list(landmark_names),
-            "patch_size": list(patch_size),
+            "patch_size": list(shapes[0]),
             "network_def": dict(network_def),
         }
     )
@@ -78,7 +82,7 @@ def _complaint(
         network = parser.get_parsed_content("network_def").to("meta").train()  # where norms need two voxels
         for shape in shapes:
             with torch.no_grad():
-                result = network(torch.empty(1, 1, *shape, device="meta"))
+                result = network(torch.empty(1, channels, *shape, device="meta"))
             wanted = (1, len(landmark_names), *shape)
             if not isinstance(result, torch.Tensor) or result.shape != wanted:
                 given = tuple(result.shape) if isinstance(result, torch.Tensor) else type(result).__name__

@@ -8,6 +8,7 @@ from .decode import HeatmapToLandmarksd, decode_argmax, decode_centroid
 from .intensity import RandLowResolution, RandPerChanneld
 from .io import (
     CheckImaged,
+    LoadChannelsd,
     LoadLandmarksd,
     SaveLandmarksd,
     VoxelLandmarksd,
@@ -24,6 +25,7 @@ __all__ = [
     "GaussianTarget",
     "HeatmapTarget",
     "HeatmapToLandmarksd",
+    "LoadChannelsd",
     "LoadLandmarksd",
     "PrepareHeatmapBatch",
     "RandLowResolution",

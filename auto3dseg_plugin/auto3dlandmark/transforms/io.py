@@ -17,21 +17,53 @@ import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.transforms import MapTransform
+from monai.transforms import EnsureChannelFirst, LoadImage, MapTransform
 
 from ..formats import read_landmarks, write_landmarks
 from ..geometry import is_singular
-from ..images import case_id
+from ..images import case_id, channel_files, is_nifti, refuse_other_grids
 from ..landmarks import ABSENT, PRESENT, LandmarkError, LandmarkSet
 
 __all__ = [
     "CheckImaged",
+    "LoadChannelsd",
     "LoadLandmarksd",
     "SaveLandmarksd",
     "VoxelLandmarksd",
     "predicted_landmarks",
     "prediction_path",
 ]
+
+
+class LoadChannelsd(MapTransform):
+    """
+    Read an image as MetaTensor, channel first: a file, a DICOM series, or a folder of files, each a channel.
+
+    Args:
+        keys: hold the path, and then the image, shape (C, H, W, D).
+
+    Raises:
+        LandmarkError: as :func:`auto3dlandmark.images.channel_files` does, or when channels differ in geometry.
+    """
+
+    def __init__(self, keys: KeysCollection) -> None:
+        super().__init__(keys)
+        # Named, so that what else is installed does not change who reads a file.
+        self.nibabel, self.itk = LoadImage("NibabelReader"), LoadImage("ITKReader")
+        self.channel_first = EnsureChannelFirst()
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        loaded = dict(data)
+        for key in self.key_iterator(data):  # type: ignore[arg-type]
+            files = channel_files(data[key])
+            volumes: list[Any] = [
+                self.channel_first((self.nibabel if is_nifti(file) else self.itk)(file)) for file in files
+            ]
+            refuse_other_grids(files, volumes, [volume.affine for volume in volumes])
+            image = volumes[0] if len(files) == 1 else MetaTensor(torch.cat(volumes), meta=volumes[0].meta)
+            image.meta["filename_or_obj"] = str(data[key])
+            loaded[key] = image
+        return loaded
 
 
 class LoadLandmarksd(MapTransform):
@@ -168,7 +200,7 @@ def predicted_landmarks(
 def _source_file(image: MetaTensor) -> str:
     source = image.meta.get("filename_or_obj") if isinstance(image, MetaTensor) else None
     if not source:
-        raise LandmarkError("the image does not say which file it came from: load it with LoadImaged.")
+        raise LandmarkError("the image does not say which file it came from: load it with LoadChannelsd.")
     return str(source)
 
 
@@ -192,7 +224,7 @@ class CheckImaged(MapTransform):
             if image.ndim != 4 or image.shape[0] != self.channels:
                 shape = f"{image.shape[0]} channels of shape {tuple(image.shape[1:])}"
                 raise LandmarkError(
-                    f"{where}: has {shape}, not {self.channels} of a 3D volume. Export a single volume."
+                    f"{where}: has {shape}, not {self.channels} of a 3D volume. Export it like the training images."
                 )
             if not bool(torch.isfinite(image).all()):
                 raise LandmarkError(
