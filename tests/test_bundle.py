@@ -125,7 +125,7 @@ def test_a_landmark_name_never_runs_as_code(name, tiny_bundle, tmp_path):
 
 def test_ct_is_clipped_and_scaled_by_the_datasets_intensities():
     intensity = {"percentile_00_5": -900.0, "percentile_99_5": 1500.0, "mean": 100.0, "std": 400.0}
-    clip, scale = normalization_transforms({"scheme": "ct", "nonzero": False, "intensity": intensity})
+    clip, scale = normalization_transforms([{"scheme": "ct", "nonzero": False, "intensity": intensity}])
     assert (clip["a_min"], clip["a_max"], clip["clip"]) == (-900, 1500, True)
     assert (scale["subtrahend"], scale["divisor"]) == (100, 400)
 

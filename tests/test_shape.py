@@ -39,8 +39,10 @@ def test_good_cases_give_no_finding(shapes):
 
 
 def test_a_moved_landmark_is_named_with_how_far_and_what_is_usual(shapes):
+    before = shapes["case 07"][4].copy()
     shapes["case 07"][4] += [0, 0, 20]
     (found,) = compare_shapes(shapes, NAMES)
+    assert np.linalg.norm(found.expected - before) < 4 and "move 'back' to (" in found.suggestion
     assert (found.case, found.landmarks) == ("case 07", ("back",))
     assert "'back' lies " in found.text and "in 95 % of the cases it is within" in found.text
 

@@ -108,7 +108,8 @@ def fill_configs(
         LandmarkError: when a landmark's name would run as code, or the recipe or an override sets what is not there.
     """
     folder = Path(folder).resolve()
-    _refuse_expressions(plan.landmark_names)
+    _refuse_expressions("landmark", plan.landmark_names)
+    _refuse_expressions("channel", plan.modalities)
     configs = {name: read_json(folder / "configs" / f"{name}.json") for name in CONFIGS}
     train, inference = configs["train"], configs["inference"]
     planned: dict[str, Any] = {
@@ -148,13 +149,13 @@ def fill_configs(
     return values
 
 
-def _refuse_expressions(names: Collection[str]) -> None:
+def _refuse_expressions(kind: str, names: Collection[str]) -> None:
     """MONAI's configs run what begins with "$" and look up what begins with "@" or "%"."""
     for name in names:
         if name.startswith(("$", "@", "%")):
             raise LandmarkError(
-                f"the landmark name {name!r} begins with {name[0]!r}, which a MONAI config would not read as a name. "
-                "Rename it in the landmark files."
+                f"the {kind} name {name!r} begins with {name[0]!r}, which a MONAI config would not read as a name. "
+                "Rename it in the files it comes from."
             )
 
 

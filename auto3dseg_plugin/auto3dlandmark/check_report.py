@@ -41,7 +41,9 @@ def write_check_report(path: str | os.PathLike, findings: Sequence[Finding], dat
         picture = _picture(cases.get(finding.case), finding) if serious else ""
         title = html.escape(" ".join([finding.severity, finding.case, *finding.landmarks]))
         text = html.escape(finding.message)
-        parts.append(f'<section class="{finding.severity}"><h2>{title}</h2><p>{text}</p>{picture}</section>')
+        advice = f"<p>Suggestion: {html.escape(finding.suggestion)}.</p>" if finding.suggestion else ""
+        body = f"<h2>{title}</h2><p>{text}</p>{advice}{picture}"
+        parts.append(f'<section class="{finding.severity}">{body}</section>')
     root, count = html.escape(str(datalist.root)), len(datalist.training)
     summary = f"{count} annotated cases, {len(findings)} findings. Nothing in the data was changed."
     head = f"<!doctype html><meta charset='utf-8'><title>Check of {root}</title><style>{STYLE}</style>"
@@ -53,11 +55,13 @@ def _picture(case: Case | None, finding: Finding) -> str:
         return ""
     landmark = finding.landmarks[0] if finding.landmarks else None
     try:
-        image = three_slices(case, landmark)
+        image = three_slices(case, landmark, finding.expected)
     except LandmarkError:
         return ""  # the finding says what is wrong with the file
     stream = io.BytesIO()
     image.save(stream, format="PNG")
     data = base64.b64encode(stream.getvalue()).decode()
     shown = html.escape(landmark or "the middle of its landmarks")
-    return f'<img alt="sagittal, coronal and axial slice through {shown}" src="data:image/png;base64,{data}">'
+    key = "<p>Circle: where it is; cross: where it is expected.</p>" if finding.expected else ""
+    what = f"sagittal, coronal and axial slice through {shown}"
+    return f'<img alt="{what}" src="data:image/png;base64,{data}">{key}'

@@ -47,7 +47,7 @@ def check_dataset(datalist: Datalist, progress: bool = True) -> list[Finding]:
     shapes: dict[str, np.ndarray] = {}
     copies: dict[str, list[Case]] = {}
     orientations: dict[str, list[str]] = {}
-    channels: dict[str, tuple[str, ...]] = {}
+    channels: dict[Case, tuple[str, ...]] = {}
     for case in tqdm(
         [*datalist.training, *datalist.testing], desc="check", unit="case", disable=not progress
     ):
@@ -59,14 +59,21 @@ def check_dataset(datalist: Datalist, progress: bool = True) -> list[Finding]:
             shapes[case.id] = looked.points
         orientations.setdefault(looked.orientation, []).append(case.id)
         if looked.channels:
-            channels[case.id] = looked.channels
+            channels[case] = looked.channels
         if looked.digest:
             copies.setdefault(looked.digest, []).append(case)
-    findings += compare_contents(contents) + _other_channels(channels)
     findings += [
-        Finding(SUSPECT, unusual.case, unusual.text, unusual.landmarks)
+        Finding(
+            ERROR if unusual.severe else SUSPECT,
+            unusual.case,
+            unusual.text,
+            unusual.landmarks,
+            unusual.suggestion,
+            unusual.expected,
+        )
         for unusual in compare_shapes(shapes, datalist.landmark_names)
     ]
+    findings += compare_contents(contents) + _other_channels(channels)
     findings += _find_copies(copies.values(), datalist) + _mixed_orientations(orientations)
     trained = {case.group for case in datalist.training} - {None}
     findings += [
@@ -112,7 +119,12 @@ def _find_copies(groups: Iterable[Sequence[Case]], datalist: Datalist) -> list[F
                 "One is trained on and one tests the result: remove one." if leak else "Remove all but one."
             )
             findings.append(
-                Finding(SUSPECT, group[0].id, f"{group[0].image}: is the same image as {others}. {advice}")
+                Finding(
+                    SUSPECT,
+                    group[0].id,
+                    f"{group[0].image}: is the same image as {others}. {advice}",
+                    suggestion=f"remove {', '.join(str(case.image) for case in group[1:])} and its landmarks",
+                )
             )
     return findings
 
@@ -165,16 +177,16 @@ def _channels(case: Case, array: np.ndarray) -> tuple[str, ...]:
     return tuple(map(channel_name, files)) if len(files) > 1 else tuple(map(str, range(array.shape[3])))
 
 
-def _other_channels(channels: dict[str, tuple[str, ...]]) -> list[Finding]:
+def _other_channels(channels: dict[Case, tuple[str, ...]]) -> list[Finding]:
     """Cases that have other channels than most."""
     counts = Counter(channels.values())
     usual = max(counts, key=lambda names: counts[names], default=())
+    advice = "Training needs the same channels, named alike, of every case."
     return [
         Finding(
             ERROR,
-            case,
-            f"has {_channels_text(names)}, most images have {_channels_text(usual)}. Training needs the same channels, "
-            "named alike, of every case.",
+            case.id,
+            f"{case.image}: has {_channels_text(names)}, most images have {_channels_text(usual)}. {advice}",
         )
         for case, names in channels.items()
         if names != usual

@@ -47,13 +47,14 @@ class DataCommands:
             print(f"lost: {line}")
         print(f"written to {out}; {len(lost)} things lost")
 
-    def check(self, dataset: str, html: str | None = None) -> None:
+    def check(self, dataset: str, fix_suggestions: bool = False, html: str | None = None) -> None:
         """
         Look for what would spoil training: names every bad case, worst first, and what to do; changes nothing.
 
         Args:
             dataset: images/ and landmarks/, or a MONAI Label studies folder.
-            html: write the findings there too, as a page with pictures.
+            fix_suggestions: say below each finding what would put it right, such as the expected position.
+            html: write the findings there too, as a page with pictures and suggestions.
         """
         from .check_report import write_check_report
         from .checks import check_dataset
@@ -65,9 +66,9 @@ class DataCommands:
         if html is not None:
             write_check_report(str(html), findings, listed)
             print(f"page: {html}")
-        raise_on_errors(findings)
+        raise_on_errors(findings, fix_suggestions)
         if findings:
-            print(report_findings(findings))
+            print(report_findings(findings, fix_suggestions))
         suspects = sum(finding.severity == SUSPECT for finding in findings)
         print(
             f"{len(listed.training)} cases with {len(listed.landmark_names)} landmarks: "

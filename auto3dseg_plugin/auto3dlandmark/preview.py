@@ -59,12 +59,15 @@ def write_preview(
         sheet.save(temporary, format="PNG")
 
 
-def three_slices(case: Case, landmark: str | None = None) -> Image.Image:
+def three_slices(
+    case: Case, landmark: str | None = None, expected: Sequence[float] | None = None
+) -> Image.Image:
     """
     Sagittal, coronal and axial slices of a case through one of its landmarks, marked by a circle.
 
     Args:
         landmark: left out, the slices go through the middle of its landmarks.
+        expected: another place to mark, by a cross, moved into the slices along their normals; RAS millimetres.
 
     Raises:
         LandmarkError: when the image or the landmarks cannot be read.
@@ -84,7 +87,8 @@ def three_slices(case: Case, landmark: str | None = None) -> Image.Image:
         depth = int(np.clip(round(point[axis]), 0, voxels.shape[axis] - 1))
         plane = np.clip((voxels.take(depth, axis=axis) - low) / max(high - low, 1e-9), 0, 1)
         inside = np.clip(point[others], 0, np.array(plane.shape) - 1)
-        sheet.paste(_tile(plane, voxel_spacing(affine)[others], inside, None), (axis * TILE, 0))
+        cross = None if expected is None else world_to_voxel(np.array(expected), affine)[others]
+        sheet.paste(_tile(plane, voxel_spacing(affine)[others], inside, cross), (axis * TILE, 0))
     return sheet
 
 

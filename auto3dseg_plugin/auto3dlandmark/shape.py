@@ -39,12 +39,18 @@ class ShapeFinding:
         landmarks: the names concerned; all of them when empty.
         deviation: how unusual it is, to rank findings by.
         text: what is wrong, with the value and what is usual.
+        suggestion: what would put it right.
+        expected: where the landmark would lie, millimetres in the frame of the case's points.
+        severe: no anatomy explains it.
     """
 
     case: str
     landmarks: tuple[str, ...]
     deviation: float
     text: str
+    suggestion: str
+    expected: tuple[float, ...] | None = None
+    severe: bool = False
 
 
 def compare_shapes(points: Mapping[str, np.ndarray], names: Sequence[str]) -> list[ShapeFinding]:
@@ -71,12 +77,11 @@ def compare_shapes(points: Mapping[str, np.ndarray], names: Sequence[str]) -> li
     usual = off <= max(np.log(WRONG_SIZE), SIZE_SPREADS * 1.4826 * float(np.median(off)))
     for index in np.flatnonzero(~usual):
         text = f"the distances between its landmarks are {sizes[index]:.3g} times those of the other cases"
-        advice = (
-            "the units of the file"
-            if off[index] > np.log(WRONG_UNIT)
-            else "the voxel size in the image's header"
-        )
-        found.append(ShapeFinding(cases[index], (), 1e3 * (1 + off[index]), f"{text}. Check {advice}."))
+        unit = bool(off[index] > np.log(WRONG_UNIT))
+        advice = "the units of the file" if unit else "the voxel size in the image's header"
+        suggestion = f"if the images are alike in size, divide its positions by {sizes[index]:.3g}"
+        rank, sentence = 1e3 * (1 + off[index]), f"{text}. Check {advice}."
+        found.append(ShapeFinding(cases[index], (), rank, sentence, suggestion, severe=unit))
     cases, array = [cases[index] for index in np.flatnonzero(usual)], array[usual]
     if len(cases) < FEWEST_CASES:
         return found
@@ -136,11 +141,13 @@ def _rearranged(
         if after < SWAPPED * before and after < mirror:
             swapped = names[pair[0]], names[pair[1]]
             text = f"{swapped[0]!r} and {swapped[1]!r} are probably swapped ({numbers}; exchanged {after:.1f} mm)"
-            found.append(ShapeFinding(case, swapped, deviation, f"{text}. Check which is which."))
+            suggestion = f"exchange the names {swapped[0]!r} and {swapped[1]!r}"
+            found.append(ShapeFinding(case, swapped, deviation, f"{text}. Check which is which.", suggestion))
         elif one_handed and mirror < MIRRORED * before:
             text = f"its landmarks form the mirror image of the other cases' ({numbers}; mirrored {mirror:.1f} mm)"
             advice = "Left and right are probably swapped: check the names, and the frame of the file."
-            found.append(ShapeFinding(case, (), deviation, f"{text}. {advice}"))
+            suggestion = "exchange the names of left and right landmarks, or negate one axis of all points"
+            found.append(ShapeFinding(case, (), deviation, f"{text}. {advice}", suggestion))
     return found
 
 
@@ -172,10 +179,20 @@ def _outliers(
             usual = float(np.nanquantile(lengths[:, worst], 0.95))
             text = f"{names[worst]!r} lies {lengths[row, worst]:.1f} mm from where the other landmarks put it"
             advice = f"in 95 % of the cases it is within {usual:.1f} mm. Look at it in Slicer."
+            expected = tuple(map(float, _expected(array[row], mean, worst, residuals[row, worst])))
+            place = ", ".join(f"{value:.1f}" for value in expected)
+            suggestion = f"move {names[worst]!r} to ({place}) mm RAS, if the image shows it there"
+            deviation = float(deviations[row, worst])
             found.append(
-                ShapeFinding(case, (names[worst],), float(deviations[row, worst]), f"{text}; {advice}")
+                ShapeFinding(case, (names[worst],), deviation, f"{text}; {advice}", suggestion, expected)
             )
     return found
+
+
+def _expected(shape: np.ndarray, mean: np.ndarray, landmark: int, offset: np.ndarray) -> np.ndarray:
+    """Where a landmark would lie without its offset, which is in the frame of the mean shape."""
+    shared = (np.arange(len(mean)) != landmark) & np.isfinite(shape).all(axis=1)
+    return shape[landmark] - offset @ fit_rotation(shape[shared], mean[shared])
 
 
 def _left_out(array: np.ndarray, mean: np.ndarray, landmark: int) -> np.ndarray:
