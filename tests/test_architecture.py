@@ -21,6 +21,7 @@ LAYERS = (
     (
         "images",
         "layout",
+        "review",
         "cases",
         "datalist",
         "datasets",

@@ -21,7 +21,7 @@ from .content import Content, compare_contents, content_at
 from .datalist import Case, Datalist
 from .findings import ERROR, SEVERITIES, SUSPECT, WARNING, Finding
 from .formats import read_landmarks
-from .geometry import is_singular, lps_to_ras, voxel_spacing, world_to_voxel
+from .geometry import is_singular, lps_to_ras, voxel_spacing, voxels_outside, world_to_voxel
 from .images import channel_files, channel_name, first_channel, read_image
 from .landmarks import LandmarkError, LandmarkSet
 from .shape import compare_shapes
@@ -242,7 +242,7 @@ def _check_placement(
     """Whether points are inside the image, and what they lie on."""
     points = landmarks.points[landmarks.present]
     names = [name for name, present in zip(landmarks.names, landmarks.present) if present]
-    outside = _voxels_outside(world_to_voxel(points, affine), array.shape)
+    outside = voxels_outside(world_to_voxel(points, affine), array.shape)
     found, content = [], None
     far = outside > NEAR_VOXELS
     if far.any():
@@ -267,7 +267,7 @@ def _check_placement(
 def _frame_hint(points: np.ndarray, array: np.ndarray, affine: np.ndarray) -> str:
     """What may have happened, judged by where the points would lie with x and y negated."""
     flipped = world_to_voxel(lps_to_ras(points), affine)
-    if (_voxels_outside(flipped, array.shape) > NEAR_VOXELS).any():
+    if (voxels_outside(flipped, array.shape) > NEAR_VOXELS).any():
         return "They belong to another image or frame: save them again, placed on this very image."
     content = content_at(flipped, array)
     if content is None or content.empty:
@@ -279,12 +279,6 @@ def _frame_hint(points: np.ndarray, array: np.ndarray, affine: np.ndarray) -> st
         "With x and y negated they are inside and on image content: "
         "the file is probably LPS marked as RAS, or the reverse."
     )
-
-
-def _voxels_outside(voxel_points: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """How far each point is outside the grid of voxels, in voxels; 0 inside. Half a voxel of edge counts as inside."""
-    high = np.array(shape) - 0.5
-    return np.maximum(np.maximum(-0.5 - voxel_points, voxel_points - high), 0).max(axis=-1)
 
 
 def _mm_outside(point: np.ndarray, affine: np.ndarray, shape: Sequence[int]) -> float:

@@ -7,6 +7,8 @@ without a position passes through unchanged.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 __all__ = [
@@ -15,6 +17,7 @@ __all__ = [
     "lps_to_ras",
     "voxel_spacing",
     "is_singular",
+    "voxels_outside",
     "radial_error",
     "fit_rotation",
     "rotation_angle",
@@ -82,6 +85,18 @@ def is_singular(affine: np.ndarray) -> bool:
         return True
     # The volume of a unit voxel with its edge lengths divided out: 1 when the axes are orthogonal.
     return bool(abs(np.linalg.det(affine[:3, :3] / spacing)) < 1e-6)
+
+
+def voxels_outside(voxel_points: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """
+    How far each point is outside a grid of voxels, in voxels; 0 inside. Half a voxel of edge counts as inside.
+
+    Args:
+        voxel_points: voxel indices, shape (n, 3).
+        shape: voxels of the grid, three numbers.
+    """
+    high = np.array(shape) - 0.5
+    return np.maximum(np.maximum(-0.5 - voxel_points, voxel_points - high), 0).max(axis=-1)
 
 
 def radial_error(points: np.ndarray, reference: np.ndarray) -> np.ndarray:

@@ -1,0 +1,294 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+The labels of a MONAI Label studies folder, none of which is ever lost.
+
+The label files are the truth: which images are labelled is what lies in ``labels/<tag>/``. Every change is made under
+one lock for all processes, to whole files, and what it replaces is kept::
+
+    CASE.nii.gz                                  images
+    labels/final/CASE.mrk.json                   reviewed; labels/original/ holds predictions
+    review/history/final/CASE/TIME.mrk.json      what was replaced
+    review/trash/TIME/...                        what was deleted
+    review/log.jsonl                             who did what when, a line each
+    review/notes.json                            on images: scores, who was given which; may be deleted
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from ..files import atomic_path, read_json, write_json
+from ..images import IMAGE_SUFFIXES, case_id, list_images, read_image
+from ..landmarks import LandmarkError, LandmarkSet
+from .records import append_record, read_records, sync, time_stamp
+from .submission import ReviewError, check_plain, check_submission
+
+__all__ = ["FINAL", "ORIGINAL", "ReviewStore", "Saved", "checksum_of"]
+
+FINAL, ORIGINAL = "final", "original"
+TAGS = (FINAL, ORIGINAL)
+SUFFIX = ".mrk.json"
+NEW_ID = re.compile(r"\w[\w.+ -]{0,150}")
+PERSON = re.compile(r"[^\x00-\x1f\x7f]{0,100}")
+LOCK_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A label that is on disk: its content's checksum, and that of the label it replaced, if there was one."""
+
+    checksum: str
+    replaced: str | None
+
+
+def checksum_of(content: bytes) -> str:
+    """
+    SHA-256, in hexadecimal.
+    """
+    return hashlib.sha256(content).hexdigest()
+
+
+class ReviewStore:
+    """
+    The images and labels of a studies folder; several processes and threads may use it at once.
+
+    Args:
+        studies: the folder.
+        names: landmarks that every label must list.
+
+    Raises:
+        LandmarkError: when there is no such folder, or two images share an id.
+    """
+
+    def __init__(self, studies: str | os.PathLike, names: Sequence[str]) -> None:
+        self.studies, self.names = Path(studies).resolve(), tuple(names)
+        if not self.studies.is_dir():
+            raise LandmarkError(
+                f"{studies}: there is no such folder. Give the folder of the images to review."
+            )
+        self.folder = self.studies / "review"
+        self.images()
+        self.folder.mkdir(exist_ok=True)
+        with self.locked():
+            for tag in TAGS:
+                for unfinished in (self.studies / "labels" / tag).glob(
+                    ".*.tmp"
+                ):  # a killed process' last words
+                    unfinished.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """No other process or thread changes the store meanwhile; the lock of a killed process is free."""
+        lock = filelock.FileLock(self.folder / "lock", thread_local=False)
+        try:
+            lock.acquire(timeout=LOCK_SECONDS)
+        except filelock.Timeout:
+            raise ReviewError("the store is busy. Nothing was saved: try again.", 503) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    # Images
+
+    def images(self) -> dict[str, Path]:
+        """The images there are, by id."""
+        return list_images(self.studies)
+
+    def image(self, image_id: str) -> Path:
+        """
+        Raises:
+            ReviewError: when there is no such image; ids are never taken for paths.
+        """
+        path = self.images().get(image_id)
+        if path is None:
+            raise ReviewError(f"there is no image {image_id!r}.", 404)
+        return path
+
+    def add_image(self, image_id: str | None, file: Path, file_name: str) -> str:
+        """
+        Add an image; one that is there is never replaced.
+
+        Args:
+            image_id: left out, the file's name without its suffix.
+            file: the content.
+            file_name: what the file was called where it comes from.
+
+        Returns:
+            the id.
+
+        Raises:
+            ReviewError: for an id that is taken or no name, or a file that is no image.
+        """
+        suffix = next((s for s in IMAGE_SUFFIXES if file_name.lower().endswith(s)), None)
+        image_id = image_id or case_id(file_name) or ""
+        if suffix is None:
+            raise ReviewError(f"{file_name!r} is not an image. Known suffixes: {', '.join(IMAGE_SUFFIXES)}.")
+        if not NEW_ID.fullmatch(image_id) or case_id(image_id + suffix) != image_id:
+            raise ReviewError(
+                f"{image_id!r} cannot be the name of an image. Use letters, digits, dots, '_' and '-'."
+            )
+        self.folder.joinpath("uploads").mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self.folder / "uploads") as folder:
+            copy = Path(folder) / f"{image_id}{suffix}"
+            shutil.copyfile(file, copy)
+            try:
+                read_image(copy)
+            except LandmarkError as error:
+                raise ReviewError(str(error).replace(str(copy), file_name)) from error
+            sync(copy)
+            with self.locked():
+                if image_id.casefold() in {known.casefold() for known in self.images()}:
+                    raise ReviewError(f"there is an image {image_id!r} already. Choose another name.", 409)
+                self._log("add image", image_id)
+                os.link(copy, self.studies / copy.name)  # unlike a replacement, never over another file
+        return image_id
+
+    def remove_image(self, image_id: str) -> None:
+        """Move an image and its labels to the trash."""
+        with self.locked():
+            files = [self.image(image_id)]
+            files += [path for tag in TAGS if (path := self._label(image_id, tag)).exists()]
+            self._log("remove image", image_id)
+            self._to_trash(files)
+
+    # Labels
+
+    def labelled(self, tag: str = FINAL) -> list[str]:
+        """Ids of the images that have a label, sorted."""
+        folder = self.studies / "labels" / _tag(tag)
+        return [image for image in self.images() if (folder / f"{image}{SUFFIX}").is_file()]
+
+    def label(self, image_id: str, tag: str = FINAL) -> Path:
+        """
+        Raises:
+            ReviewError: when there is no such label.
+        """
+        path = self._label(image_id, tag)
+        if not path.is_file():
+            raise ReviewError(f"image {image_id!r} has no label {tag!r}.", 404)
+        return path
+
+    def checksum(self, image_id: str, tag: str = FINAL) -> str | None:
+        """Of the label there is now; None when there is none."""
+        path = self._label(image_id, tag)
+        return checksum_of(path.read_bytes()) if path.is_file() else None
+
+    def save(
+        self,
+        image_id: str,
+        content: bytes,
+        tag: str = FINAL,
+        reviewer: str = "",
+        base: str | None = None,
+        details: Mapping[str, Any] | None = None,
+    ) -> Saved:
+        """
+        Keep a label, exactly as it is; when this returns it is on disk, and what it replaced is in the history.
+
+        Args:
+            content: a ``.mrk.json`` file.
+            reviewer: who made it.
+            base: the checksum of the label it was made from, "" when there was none; None: whatever is there.
+            details: for the log; plain JSON.
+
+        Raises:
+            ReviewError: when it is not a full set of landmarks on this image, or somebody saved another one meanwhile.
+        """
+        if not PERSON.fullmatch(reviewer):
+            raise ReviewError("the name of the reviewer must be a line of at most 100 characters.")
+        check_plain(details)
+        image, path, new = self.image(image_id), self._label(image_id, tag), checksum_of(content)
+        check_submission(content, self.names, image)
+        with self.locked():
+            old = self.checksum(image_id, tag)
+            if old == new:  # sent again after a lost answer
+                return Saved(new, None)
+            if base is not None and base != (old or ""):
+                raise ReviewError(
+                    f"somebody saved another label of {image_id!r} meanwhile. Yours is not lost: load theirs, compare, "
+                    "and submit again.",
+                    409,
+                )
+            if old is not None:
+                kept = self.folder / "history" / tag / image_id / f"{time_stamp()}{SUFFIX}"
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, kept)
+                sync(kept)
+            with atomic_path(path) as temporary:
+                temporary.write_bytes(content)
+            sync(path.parent)
+            facts = {"tag": tag, "reviewer": reviewer, "checksum": new, "replaced": old}
+            self._log("save label", image_id, **facts, **({"details": dict(details)} if details else {}))
+        return Saved(new, old)
+
+    def remove_label(self, image_id: str, tag: str = FINAL) -> None:
+        """Move a label to the trash."""
+        with self.locked():
+            path = self.label(image_id, tag)
+            self._log("remove label", image_id, tag=tag)
+            self._to_trash([path])
+
+    def landmarks(self, image_id: str, tag: str = FINAL) -> LandmarkSet:
+        """A label, read."""
+        return check_submission(self.label(image_id, tag).read_bytes(), self.names)
+
+    def history(self, image_id: str, tag: str = FINAL) -> list[Path]:
+        """The labels that were replaced, oldest first."""
+        self.image(image_id)
+        return sorted((self.folder / "history" / _tag(tag) / image_id).glob(f"*{SUFFIX}"))
+
+    def log(self) -> list[dict[str, Any]]:
+        """What was done, oldest first."""
+        return read_records(self.folder / "log.jsonl")
+
+    # Notes on images
+
+    def notes(self) -> dict[str, dict[str, Any]]:
+        """What is noted on images, by id; nothing when the file is lost or broken."""
+        with contextlib.suppress(LandmarkError):
+            found = read_json(self.folder / "notes.json")
+            if isinstance(found, dict):
+                return {key: value for key, value in found.items() if isinstance(value, dict)}
+        return {}
+
+    def note(self, image_id: str, **values: Any) -> None:
+        """Note something on an image."""
+        self.image(image_id)
+        check_plain(values)
+        with self.locked():
+            notes = self.notes()
+            notes[image_id] = {**notes.get(image_id, {}), **values}
+            write_json(self.folder / "notes.json", notes)
+
+    def _label(self, image_id: str, tag: str) -> Path:
+        self.image(image_id)
+        return self.studies / "labels" / _tag(tag) / f"{image_id}{SUFFIX}"
+
+    def _to_trash(self, files: Sequence[Path]) -> None:
+        folder = self.folder / "trash" / time_stamp()
+        for file in files:
+            place = folder / file.relative_to(self.studies)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(file, place)
+
+    def _log(self, action: str, image_id: str, **facts: Any) -> None:
+        entry = {"time": time_stamp(), "action": action, "image": image_id, **facts}
+        append_record(self.folder / "log.jsonl", entry)
+
+
+def _tag(tag: str) -> str:
+    if tag not in TAGS:
+        raise ReviewError(f"the tag {tag!r} is unknown. There are {', '.join(TAGS)}.")
+    return tag
