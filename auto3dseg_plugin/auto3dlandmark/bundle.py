@@ -21,7 +21,14 @@ from .landmarks import LandmarkError
 from .planner import Plan, write_plan
 from .recipes import override, read_recipe, top_level
 
-__all__ = ["copy_template", "fill_bundle", "fill_configs", "normalization_transforms", "write_bundle"]
+__all__ = [
+    "continue_bundle",
+    "copy_template",
+    "fill_bundle",
+    "fill_configs",
+    "normalization_transforms",
+    "write_bundle",
+]
 
 CONFIGS = ("train", "inference", "metadata")
 CACHE_GB = 8.0
@@ -93,6 +100,46 @@ def fill_bundle(
         number = {name: index for index, name in enumerate(plan.landmark_names)}
         places["mirrored_landmarks"] = [[number[name] for name in pair] for pair in listed.left_right_pairs]
     return fill_configs(folder, plan, recipe, {**places, **overrides})
+
+
+def continue_bundle(
+    source: str | os.PathLike, folder: str | os.PathLike, gentler: float = 1.0, **places: Any
+) -> None:
+    """
+    Write a bundle that trains another one's network on, from its weights.
+
+    Args:
+        source: a trained bundle; of a published one, the network of its first fold.
+        folder: of the new bundle.
+        gentler: the learning rate is multiplied by this.
+        places: further values of train.json's head keys, such as ``dataset_dir`` and ``datalist``.
+
+    Raises:
+        LandmarkError: when the source was made by an earlier version.
+    """
+    source, folder = Path(source).resolve(), Path(folder)
+    copy_template(folder)
+    template = read_json(folder / "configs" / "inference.json")
+    configs = {name: read_json(source / "configs" / f"{name}.json") for name in CONFIGS}
+    train = configs["train"]
+    if "initial_weights" not in train:
+        raise LandmarkError(
+            f"{source}: was made by an earlier version, and cannot be trained on. Build it again."
+        )
+    weights = str(source / "models" / "model.pt")
+    optimizer = {**train["optimizer"], "lr": train["optimizer"]["lr"] * gentler}
+    values = {
+        **places,
+        "bundle_root": template["bundle_root"],
+        "initial_weights": weights,
+        "optimizer": optimizer,
+    }
+    write_json(folder / "configs" / "train.json", {**train, **values})
+    alone = {"network_def": train["network_def"], "ckpt_path": template["ckpt_path"]}
+    inference = {**configs["inference"], **alone, "bundle_root": template["bundle_root"]}
+    write_json(folder / "configs" / "inference.json", inference)
+    write_json(folder / "configs" / "metadata.json", configs["metadata"])
+    shutil.copyfile(source / "configs" / "plan.json", folder / "configs" / "plan.json")
 
 
 def fill_configs(

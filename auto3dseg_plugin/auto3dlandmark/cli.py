@@ -239,6 +239,37 @@ class Commands(DataCommands):
         publish(str(work), str(bundle), str(about))
         print(f"bundle: {bundle}\nread first: {Path(str(bundle)) / 'docs' / 'README.md'}")
 
+    def serve(
+        self,
+        studies: str,
+        *more: str,
+        bundle: str | None = None,
+        host: str = "127.0.0.1",
+        port: int = 8000,
+        minutes: float = 15.0,
+        hosts: str = "",
+    ) -> None:
+        """
+        Start the MONAI Label server, for review and retraining in 3D Slicer. Stop it with Ctrl-C.
+
+        Args:
+            studies: the folder of images; labels go to its folder labels/final.
+            more: further bundles after --bundle; their heatmaps are averaged.
+            bundle: a trained bundle.
+            host: the address to listen at; others than this machine's own let everybody in who reaches it.
+            port: to listen at.
+            minutes: of a retraining.
+            hosts: further names this machine is reached by, separated by commas.
+        """
+        from .serving import server_command
+
+        bundles = [str(one) for one in (bundle, *more) if one is not None]
+        names = ",".join(map(str, hosts)) if isinstance(hosts, (list, tuple)) else str(hosts)
+        settings = {"minutes": positive("minutes", minutes), "hosts": names or None}
+        command, environment = server_command(str(studies), bundles, str(host), int(port), **settings)
+        print(f"studies: {studies}\nserver:  http://{host}:{port}", flush=True)
+        os.execve(command[0], command, environment)
+
     def demo(self, work: str = "demo_work", minutes: float = 4.0) -> None:
         """
         Make a small dataset and run everything on it.

@@ -19,7 +19,7 @@ from typing import Any
 
 from .landmarks import LandmarkError
 
-__all__ = ["atomic_folder", "atomic_path", "read_json", "read_text", "write_json", "write_text"]
+__all__ = ["atomic_folder", "atomic_path", "json_text", "read_json", "read_text", "write_json", "write_text"]
 
 
 @contextmanager
@@ -103,10 +103,17 @@ def write_json(path: str | os.PathLike, content: Any) -> None:
     Raises:
         ValueError: for NaN or infinity, which JSON does not have.
     """
+    write_text(path, json_text(content))
+
+
+def json_text(content: Any) -> str:
+    """
+    The text that :func:`write_json` writes.
+    """
     text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False)
     number_list = re.compile(r"\[\n\s*(-?[\d.eE+-]+(?:,\n\s*-?[\d.eE+-]+)*)\n\s*\]")
     text = number_list.sub(lambda match: "[" + re.sub(r",\s+", ", ", match.group(1)) + "]", text)
-    write_text(path, text + "\n")
+    return text + "\n"
 
 
 def read_text(path: str | os.PathLike) -> str:

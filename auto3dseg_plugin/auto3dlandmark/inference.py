@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from monai.bundle import ConfigParser
 from monai.data import MetaTensor
@@ -88,6 +89,22 @@ class LandmarkPredictor:
         points, scores = self.members[0].decode.decode(heatmaps.as_tensor(), heatmaps.affine, radius)
         return predicted_landmarks(self.names, points, scores, self.members[0].may_be_absent)
 
+    def opinions(self, image: str | os.PathLike) -> np.ndarray:
+        """
+        Where each network alone puts the landmarks: RAS millimetres, shape (networks, N, 3).
+
+        Raises:
+            LandmarkError: when the image cannot be used.
+        """
+        found = []
+        for member in self.members:
+            grid = member.load(image)
+            for network in member.networks:
+                heatmaps = member.heatmaps(grid, network)
+                points, _ = member.decode.decode(heatmaps, grid.affine, member.decode.radius)
+                found.append(points.double().cpu().numpy())
+        return np.stack(found)
+
     def heatmaps(self, image: str | os.PathLike) -> tuple[MetaTensor, int]:
         """
         The mean of the members' heatmaps, in the world: on the finest of their grids.
@@ -141,6 +158,8 @@ class _Member:
                 f"{path}: does not fit the network of this bundle ({reason}). Train it again."
             ) from error
         self.network.eval()
+        # A published bundle holds the networks of several folds as one.
+        self.networks = list(getattr(self.network, "networks", None) or [self.network])
         self.preprocessing = parser.get_parsed_content("preprocessing")
         self.preprocessing_id = repr([parser.get(key) for key in PREPROCESSING_KEYS])
         self.inferer = parser.get_parsed_content("inferer")
@@ -153,10 +172,10 @@ class _Member:
         except Exception as error:  # MONAI wraps whatever a reader raises
             raise readable_error(error, f"{image}: cannot be read as an image") from error
 
-    def heatmaps(self, network_input: MetaTensor) -> torch.Tensor:
-        """Values in [0, 1], shape (N, H, W, D), on the CPU."""
+    def heatmaps(self, network_input: MetaTensor, network: torch.nn.Module | None = None) -> torch.Tensor:
+        """Values in [0, 1], shape (N, H, W, D), on the CPU; of all its networks, or of one."""
         with torch.no_grad():
-            logits = self.inferer(network_input.as_tensor()[None].to(self.device), self.network)[0]
+            logits = self.inferer(network_input.as_tensor()[None].to(self.device), network or self.network)[0]
             return activate(logits.float(), self.decode.activation).cpu()
 
 

@@ -13,7 +13,7 @@ import torch
 from .files import atomic_path
 from .landmarks import LandmarkError
 
-__all__ = ["load_weights", "save_atomically"]
+__all__ = ["load_weights", "save_atomically", "start_from"]
 
 # How numpy's numbers are pickled: by the name their rebuilding function has in numpy 2, or had in numpy 1.
 _SCALAR = np.float64(0).__reduce__()[0]
@@ -37,6 +37,22 @@ def save_atomically(state: Any, path: str | os.PathLike) -> None:
             torch.save(state, temporary)
         except RuntimeError as error:  # torch reports a full disk as one
             raise OSError(f"torch: {str(error).splitlines()[0]}") from error
+
+
+def start_from(network: torch.nn.Module, path: str | os.PathLike | None) -> torch.nn.Module:
+    """
+    The network with the weights of a file, to go on from; None: as it is.
+
+    Raises:
+        LandmarkError: when the file is missing, broken, or of another network.
+    """
+    if path is not None:
+        try:
+            network.load_state_dict(load_weights(path))
+        except (RuntimeError, TypeError, AttributeError) as error:
+            reason = str(error).splitlines()[0]
+            raise LandmarkError(f"{path}: does not fit the network ({reason}).") from error
+    return network
 
 
 def load_weights(

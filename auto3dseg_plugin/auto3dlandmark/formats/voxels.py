@@ -20,6 +20,7 @@ from .positions import three_numbers
 __all__ = [
     "landmarks_of_labels",
     "paint_cubes",
+    "paint_spheres",
     "read_nnlandmark_cases",
     "read_nnlandmark_prediction",
     "write_nnlandmark_cases",
@@ -74,6 +75,34 @@ def paint_cubes(
         for number, (name, status) in enumerate(zip(landmarks.names, landmarks.status), start=1)
         if status == PRESENT and counts[number] < whole
     ]
+
+
+def paint_spheres(
+    landmarks: LandmarkSet, shape: Sequence[int], affine: np.ndarray, radius_mm: float
+) -> np.ndarray:
+    """
+    A label map with a ball around each present landmark, numbered from 1 in their order; where two overlap, a voxel
+    belongs to the nearer landmark. The centroid of a ball that lies in the image and apart from others is the landmark.
+
+    Returns:
+        labels: uint8, or uint16 for more than 255 landmarks; shape ``shape``.
+    """
+    labels = np.zeros(tuple(shape), dtype=np.uint8 if len(landmarks) < 256 else np.uint16)
+    nearest = np.full(labels.shape, np.inf, dtype=np.float32)
+    reach = np.ceil(radius_mm * np.linalg.norm(np.linalg.inv(affine[:3, :3]), axis=1)).astype(int)
+    for number, (point, status) in enumerate(zip(landmarks.points, landmarks.status), start=1):
+        if status == PRESENT:
+            centre = np.round(world_to_voxel(point, affine)).astype(int)
+            low, high = np.maximum(centre - reach, 0), np.minimum(centre + reach + 1, labels.shape)
+            if (low >= high).any():
+                continue
+            box = tuple(slice(first, end) for first, end in zip(low, high))
+            voxels = np.stack(np.meshgrid(*map(np.arange, low, high), indexing="ij"), axis=-1)
+            distance = np.linalg.norm(voxel_to_world(voxels, affine) - point, axis=-1)
+            inside = (distance <= radius_mm) & (distance < nearest[box])
+            labels[box][inside] = number
+            nearest[box][inside] = distance[inside]
+    return labels
 
 
 def read_nnlandmark_cases(path: str | os.PathLike) -> dict[str, dict[str, np.ndarray]]:

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Requests about images and labels.
+
+Functions without ``async`` run in threads, so none of them holds up the others. Request parameters are looked up by
+name, never merged into what the app is asked to do.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from enum import Enum
+from pathlib import Path
+from typing import Any, Optional
+
+from fastapi import APIRouter, File, Form, UploadFile
+from fastapi.responses import FileResponse, Response
+from monailabel.interfaces.utils.app import app_instance
+from monailabel_landmarks.lib.datastore import is_label_map, points_of_spheres
+
+from auto3dlandmark.images import IMAGE_SUFFIXES
+from auto3dlandmark.review.store import FINAL
+from auto3dlandmark.review.submission import ReviewError, parse_parameters
+
+__all__ = ["received", "router"]
+
+router = APIRouter()
+
+
+class Listing(str, Enum):
+    """How much of the datastore is told."""
+
+    train = "train"
+    stats = "stats"
+    all = "all"
+
+
+@router.get("/datastore/")
+def list_datastore(output: Listing = Listing.stats) -> Any:
+    datastore = app_instance().datastore()
+    return {
+        Listing.all: datastore.json,
+        Listing.train: datastore.datalist,
+        Listing.stats: datastore.status,
+    }[output]()
+
+
+@router.put("/datastore/")
+@router.put("/datastore/image")
+def add_image(
+    file: UploadFile = File(...), image: Optional[str] = None, params: str = Form("{}")
+) -> dict[str, str]:
+    parse_parameters(params)
+    name = file.filename or ""
+    with tempfile.TemporaryDirectory() as folder:
+        path = received(file, Path(folder), name)
+        return {"image": app_instance().store.add_image(image, path, name)}
+
+
+@router.delete("/datastore/")
+@router.delete("/datastore/image")
+def remove_image(id: str) -> dict[str, str]:
+    app_instance().store.remove_image(id)
+    return {"image": id, "moved_to": "review/trash"}
+
+
+@router.get("/datastore/image")
+@router.head("/datastore/image")
+def get_image(image: str) -> FileResponse:
+    path = app_instance().store.image(image)
+    if not path.is_file():
+        raise ReviewError(
+            f"the image {image!r} is a folder and cannot be sent. Use one file for each case.", 422
+        )
+    return FileResponse(path, filename=path.name)
+
+
+@router.get("/datastore/image/info")
+def get_image_info(image: str) -> dict[str, Any]:
+    return app_instance().datastore().get_image_info(image)
+
+
+@router.put("/datastore/label")
+def save_label(
+    image: str, label: UploadFile = File(...), params: str = Form("{}"), tag: str = FINAL
+) -> dict[str, Any]:
+    """``params`` may hold ``reviewer``, ``base_checksum`` (of the label this one was made from; "" when there was none)
+    and, for a label map, ``label_info``."""
+    store, said = app_instance().store, parse_parameters(params)
+    base, reviewer = said.get("base_checksum"), said.get("reviewer", "")
+    if not isinstance(reviewer, str) or not (base is None or isinstance(base, str)):
+        raise ReviewError("'reviewer' and 'base_checksum' must be text.")
+    if tag != FINAL:
+        raise ReviewError(f"labels are submitted under the tag {FINAL!r}.")
+    store.image(image)
+    name = label.filename or ""
+    if is_label_map(name):
+        with tempfile.TemporaryDirectory() as folder:
+            path = received(label, Path(folder), name)
+            content = points_of_spheres(store, image, path, said.get("label_info"))
+    else:
+        content = label.file.read()
+    saved = store.save(image, content, tag, reviewer, base)
+    return {
+        "image": image,
+        "label": image,
+        "tag": tag,
+        "checksum": saved.checksum,
+        "replaced": saved.replaced,
+    }
+
+
+@router.delete("/datastore/label")
+def remove_label(id: str, tag: str) -> dict[str, str]:
+    app_instance().store.remove_label(id, tag)
+    return {"label": id, "moved_to": "review/trash"}
+
+
+@router.get("/datastore/label")
+def get_label(label: str, tag: str = FINAL) -> Response:
+    store = app_instance().store
+    path = store.label(label, tag)
+    headers = {"etag": f'"{store.checksum(label, tag)}"', "content-disposition": _attachment(path.name)}
+    return Response(path.read_bytes(), media_type="application/json", headers=headers)
+
+
+@router.head("/datastore/label")
+def check_label(image: str, tag: str = FINAL) -> Response:
+    store = app_instance().store
+    store.label(image, tag)
+    return Response(headers={"etag": f'"{store.checksum(image, tag)}"'})
+
+
+@router.get("/datastore/label/info")
+def get_label_info(label: str, tag: str = FINAL) -> dict[str, Any]:
+    return app_instance().datastore().get_label_info(label, tag)
+
+
+@router.get("/datastore/label/history")
+def get_history(label: str, tag: str = FINAL) -> list[dict[str, Any]]:
+    """The labels that were replaced, oldest first, with their content."""
+    files = app_instance().store.history(label, tag)
+    return [
+        {"replaced": file.name.removesuffix(".mrk.json"), "content": file.read_text("utf-8")}
+        for file in files
+    ]
+
+
+def received(upload: UploadFile, folder: Path, name: str) -> Path:
+    """The upload as a file, named so that its kind can be told and nothing else of its name matters."""
+    suffix = next((suffix for suffix in IMAGE_SUFFIXES if name.lower().endswith(suffix)), None)
+    if suffix is None:
+        raise ReviewError(f"{name!r} is not an image. Known suffixes: {', '.join(IMAGE_SUFFIXES)}.")
+    path = folder / f"upload{suffix}"
+    with open(path, "wb") as stream:
+        while block := upload.file.read(2**20):
+            stream.write(block)
+    return path
+
+
+def _attachment(name: str) -> str:
+    quoted = "".join(letter if letter.isascii() and letter not in '"\\' else "_" for letter in name)
+    return f'attachment; filename="{quoted}"'

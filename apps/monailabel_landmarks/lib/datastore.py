@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The review store in the form that MONAI Label asks for."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from monailabel.interfaces.datastore import Datastore
+
+from auto3dlandmark.files import json_text
+from auto3dlandmark.formats.markups import markups_document
+from auto3dlandmark.formats.voxels import landmarks_of_labels
+from auto3dlandmark.images import IMAGE_SUFFIXES, read_image
+from auto3dlandmark.landmarks import ABSENT, UNKNOWN, LandmarkError, LandmarkSet
+from auto3dlandmark.review.store import FINAL, ORIGINAL, ReviewStore
+from auto3dlandmark.review.submission import ReviewError
+
+__all__ = ["LandmarkDatastore", "points_of_spheres"]
+
+
+class LandmarkDatastore(Datastore):
+    """
+    Every change goes through :class:`auto3dlandmark.review.store.ReviewStore`, which locks, checks and keeps history.
+    """
+
+    def __init__(self, store: ReviewStore) -> None:
+        self.store = store
+
+    def name(self) -> str:
+        return self.store.studies.name
+
+    def set_name(self, name: str) -> None:
+        raise ReviewError("the datastore is called after its folder.")
+
+    def description(self) -> str:
+        return f"Images and landmarks in {self.store.studies}"
+
+    def set_description(self, description: str) -> None:
+        raise ReviewError("the datastore is described by its folder.")
+
+    def datalist(self) -> list[dict[str, Any]]:
+        images = self.store.images()
+        return [
+            {"image": str(images[image]), "label": str(self.store.label(image))}
+            for image in self.store.labelled()
+        ]
+
+    def get_labels_by_image_id(self, image_id: str) -> dict[str, str]:
+        return {tag: image_id for tag in (FINAL, ORIGINAL) if image_id in self.store.labelled(tag)}
+
+    def get_label_by_image_id(self, image_id: str, tag: str) -> str:
+        self.store.label(image_id, tag)
+        return image_id
+
+    def get_image(self, image_id: str, params: Any = None) -> bytes:
+        return self.store.image(image_id).read_bytes()
+
+    def get_image_uri(self, image_id: str) -> str:
+        return str(self.store.image(image_id))
+
+    def get_label(self, label_id: str, label_tag: str, params: Any = None) -> bytes:
+        return self.store.label(label_id, label_tag).read_bytes()
+
+    def get_label_uri(self, label_id: str, label_tag: str) -> str:
+        return str(self.store.label(label_id, label_tag))
+
+    def get_image_info(self, image_id: str) -> dict[str, Any]:
+        path = self.store.image(image_id)
+        return {"ts": int(path.stat().st_mtime), "name": path.name, **self.store.notes().get(image_id, {})}
+
+    def get_label_info(self, label_id: str, label_tag: str) -> dict[str, Any]:
+        path = self.store.label(label_id, label_tag)
+        checksum = self.store.checksum(label_id, label_tag)
+        said = [
+            entry
+            for entry in self.store.log()
+            if entry.get("image") == label_id
+            and entry.get("tag") == label_tag
+            and entry.get("checksum") == checksum
+        ]
+        facts = {key: said[-1][key] for key in ("time", "reviewer", "details") if said and key in said[-1]}
+        earlier = len(self.store.history(label_id, label_tag))
+        return {
+            "ts": int(path.stat().st_mtime),
+            "name": path.name,
+            "checksum": checksum,
+            "earlier": earlier,
+            **facts,
+        }
+
+    def get_labeled_images(self, label_tag: str | None = None, labels: Any = None) -> list[str]:
+        return self.store.labelled(label_tag or FINAL)
+
+    def get_unlabeled_images(self, label_tag: str | None = None, labels: Any = None) -> list[str]:
+        labelled = set(self.store.labelled(label_tag or FINAL))
+        return [image for image in self.store.images() if image not in labelled]
+
+    def list_images(self) -> list[str]:
+        return list(self.store.images())
+
+    def get_dataset_archive(self, limit_cases: int | None) -> str:
+        raise ReviewError("the dataset is not given away as an archive. Copy the studies folder.", 404)
+
+    def refresh(self) -> None:
+        """The folder is looked at anew each time."""
+
+    def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
+        path = Path(image_filename)
+        return self.store.add_image(image_id, path, image_info.get("file_name", path.name))
+
+    def remove_image(self, image_id: str) -> None:
+        self.store.remove_image(image_id)
+
+    def save_label(
+        self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]
+    ) -> str:
+        self.store.save(image_id, Path(label_filename).read_bytes(), label_tag, details=label_info)
+        return image_id
+
+    def remove_label(self, label_id: str, label_tag: str) -> None:
+        self.store.remove_label(label_id, label_tag)
+
+    def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
+        self.store.note(image_id, **info)
+
+    def update_label_info(self, label_id: str, label_tag: str, info: dict[str, Any]) -> None:
+        raise ReviewError("what is said about a label is kept when it is submitted, and does not change.")
+
+    def status(self) -> dict[str, Any]:
+        images = self.store.images()
+        final = self.store.labelled(FINAL)
+        tags = {FINAL: len(final), ORIGINAL: len(self.store.labelled(ORIGINAL))}
+        return {
+            "name": self.name(),
+            "description": self.description(),
+            "total": len(images),
+            "completed": len(final),
+            "label_tags": {tag: count for tag, count in tags.items() if count},
+            "train": self.datalist(),
+        }
+
+    def json(self) -> dict[str, Any]:
+        images, notes = self.store.images(), self.store.notes()
+        labelled = {tag: set(self.store.labelled(tag)) for tag in (FINAL, ORIGINAL)}
+        return {
+            "name": self.name(),
+            "description": self.description(),
+            "objects": {
+                image: {
+                    "image": {"ext": path.name[len(image) :], "info": notes.get(image, {})},
+                    "labels": {
+                        tag: {"ext": ".mrk.json", "info": {"name": f"{image}.mrk.json"}}
+                        for tag, ids in labelled.items()
+                        if image in ids
+                    },
+                }
+                for image, path in images.items()
+            },
+        }
+
+
+def points_of_spheres(
+    store: ReviewStore, image_id: str, file: Path, label_info: list[dict[str, Any]] | None = None
+) -> bytes:
+    """
+    A label map of balls, as a client that knows only segments sends it, as a point list.
+
+    A landmark without a voxel is absent when the label that is there says so, and unknown otherwise.
+
+    Args:
+        file: the label map.
+        label_info: ``name`` and ``idx`` of each segment; left out, the order of the landmarks.
+
+    Raises:
+        ReviewError: when it is no label map, or holds a segment that is no landmark.
+    """
+    try:
+        labels, affine = read_image(file)
+        if label_info:
+            names = {int(entry["idx"]): str(entry["name"]) for entry in label_info}
+        else:
+            names = dict(enumerate(store.names, start=1))
+        strange = sorted(set(names.values()) - set(store.names))
+        if strange:
+            raise ReviewError(f"the segment {strange[0]!r} is no landmark of the model.")
+        found = landmarks_of_labels(np.asarray(labels), affine, names).select(store.names)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ReviewError("label_info must be a list of segments with 'name' and 'idx'.") from error
+    except ReviewError:
+        raise
+    except LandmarkError as error:
+        raise ReviewError(str(error).replace(str(file), "the submitted file")) from error
+    status = found.status.copy()
+    if image_id in store.labelled(FINAL):
+        before = store.landmarks(image_id).select(store.names)
+        status[(status == UNKNOWN) & (before.status == ABSENT)] = ABSENT
+    return json_text(markups_document(LandmarkSet(found.names, found.points, status))).encode()
+
+
+def is_label_map(file_name: str) -> bool:
+    """Whether a file of this name is to be read as an image."""
+    return os.fspath(file_name).lower().endswith(IMAGE_SUFFIXES)

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is turned away before anything looks at it: other websites' requests, and uploads without end."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import socket
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import urlsplit
+
+__all__ = ["SameOrigin", "UploadLimit"]
+
+
+class SameOrigin:
+    """
+    Refuse requests that a browser sends for another website, and those for a name this machine does not have: a page
+    elsewhere may make a browser resolve its own name to this server.
+
+    Args:
+        names: under which this machine is reached, besides addresses, ``localhost`` and its own name.
+    """
+
+    def __init__(self, app: Any, names: Iterable[str] = ()) -> None:
+        self.app = app
+        own = {"localhost", socket.gethostname(), socket.getfqdn()}
+        self.names = {name.strip().casefold() for name in (*own, *names)}
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
+            host, origin = headers.get("host", ""), headers.get("origin")
+            if not self._ours(host):
+                return await _answer(send, 403, f"this server is not called {host!r}. Add it by '--hosts'.")
+            if origin is not None and urlsplit(origin).netloc.casefold() != host.casefold():
+                return await _answer(send, 403, f"requests of the website {origin!r} are not served.")
+        await self.app(scope, receive, send)
+
+    def _ours(self, host: str) -> bool:
+        name = urlsplit(f"//{host}").hostname or ""
+        try:
+            ipaddress.ip_address(name)
+            return True
+        except ValueError:
+            return name.casefold() in self.names
+
+
+class UploadLimit:
+    """Refuse bodies of more than so many bytes, announced or not."""
+
+    def __init__(self, app: Any, most_bytes: int) -> None:
+        self.app, self.most_bytes = app, most_bytes
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        sentence = f"the upload is larger than {self.most_bytes / 2**20:g} MB."
+        announced = dict(scope["headers"]).get(b"content-length", b"0")
+        if not announced.isdigit() or int(announced) > self.most_bytes:
+            return await _answer(send, 413, sentence)
+        taken, refused, begun = 0, False, False
+
+        async def counted() -> Any:
+            nonlocal taken, refused
+            message = await receive()
+            taken += len(message.get("body", b""))
+            if taken > self.most_bytes:
+                refused = True
+                return {"type": "http.disconnect"}
+            return message
+
+        async def answered(message: Any) -> None:
+            nonlocal begun
+            if not refused:
+                begun = True
+                await send(message)
+
+        try:
+            await self.app(scope, counted, answered)
+        except Exception:
+            if not refused:
+                raise
+        if refused and not begun:
+            await _answer(send, 413, sentence)
+
+
+async def _answer(send: Any, status: int, sentence: str) -> None:
+    body = json.dumps({"detail": sentence}).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Inference for MONAI Label: the same steps as ``auto3dlandmark predict``, so the same points."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from monailabel.interfaces.tasks.batch_infer import BatchInferTask
+from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
+
+from auto3dlandmark.formats import write_landmarks
+from auto3dlandmark.formats.voxels import paint_spheres
+from auto3dlandmark.geometry import voxel_spacing
+from auto3dlandmark.images import read_geometry
+from auto3dlandmark.inference import LandmarkPredictor
+from auto3dlandmark.landmarks import STATUSES, LandmarkError, LandmarkSet
+from auto3dlandmark.scoring import confidence_of
+from auto3dlandmark.served import ServedModel
+
+logger = logging.getLogger(__name__)
+
+SPHERES = "landmark_spheres"
+SPHERE_VOXELS = 3.0  # radius, of the coarsest voxels
+
+
+class Predictor:
+    """
+    The served version, loaded when it is first needed and again when another one was promoted; one image at a time.
+    """
+
+    def __init__(self, model: ServedModel) -> None:
+        self.model, self.lock = model, threading.Lock()
+        self.loaded: tuple[Any, LandmarkPredictor] | None = None
+
+    def predict(self, image: str) -> tuple[LandmarkSet, int]:
+        """
+        Returns:
+            landmarks, and the version that found them.
+        """
+        with self.lock:
+            served = self.model.current()
+            if self.loaded is None or self.loaded[0] != served:
+                self.loaded = served, LandmarkPredictor(served.bundles)
+            return self.loaded[1].predict(image), served.version
+
+
+class LandmarkInferTask(InferTask):
+    """
+    Landmarks as a point list, or for clients that know only segments, as a label map of small balls.
+
+    Args:
+        predictor: shared by both forms.
+        spheres: give the label map.
+    """
+
+    def __init__(self, predictor: Predictor, spheres: bool = False) -> None:
+        # Slicer's stock plugin offers these two types, and opens a .json as markups.
+        kind = InferType.SEGMENTATION if spheres else InferType.DETECTION
+        what = "small balls around the landmarks" if spheres else "the landmarks as a point list"
+        labels = {name: number for number, name in enumerate(predictor.model.names, start=1)}
+        super().__init__(kind, labels, 3, f"Gives {what}")
+        self.predictor, self.spheres = predictor, spheres
+
+    def is_valid(self) -> bool:
+        return True
+
+    def info(self) -> dict[str, Any]:
+        return {**super().info(), "version": self.predictor.model.current().version}
+
+    def __call__(self, request: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        """
+        Args:
+            request: ``image``, the path of an image.
+
+        Returns:
+            a temporary file, the caller's to remove, and what it says as JSON.
+        """
+        began, image = time.time(), Path(request["image"])
+        landmarks, version = self.predictor.predict(str(image))
+        suffix = ".nii.gz" if self.spheres else ".mrk.json"
+        with tempfile.NamedTemporaryFile(prefix="landmarks-", suffix=suffix, delete=False) as file:
+            path = Path(file.name)
+        if self.spheres:
+            shape, affine = read_geometry(image)
+            radius_mm = SPHERE_VOXELS * float(voxel_spacing(affine).max())
+            labels = paint_spheres(landmarks, shape, affine, radius_mm)
+            nib.save(nib.Nifti1Image(labels, affine), path)
+        else:
+            write_landmarks(path, landmarks)
+        return str(path), {
+            "label_names": self.labels,
+            "landmarks": [
+                {
+                    "name": name,
+                    "status": STATUSES[status],
+                    "position_ras_mm": (
+                        [float(value) for value in point] if np.isfinite(point).all() else None
+                    ),
+                    "score": None if np.isnan(score) else float(score),
+                }
+                for name, point, status, score in zip(
+                    landmarks.names, landmarks.points, landmarks.status, landmarks.scores
+                )
+            ],
+            "confidence": confidence_of(landmarks),
+            "version": version,
+            "seconds": round(time.time() - began, 3),
+        }
+
+
+class LandmarkBatchTask(BatchInferTask):
+    """Predict many images; one that cannot be read is named, and the others go on."""
+
+    def __call__(self, request: dict[str, Any], datastore: Any, infer: Callable) -> dict[str, Any]:
+        results: dict[str, Any] = {}
+        images = sorted(self.get_images(request, datastore))
+        for number, image in enumerate(images, start=1):
+            try:
+                found = infer({"model": request.get("model"), "image": image, "save_label": True}, datastore)
+                Path(found.pop("file")).unlink(missing_ok=True)
+                results[image] = found["params"]
+                logger.info("%d of %d: %s", number, len(images), image)
+            except LandmarkError as error:
+                results[image] = {"error": str(error)}
+                logger.warning("%d of %d: %s: left out: %s", number, len(images), image, error)
+        return results

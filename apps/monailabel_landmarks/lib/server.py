@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+The web server: MONAI Label's requests, with those that touch files or wait long in our hands.
+
+Only what a review needs is there; uploading weights, proxies and logs are not. Each answer to bad input is a sentence.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from monailabel.config import settings
+from monailabel.endpoints import info
+from monailabel.interfaces.exception import MONAILabelException
+from monailabel.interfaces.utils.app import app_instance
+from monailabel_landmarks.lib import data_routes, task_routes
+from monailabel_landmarks.lib.guard import SameOrigin, UploadLimit
+from starlette.exceptions import HTTPException
+
+from auto3dlandmark import __version__
+from auto3dlandmark.landmarks import LandmarkError
+
+__all__ = ["app", "create_app"]
+
+logger = logging.getLogger(__name__)
+MOST_UPLOAD_MB = 2048.0
+
+
+@asynccontextmanager
+async def _lifespan(server: FastAPI) -> Any:
+    instance = app_instance()
+    instance.server_mode(True)
+    instance.on_init_complete()
+    yield
+    task_routes.close()
+
+
+def create_app(conf: dict[str, Any]) -> FastAPI:
+    """
+    Args:
+        conf: the app's settings; ``upload_mb`` bounds uploads, ``hosts`` names this machine, separated by commas, where
+            it is reached by another name than its own.
+    """
+    server = FastAPI(
+        title="Auto3DLandmark", version=__version__, lifespan=_lifespan, docs_url=None, redoc_url=None
+    )
+    server.add_middleware(UploadLimit, most_bytes=int(float(conf.get("upload_mb", MOST_UPLOAD_MB)) * 2**20))
+    server.add_middleware(SameOrigin, names=[name for name in str(conf.get("hosts", "")).split(",") if name])
+    server.include_router(info.router)
+    server.include_router(data_routes.router)
+    server.include_router(task_routes.router)
+
+    @server.get("/")
+    def root() -> dict[str, str]:
+        return {"name": "Auto3DLandmark", "version": __version__, "see": "/info/"}
+
+    @server.exception_handler(LandmarkError)
+    async def refused(request: Request, error: LandmarkError) -> JSONResponse:
+        return JSONResponse({"detail": str(error)}, getattr(error, "status", 422))
+
+    @server.exception_handler(MONAILabelException)
+    async def not_there(request: Request, error: MONAILabelException) -> JSONResponse:
+        return JSONResponse({"detail": error.msg}, 404)
+
+    @server.exception_handler(HTTPException)
+    async def as_it_says(request: Request, error: HTTPException) -> JSONResponse:
+        return JSONResponse({"detail": error.detail}, error.status_code)
+
+    @server.exception_handler(Exception)
+    async def unexpected(request: Request, error: Exception) -> JSONResponse:
+        logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        return JSONResponse({"detail": "something went wrong in the server; its log says what."}, 500)
+
+    return server
+
+
+app = create_app(settings.MONAI_LABEL_APP_CONF)

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which case a reviewer gets next, and the scores it is chosen by."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+from monailabel.interfaces.tasks.scoring import ScoringMethod
+from monailabel.interfaces.tasks.strategy import Strategy
+
+from auto3dlandmark.review.choice import STRATEGIES, next_case
+from auto3dlandmark.review.store import ReviewStore
+from auto3dlandmark.scoring import score_waiting
+from auto3dlandmark.served import ServedModel
+
+__all__ = ["ChoiceStrategy", "UncertaintyScoring"]
+
+BACKGROUND = 10  # niceness: reviewers' requests go first
+
+
+class ChoiceStrategy(Strategy):
+    """One of :data:`auto3dlandmark.review.choice.STRATEGIES`."""
+
+    def __init__(self, name: str, model: ServedModel, store: ReviewStore) -> None:
+        super().__init__(f"Gives {STRATEGIES[name]}")
+        self.name, self.model, self.store = name, model, store
+
+    def _waiting(self) -> list[str]:
+        reviewed = set(self.store.labelled())
+        return [image for image in self.store.images() if image not in reviewed]
+
+    def lacks_scores(self) -> bool:
+        """Whether it chooses by scores, and a waiting case has none of the served version."""
+        if self.name not in ("lowest_confidence", "disagreement"):
+            return False
+        notes, version = self.store.notes(), self.model.current().version
+        return any(notes.get(image, {}).get("version") != version for image in self._waiting())
+
+    def __call__(self, request: dict[str, Any], datastore: Any) -> dict[str, Any] | None:
+        now, client = time.time(), str(request.get("client_id") or "")
+        version = self.model.current().version
+        image = next_case(self._waiting(), self.store.notes(), self.name, client, now, version)
+        if image is None:
+            return None
+        self.store.note(image, given={"to": client, "at": now})
+        return {"id": image}
+
+
+class UncertaintyScoring(ScoringMethod):
+    """Predicts the waiting cases in a process of its own and notes how sure the model is."""
+
+    def __init__(self, model: ServedModel, store: ReviewStore) -> None:
+        super().__init__(
+            "Confidence of the least certain landmark, and how far the folds' networks differ in mm"
+        )
+        self.model, self.store = model, store
+
+    def __call__(self, request: dict[str, Any], datastore: Any) -> dict[str, Any]:
+        os.nice(BACKGROUND)
+        return score_waiting(self.model, self.store)

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Requests for work: inference, batches, the next case, scores, training.
+
+Inference has one thread of its own, so that a slow one holds up nothing but other inferences; the rest runs in
+processes of MONAI Label's making.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from enum import Enum
+from pathlib import Path
+from typing import Any, Optional
+
+from fastapi import APIRouter, Body, File, Form, HTTPException, UploadFile
+from fastapi.background import BackgroundTasks
+from fastapi.responses import FileResponse, Response
+from monailabel.interfaces.utils.app import app_instance
+from monailabel.utils.async_tasks.task import AsyncTask
+from monailabel_landmarks.lib.data_routes import received
+from requests_toolbelt import MultipartEncoder
+
+from auto3dlandmark.review.store import ORIGINAL
+from auto3dlandmark.review.submission import ReviewError, parse_parameters
+
+__all__ = ["close", "router"]
+
+router = APIRouter()
+inference = ThreadPoolExecutor(1, thread_name_prefix="inference")
+
+
+class Output(str, Enum):
+    """What an inference answers with."""
+
+    json = "json"
+    image = "image"
+    all = "all"
+
+
+class Images(str, Enum):
+    """Which images a batch is run on."""
+
+    all = "all"
+    labeled = "labeled"
+    unlabeled = "unlabeled"
+
+
+def close() -> None:
+    """Let the inference that runs end, and no other begin."""
+    inference.shutdown(wait=False, cancel_futures=True)
+
+
+@router.post("/infer/{model}")
+async def infer(
+    model: str,
+    background: BackgroundTasks,
+    image: str = "",
+    params: str = Form("{}"),
+    file: Optional[UploadFile] = File(None),
+    output: Output = Output.all,
+) -> Any:
+    parse_parameters(params)
+    instance = app_instance()
+    request: dict[str, Any] = {"model": model, "image": image}
+    folder = tempfile.TemporaryDirectory()
+    background.add_task(folder.cleanup)
+    if file is not None:
+        name = file.filename or ""
+        request["uploaded"] = str(await asyncio.to_thread(received, file, Path(folder.name), name))
+    elif not image:
+        raise ReviewError("name an image of the server by its id, or upload one.")
+    result = await asyncio.get_running_loop().run_in_executor(inference, instance.infer, request)
+    path, answer = Path(result["file"]), result["params"]
+    background.add_task(path.unlink, missing_ok=True)
+    if output == Output.json:
+        return answer
+    if output == Output.image:
+        return FileResponse(path, filename=path.name)
+    kind = "application/json" if path.name.endswith(".json") else "application/octet-stream"
+    fields = {
+        "params": (None, json.dumps(answer), "application/json"),
+        "image": (path.name, path.read_bytes(), kind),
+    }
+    encoded = MultipartEncoder(fields=fields)
+    return Response(encoded.to_string(), media_type=encoded.content_type)
+
+
+@router.post("/batch/infer/{model}")
+def start_batch(model: str, images: Images = Images.all, params: Optional[dict] = Body(None)) -> Any:
+    if model not in app_instance()._infers:
+        raise ReviewError(f"there is no model {model!r}.", 404)
+    request = {"model": model, "images": images.value, "label_tag": ORIGINAL}
+    return _started("batch_infer", request)
+
+
+@router.get("/batch/infer")
+def batch_status(all: bool = False, check_if_running: bool = False) -> Any:
+    return _status("batch_infer", all, check_if_running)
+
+
+@router.delete("/batch/infer")
+def stop_batch() -> Any:
+    return AsyncTask.stop("batch_infer")
+
+
+@router.post("/activelearning/{strategy}")
+def next_sample(strategy: str, params: Optional[dict] = Body(None)) -> Any:
+    client = str((params or {}).get("client_id") or "")
+    instance = app_instance()
+    found = instance.next_sample({"strategy": strategy, "client_id": client})
+    return {**found, **instance.datastore().get_image_info(found["id"])} if found else {}
+
+
+@router.post("/scoring/{method}")
+def start_scoring(method: str) -> Any:
+    if method not in app_instance()._scoring_methods:
+        raise ReviewError(f"there is no scoring method {method!r}.", 404)
+    return _started("scoring", {"method": method})
+
+
+@router.get("/scoring/")
+def scoring_status(all: bool = False, check_if_running: bool = False) -> Any:
+    return _status("scoring", all, check_if_running)
+
+
+@router.delete("/scoring/")
+def stop_scoring() -> Any:
+    return AsyncTask.stop("scoring")
+
+
+@router.post("/train/{model}")
+def start_training(model: str, params: Optional[dict] = Body(None)) -> Any:
+    if model not in app_instance()._trainers:
+        raise ReviewError(f"there is no training of {model!r}.", 404)
+    minutes = (params or {}).get("minutes")
+    if minutes is not None and (
+        isinstance(minutes, bool) or not isinstance(minutes, (int, float)) or not minutes > 0
+    ):
+        raise ReviewError(f"minutes={minutes!r} must be a number greater than 0.")
+    return _started("train", {"model": model, "minutes": minutes})
+
+
+@router.get("/train/")
+def training_status(all: bool = False, check_if_running: bool = False) -> Any:
+    return _status("train", all, check_if_running)
+
+
+@router.delete("/train/")
+def stop_training() -> Any:
+    return AsyncTask.stop("train")
+
+
+def _started(method: str, request: dict[str, Any]) -> Any:
+    task, reason = AsyncTask.run(method, request=request)
+    if task is None:
+        raise HTTPException(429, f"it is running already ({str(reason).strip('+ ')}).")
+    return task
+
+
+def _status(method: str, all: bool, check_if_running: bool) -> Any:
+    task, reason = AsyncTask.status(method, all, check_if_running)
+    if task is None:
+        raise HTTPException(404, reason)
+    return task

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training for MONAI Label, which runs it in a process of its own and stops it by killing that."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import Any
+
+from monailabel.interfaces.tasks.train import TrainTask
+
+from auto3dlandmark.retraining import retrain, retraining_status
+from auto3dlandmark.review.store import ReviewStore
+from auto3dlandmark.served import ServedModel
+
+__all__ = ["LandmarkTrainTask"]
+
+BACKGROUND = 10  # niceness: reviewers' requests go first
+
+
+class LandmarkTrainTask(TrainTask):
+    """
+    Learns from the reviewed cases; the new model is served only when it is at least as good as the old one.
+
+    Args:
+        minutes: of a training, unless a request says otherwise.
+    """
+
+    def __init__(self, model: ServedModel, store: ReviewStore, minutes: float) -> None:
+        super().__init__(
+            "Learns from the reviewed cases and is served when it is at least as good on held-out ones"
+        )
+        self.model, self.store, self.minutes = model, store, minutes
+
+    def config(self) -> dict[str, Any]:
+        return {"minutes": self.minutes}
+
+    def stats(self) -> dict[str, Any]:
+        """How the running or last training stands, as :func:`auto3dlandmark.retraining.retraining_status` says it."""
+        return retraining_status(self.model)
+
+    def __call__(self, request: dict[str, Any], datastore: Any) -> dict[str, Any]:
+        os.nice(BACKGROUND)
+        _end_with(os.getppid())
+        minutes = float(request.get("minutes") or self.minutes)
+        return retrain(self.model, self.store, minutes, say=lambda line: print(line, flush=True))
+
+
+def _end_with(parent: int) -> None:
+    """Leave no training behind a server that was killed."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

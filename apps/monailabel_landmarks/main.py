@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The app that MONAI Label loads: ``python -m monailabel.main start_server --app THIS_FOLDER --studies STUDIES``.
+
+Its settings are ``--conf NAME VALUE``: ``bundles``, one folder or a JSON list of them (left out, those in ``model/``);
+``minutes`` of a retraining; ``score``, false to predict nothing in advance.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from monailabel.interfaces.app import MONAILabelApp
+from monailabel.interfaces.tasks.batch_infer import BatchInferTask
+from monailabel.utils.async_tasks.task import AsyncTask
+from monailabel_landmarks.lib.datastore import LandmarkDatastore
+from monailabel_landmarks.lib.infer import SPHERES, LandmarkBatchTask, LandmarkInferTask, Predictor
+from monailabel_landmarks.lib.strategy import ChoiceStrategy, UncertaintyScoring
+from monailabel_landmarks.lib.train import LandmarkTrainTask
+
+from auto3dlandmark.landmarks import LandmarkError
+from auto3dlandmark.review.choice import STRATEGIES
+from auto3dlandmark.review.store import ORIGINAL, ReviewStore
+from auto3dlandmark.review.submission import ReviewError
+from auto3dlandmark.served import ServedModel
+
+MODEL = "landmarks"
+SCORING = "uncertainty"
+
+
+class LandmarksApp(MONAILabelApp):
+    """
+    Landmarks of one model, in the images of one studies folder.
+
+    Args:
+        app_dir: this folder, or one with a ``main.py`` that imports this class.
+        studies: the folder of images; labels and everything that is kept go there too.
+        conf: see above; all values are text.
+    """
+
+    def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
+        bundles = bundles_of(conf or {}, Path(app_dir))
+        self.model = ServedModel(Path(studies) / "review" / "models" / MODEL, bundles)
+        self.store = ReviewStore(studies, self.model.names)
+        self.predictor = Predictor(self.model)
+        self.minutes = float((conf or {}).get("minutes", 15))
+        self.score_ahead = str((conf or {}).get("score", "true")).lower() != "false"
+        described = f"Finds {len(self.model.names)} landmarks and learns from their review. For research."
+        super().__init__(app_dir, studies, conf, "Auto3DLandmark", described, labels=list(self.model.names))
+
+    def init_datastore(self) -> LandmarkDatastore:
+        return LandmarkDatastore(self.store)
+
+    def init_infers(self) -> dict[str, Any]:
+        return {name: LandmarkInferTask(self.predictor, spheres=name == SPHERES) for name in (MODEL, SPHERES)}
+
+    def init_trainers(self) -> dict[str, Any]:
+        return {MODEL: LandmarkTrainTask(self.model, self.store, self.minutes)}
+
+    def init_strategies(self) -> dict[str, Any]:
+        return {name: ChoiceStrategy(name, self.model, self.store) for name in STRATEGIES}
+
+    def init_scoring_methods(self) -> dict[str, Any]:
+        return {SCORING: UncertaintyScoring(self.model, self.store)}
+
+    def init_batch_infer(self) -> BatchInferTask:
+        return LandmarkBatchTask()
+
+    def infer(self, request: dict[str, Any], datastore: Any = None) -> dict[str, Any]:
+        """
+        Run a model on an image of the studies folder, or on a file that was uploaded for it.
+
+        Args:
+            request: ``model``, and ``image``, an id, or ``uploaded``, a file; ``save_label`` keeps the result as the
+                image's prediction; a reviewed label is never touched.
+
+        Raises:
+            ReviewError: when there is no such model or image.
+        """
+        task = self._infers.get(request.get("model"))
+        if task is None:
+            raise ReviewError(
+                f"there is no model {request.get('model')!r}. There are {', '.join(self._infers)}.", 404
+            )
+        uploaded, image_id = request.get("uploaded"), request.get("image")
+        path = Path(uploaded) if uploaded else self.store.image(str(image_id))
+        file, params = task({"image": str(path)})
+        if request.get("save_label") and not uploaded:
+            if request.get("label_tag", ORIGINAL) != ORIGINAL:
+                raise ReviewError(
+                    f"predictions are kept under the tag {ORIGINAL!r}; no other label is touched."
+                )
+            self._datastore.save_label(image_id, file, ORIGINAL, {"model": request["model"]})
+        return {"label": image_id, "tag": ORIGINAL, "file": file, "params": params}
+
+    def next_sample(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The next case, as the stock app gives it; cases are scored in the background meanwhile."""
+        strategy = request.get("strategy", "")
+        if strategy not in self._strategies:
+            raise ReviewError(
+                f"there is no strategy {strategy!r}. There are {', '.join(self._strategies)}.", 404
+            )
+        if self.score_ahead and self._server_mode and self._strategies[strategy].lacks_scores():
+            AsyncTask.run("scoring", request={"method": SCORING})  # does nothing while one runs
+        found = super().next_sample(request)
+        return {**found, "checksum": None} if found else {}
+
+    def on_init_complete(self) -> None:
+        """Nothing to download, nothing to schedule."""
+
+
+def bundles_of(conf: dict[str, str], app_dir: Path) -> list[Path]:
+    """
+    The bundles to serve.
+
+    Raises:
+        LandmarkError: when none is named and none lies in ``model/``.
+    """
+    named = conf.get("bundles", "")
+    if named.lstrip().startswith("["):
+        try:
+            return [Path(path) for path in json.loads(named)]
+        except (ValueError, TypeError) as error:
+            raise LandmarkError(f"bundles={named!r} is not a JSON list of folders.") from error
+    if named:
+        return [Path(named)]
+    found = sorted(path.parent.parent for path in (app_dir / "model").glob("*/configs/inference.json"))
+    if not found:
+        raise LandmarkError(
+            f"no bundle: name one by '--conf bundles FOLDER', or put one into {app_dir / 'model'}."
+        )
+    return found

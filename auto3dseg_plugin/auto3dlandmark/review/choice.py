@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which case to review next."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .submission import ReviewError
+
+__all__ = ["STRATEGIES", "next_case"]
+
+STRATEGIES = {
+    "lowest_confidence": "the case with the least certain landmark first",
+    "disagreement": "the case first on which the networks of the folds differ most",
+    "random": "any case",
+    "first": "in the order of the names",
+}
+RESERVED_SECONDS = 30 * 60.0
+
+
+def next_case(
+    waiting: Sequence[str],
+    notes: Mapping[str, Mapping[str, Any]],
+    strategy: str,
+    client: str = "",
+    now: float = 0.0,
+    version: int = 0,
+) -> str | None:
+    """
+    Choose one of the cases that wait for review; those that another reviewer was just given come last.
+
+    Args:
+        waiting: ids.
+        notes: on images, as :class:`auto3dlandmark.review.store.ReviewStore` keeps them: ``confidence`` and
+            ``disagreement`` with the ``version`` of the model they are by, and to whom and when it was ``given``.
+        strategy: one of ``STRATEGIES``; cases without a score come after those that have one.
+        client: who asks.
+        now: seconds since the epoch.
+        version: of the model; scores of older ones do not count.
+
+    Returns:
+        None when nothing waits.
+
+    Raises:
+        ReviewError: for an unknown strategy.
+    """
+    if strategy not in STRATEGIES:
+        raise ReviewError(f"there is no strategy {strategy!r}. There are {', '.join(STRATEGIES)}.", 404)
+
+    def taken(case: str) -> bool:
+        given = notes.get(case, {}).get("given") or {}
+        return given.get("to") != client and now - given.get("at", -RESERVED_SECONDS) < RESERVED_SECONDS
+
+    def rank(case: str) -> tuple[bool, bool, float]:
+        note = notes.get(case, {})
+        key = {"lowest_confidence": "confidence", "disagreement": "disagreement"}.get(strategy)
+        value = note.get(key) if key and note.get("version") == version else None
+        if strategy == "random":
+            return taken(case), False, random.random()
+        return taken(case), value is None, 0.0 if value is None else value if key == "confidence" else -value
+
+    return min(sorted(waiting), key=rank, default=None)

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How sure a model is of an image, so that reviewers begin where it is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from .files import json_text
+from .formats.markups import markups_document
+from .inference import LandmarkPredictor
+from .landmarks import LandmarkError, LandmarkSet
+from .review.store import ORIGINAL, ReviewStore
+from .served import ServedModel
+
+__all__ = ["confidence_of", "disagreement_of", "score_waiting"]
+
+
+def confidence_of(landmarks: LandmarkSet) -> float:
+    """
+    The score of the least certain landmark, in [0, 1].
+    """
+    return float(np.nanmin(landmarks.scores))
+
+
+def disagreement_of(opinions: np.ndarray) -> float | None:
+    """
+    Root mean square distance of the networks' points from their middle, in millimetres; None for a single network.
+
+    Args:
+        opinions: RAS millimetres, shape (networks, N, 3).
+    """
+    if len(opinions) < 2:
+        return None
+    offsets = opinions - opinions.mean(axis=0)
+    return float(np.sqrt((offsets**2).sum(axis=-1).mean()))
+
+
+def score_waiting(
+    model: ServedModel, store: ReviewStore, say: Callable[[str], None] = print
+) -> dict[str, dict[str, float | None]]:
+    """
+    Predict every image without a reviewed label that the served version has not scored yet; keep prediction and scores.
+
+    Returns:
+        the new scores by image. An image that cannot be read is named and left out.
+    """
+    served = model.current()
+    reviewed, notes = set(store.labelled()), store.notes()
+    waiting = [
+        image
+        for image in store.images()
+        if image not in reviewed and notes.get(image, {}).get("version") != served.version
+    ]
+    if not waiting:
+        return {}
+    predictor, scores = LandmarkPredictor(served.bundles), {}
+    for number, image in enumerate(waiting, start=1):
+        try:
+            path = store.image(image)
+            landmarks = predictor.predict(path)
+            scores[image] = {
+                "confidence": confidence_of(landmarks),
+                "disagreement": disagreement_of(predictor.opinions(path)),
+            }
+            store.save(image, json_text(markups_document(landmarks)).encode(), ORIGINAL)
+            store.note(image, version=served.version, **scores[image])
+            say(f"{number} of {len(waiting)}: {image}: confidence {scores[image]['confidence']:.3f}")
+        except LandmarkError as error:
+            say(f"{number} of {len(waiting)}: {image}: left out: {error}")
+    return scores

@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A model learns from reviewed labels, and is served only when it is at least as good on cases it has not seen."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from auto3dlandmark import retraining
+from auto3dlandmark.datalist import scan_folder
+from auto3dlandmark.files import read_json, write_json
+from auto3dlandmark.formats import write_landmarks
+from auto3dlandmark.inference import LandmarkPredictor
+from auto3dlandmark.landmarks import LandmarkError, LandmarkSet
+from auto3dlandmark.retraining import Agreement, retrain, retraining_status
+from auto3dlandmark.review.store import ReviewStore
+from auto3dlandmark.served import ServedModel
+
+A_MOMENT = 0.05  # minutes
+
+
+@pytest.fixture
+def reviewed(demo_dataset, trained_bundle, tmp_path):
+    """A studies folder with four reviewed cases of six, and its model."""
+    listed = scan_folder(demo_dataset)
+    studies = tmp_path / "studies"
+    shutil.copytree(demo_dataset / "images", studies)
+    model = ServedModel(studies / "review" / "models" / "landmarks", [trained_bundle])
+    store = ReviewStore(studies, model.names)
+    for case in listed.training[:4]:
+        store.save(case.id, case.label.read_bytes(), reviewer="test")
+    return model, store
+
+
+def test_a_new_model_is_promoted_or_refused_with_the_reason(reviewed, trained_bundle):
+    model, store = reviewed
+    weights = (trained_bundle / "models" / "model.pt").read_bytes()
+    outcome = retrain(model, store, A_MOMENT, say=lambda line: None)
+    assert outcome["state"] in ("promoted", "refused") and "held-out cases: error" in outcome["reason"]
+    assert len(outcome["held_out"]) == 1 and len(outcome["training"]) == 3
+    assert not set(outcome["held_out"]) & set(outcome["training"])
+    assert model.current().version == (1 if outcome["state"] == "promoted" else 0)
+    assert LandmarkPredictor(model.current().bundles).names == list(model.names)
+    assert (trained_bundle / "models" / "model.pt").read_bytes() == weights
+    assert retraining_status(model)["state"] == outcome["state"]
+
+
+def test_it_goes_on_from_the_served_weights(reviewed, monkeypatch):
+    model, store = reviewed
+    seen = {}
+
+    def look(bundle, **overrides):
+        seen.update(read_json(bundle / "configs" / "train.json"))
+        raise LandmarkError("enough")
+
+    monkeypatch.setattr(retraining, "train_here", look)
+    with pytest.raises(LandmarkError, match="enough"):
+        retrain(model, store, 1.5, say=lambda line: None)
+    source = read_json(model.given[0] / "configs" / "train.json")
+    assert seen["initial_weights"] == str(model.given[0] / "models" / "model.pt")
+    assert seen["optimizer"]["lr"] == pytest.approx(0.3 * source["optimizer"]["lr"])
+    assert (seen["minutes"], seen["dataset_dir"], seen["fold"]) == (1.5, str(store.studies), 0)
+    assert retraining_status(model) == {"state": "failed", "reason": "enough"}
+    assert model.current().version == 0
+
+
+@pytest.mark.parametrize(
+    "errors, state", [((9.0, 1.0), "promoted"), ((1.0, 9.0), "refused"), ((0.2, 0.4), "promoted")]
+)
+def test_only_a_model_that_is_at_least_as_good_is_served(reviewed, monkeypatch, errors, state):
+    model, store = reviewed
+    monkeypatch.setattr(
+        retraining, "train_here", lambda bundle, **_: (bundle / "models").mkdir(exist_ok=True)
+    )
+
+    class Predictor:
+        def __init__(self, bundles):
+            self.names, self.new = list(model.names), "candidates" in str(bundles[0])
+
+    def predict(predictor, images, folder, progress):
+        for image in images:
+            case = image.name.removesuffix(".nii.gz")
+            truth = store.landmarks(case)
+            moved = truth.points + np.array([errors[predictor.new], 0, 0])
+            write_landmarks(folder / f"{case}.mrk.json", LandmarkSet(truth.names, moved, truth.status))
+
+    monkeypatch.setattr(retraining, "LandmarkPredictor", Predictor)
+    monkeypatch.setattr(retraining, "predict_images", predict)
+    outcome = retrain(model, store, 1, tolerance_mm=0.5, say=lambda line: None)
+    assert outcome["state"] == state and outcome["old"]["mre_mm"] == pytest.approx(errors[0], abs=1e-3)
+    assert outcome["new"]["beyond_tolerance_mm"] == pytest.approx(max(0, errors[1] - 0.5), abs=1e-3)
+    served = model.current()
+    assert served.version == (state == "promoted")
+    assert served.bundles == (
+        model.given if state == "refused" else (model.folder / "versions" / "0001" / "0",)
+    )
+
+
+def test_wrong_presence_is_worse_whatever_the_error():
+    assert not Agreement(1, 0, 1).at_least_as_good_as(Agreement(2, 1, 0))
+    assert Agreement(1, 0, 0).at_least_as_good_as(Agreement(None, 0, 1))
+
+
+def test_a_case_stays_held_out_when_more_are_reviewed(reviewed, demo_dataset, monkeypatch):
+    model, store = reviewed
+
+    def stop(bundle, **_):
+        raise LandmarkError("enough")
+
+    monkeypatch.setattr(retraining, "train_here", stop)
+    held_out = []
+    for case in scan_folder(demo_dataset).training[3:]:
+        store.save(case.id, case.label.read_bytes())
+        with pytest.raises(LandmarkError, match="enough"):
+            retrain(model, store, 1, say=lambda line: None)
+        folds = read_json(model.folder / "folds.json")
+        held_out.append({case for case, fold in folds.items() if fold == 0})
+    assert held_out[0] and all(held_out[0] <= later for later in held_out)
+
+
+def test_too_few_cases_are_told(reviewed):
+    model, store = reviewed
+    for case in store.labelled()[2:]:
+        store.remove_label(case)
+    with pytest.raises(LandmarkError, match="2 cases are reviewed; at least 3 are needed"):
+        retrain(model, store, 1, say=lambda line: None)
+    assert retraining_status(model)["state"] == "failed"
+
+
+def test_a_version_of_other_bundles_or_a_broken_pointer_does_not_count(reviewed, trained_bundle, tmp_path):
+    model, _ = reviewed
+    (model.folder / "candidates" / "x" / "0").mkdir(parents=True)
+    model.promote(model.folder / "candidates" / "x", ["0"], {})
+    assert model.current().version == 1
+    moved = shutil.copytree(trained_bundle, tmp_path / "elsewhere")
+    assert ServedModel(model.folder, [moved]).current().version == 1
+    (moved / "models" / "model.pt").write_bytes(b"other")
+    assert ServedModel(model.folder, [moved]).current().version == 0
+    (model.folder / "current.json").write_text('{"version": 1')
+    assert model.current().version == 0
+
+
+def test_bundles_that_do_not_fit_together_are_refused(reviewed, trained_bundle, tmp_path):
+    other = shutil.copytree(trained_bundle, tmp_path / "other")
+    config = read_json(other / "configs" / "inference.json")
+    write_json(other / "configs" / "inference.json", {**config, "landmark_names": ["x"]})
+    for bundles, message in [
+        ([trained_bundle, other], "other: finds other landmarks"),
+        ([tmp_path], "is not a bundle"),
+        ([], "no bundle given"),
+    ]:
+        with pytest.raises(LandmarkError, match=message):
+            ServedModel(tmp_path / "m", bundles)
+
+
+TRAINER = """
+import sys
+from auto3dlandmark.retraining import retrain
+from auto3dlandmark.review.store import ReviewStore
+from auto3dlandmark.served import ServedModel
+studies, folder, bundle = sys.argv[1:]
+model = ServedModel(folder, [bundle])
+retrain(model, ReviewStore(studies, model.names), 0.02)
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_retraining_leaves_a_whole_model(reviewed):
+    """Killed at ten moments, from its start to beyond its end."""
+    model, store = reviewed
+    command = [sys.executable, "-c", TRAINER, str(store.studies), str(model.folder), str(model.given[0])]
+    began = time.time()
+    subprocess.run(command, check=True, capture_output=True)
+    whole = time.time() - began
+    for share in np.linspace(0.3, 1.05, 10):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(share * whole)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert retraining_status(model)["state"] in ("stopped", "promoted", "refused")
+        served = model.current()
+        assert all((bundle / "models" / "model.pt").is_file() for bundle in served.bundles)
+    image = next(iter(store.images().values()))
+    assert len(LandmarkPredictor(model.current().bundles).predict(image)) == len(model.names)
+    assert store.labelled() == [case for case in store.images() if case in store.labelled()]
