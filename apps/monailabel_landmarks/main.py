@@ -19,6 +19,8 @@ from monailabel_landmarks.lib.infer import SPHERES, LandmarkBatchTask, LandmarkI
 from monailabel_landmarks.lib.strategy import ChoiceStrategy, UncertaintyScoring
 from monailabel_landmarks.lib.train import LandmarkTrainTask
 
+from auto3dlandmark.files import json_text
+from auto3dlandmark.formats.markups import markups_document
 from auto3dlandmark.landmarks import LandmarkError
 from auto3dlandmark.review.choice import STRATEGIES
 from auto3dlandmark.review.store import ORIGINAL, ReviewStore
@@ -72,7 +74,7 @@ class LandmarksApp(MONAILabelApp):
         Run a model on an image of the studies folder, or on a file that was uploaded for it.
 
         Args:
-            request: ``model``, and ``image``, an id, or ``uploaded``, a file; ``save_label`` keeps the result as the
+            request: ``model``, and ``image``, an id, or ``uploaded``, a file; ``save_label`` keeps the points as the
                 image's prediction; a reviewed label is never touched.
 
         Raises:
@@ -85,13 +87,9 @@ class LandmarksApp(MONAILabelApp):
             )
         uploaded, image_id = request.get("uploaded"), request.get("image")
         path = Path(uploaded) if uploaded else self.store.image(str(image_id))
-        file, params = task({"image": str(path)})
+        file, params, landmarks = task.run(path)
         if request.get("save_label") and not uploaded:
-            if request.get("label_tag", ORIGINAL) != ORIGINAL:
-                raise ReviewError(
-                    f"predictions are kept under the tag {ORIGINAL!r}; no other label is touched."
-                )
-            self._datastore.save_label(image_id, file, ORIGINAL, {"model": request["model"]})
+            self.store.save(str(image_id), json_text(markups_document(landmarks)).encode(), ORIGINAL)
         return {"label": image_id, "tag": ORIGINAL, "file": file, "params": params}
 
     def next_sample(self, request: dict[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import Any, Optional
 from fastapi import APIRouter, File, Form, UploadFile
 from fastapi.responses import FileResponse, Response
 from monailabel.interfaces.utils.app import app_instance
-from monailabel_landmarks.lib.datastore import is_label_map, points_of_spheres
+from monailabel_landmarks.lib.spheres import is_label_map, points_of_spheres
 
 from auto3dlandmark.images import IMAGE_SUFFIXES
 from auto3dlandmark.review.store import FINAL

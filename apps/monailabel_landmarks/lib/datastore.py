@@ -3,22 +3,15 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from monailabel.interfaces.datastore import Datastore
 
-from auto3dlandmark.files import json_text
-from auto3dlandmark.formats.markups import markups_document
-from auto3dlandmark.formats.voxels import landmarks_of_labels
-from auto3dlandmark.images import IMAGE_SUFFIXES, read_image
-from auto3dlandmark.landmarks import ABSENT, UNKNOWN, LandmarkError, LandmarkSet
 from auto3dlandmark.review.store import FINAL, ORIGINAL, ReviewStore
 from auto3dlandmark.review.submission import ReviewError
 
-__all__ = ["LandmarkDatastore", "points_of_spheres"]
+__all__ = ["LandmarkDatastore"]
 
 
 class LandmarkDatastore(Datastore):
@@ -160,46 +153,3 @@ class LandmarkDatastore(Datastore):
                 for image, path in images.items()
             },
         }
-
-
-def points_of_spheres(
-    store: ReviewStore, image_id: str, file: Path, label_info: list[dict[str, Any]] | None = None
-) -> bytes:
-    """
-    A label map of balls, as a client that knows only segments sends it, as a point list.
-
-    A landmark without a voxel is absent when the label that is there says so, and unknown otherwise.
-
-    Args:
-        file: the label map.
-        label_info: ``name`` and ``idx`` of each segment; left out, the order of the landmarks.
-
-    Raises:
-        ReviewError: when it is no label map, or holds a segment that is no landmark.
-    """
-    try:
-        labels, affine = read_image(file)
-        if label_info:
-            names = {int(entry["idx"]): str(entry["name"]) for entry in label_info}
-        else:
-            names = dict(enumerate(store.names, start=1))
-        strange = sorted(set(names.values()) - set(store.names))
-        if strange:
-            raise ReviewError(f"the segment {strange[0]!r} is no landmark of the model.")
-        found = landmarks_of_labels(np.asarray(labels), affine, names).select(store.names)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ReviewError("label_info must be a list of segments with 'name' and 'idx'.") from error
-    except ReviewError:
-        raise
-    except LandmarkError as error:
-        raise ReviewError(str(error).replace(str(file), "the submitted file")) from error
-    status = found.status.copy()
-    if image_id in store.labelled(FINAL):
-        before = store.landmarks(image_id).select(store.names)
-        status[(status == UNKNOWN) & (before.status == ABSENT)] = ABSENT
-    return json_text(markups_document(LandmarkSet(found.names, found.points, status))).encode()
-
-
-def is_label_map(file_name: str) -> bool:
-    """Whether a file of this name is to be read as an image."""
-    return os.fspath(file_name).lower().endswith(IMAGE_SUFFIXES)

@@ -15,10 +15,9 @@ import nibabel as nib
 import numpy as np
 from monailabel.interfaces.tasks.batch_infer import BatchInferTask
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
+from monailabel_landmarks.lib.spheres import spheres_of
 
 from auto3dlandmark.formats import write_landmarks
-from auto3dlandmark.formats.voxels import paint_spheres
-from auto3dlandmark.geometry import voxel_spacing
 from auto3dlandmark.images import read_geometry
 from auto3dlandmark.inference import LandmarkPredictor
 from auto3dlandmark.landmarks import STATUSES, LandmarkError, LandmarkSet
@@ -28,7 +27,6 @@ from auto3dlandmark.served import ServedModel
 logger = logging.getLogger(__name__)
 
 SPHERES = "landmark_spheres"
-SPHERE_VOXELS = 3.0  # radius, of the coarsest voxels
 
 
 class Predictor:
@@ -83,37 +81,41 @@ class LandmarkInferTask(InferTask):
         Returns:
             a temporary file, the caller's to remove, and what it says as JSON.
         """
-        began, image = time.time(), Path(request["image"])
+        file, answer, _ = self.run(Path(request["image"]))
+        return file, answer
+
+    def run(self, image: Path) -> tuple[str, dict[str, Any], LandmarkSet]:
+        """As a call; and the landmarks."""
+        began = time.time()
         landmarks, version = self.predictor.predict(str(image))
         suffix = ".nii.gz" if self.spheres else ".mrk.json"
         with tempfile.NamedTemporaryFile(prefix="landmarks-", suffix=suffix, delete=False) as file:
             path = Path(file.name)
         if self.spheres:
             shape, affine = read_geometry(image)
-            radius_mm = SPHERE_VOXELS * float(voxel_spacing(affine).max())
-            labels = paint_spheres(landmarks, shape, affine, radius_mm)
-            nib.save(nib.Nifti1Image(labels, affine), path)
+            nib.save(nib.Nifti1Image(spheres_of(landmarks, shape, affine), affine), path)
         else:
             write_landmarks(path, landmarks)
-        return str(path), {
-            "label_names": self.labels,
-            "landmarks": [
-                {
-                    "name": name,
-                    "status": STATUSES[status],
-                    "position_ras_mm": (
-                        [float(value) for value in point] if np.isfinite(point).all() else None
-                    ),
-                    "score": None if np.isnan(score) else float(score),
-                }
-                for name, point, status, score in zip(
-                    landmarks.names, landmarks.points, landmarks.status, landmarks.scores
-                )
-            ],
+        said = {
             "confidence": confidence_of(landmarks),
             "version": version,
             "seconds": round(time.time() - began, 3),
         }
+        return str(path), {"label_names": self.labels, "landmarks": _plain(landmarks), **said}, landmarks
+
+
+def _plain(landmarks: LandmarkSet) -> list[dict[str, Any]]:
+    """The landmarks as JSON."""
+    rows = zip(landmarks.names, landmarks.points, landmarks.status, landmarks.scores)
+    return [
+        {
+            "name": name,
+            "status": STATUSES[status],
+            "position_ras_mm": [float(value) for value in point] if np.isfinite(point).all() else None,
+            "score": None if np.isnan(score) else float(score),
+        }
+        for name, point, status, score in rows
+    ]
 
 
 class LandmarkBatchTask(BatchInferTask):

@@ -22,6 +22,7 @@ from fastapi.responses import FileResponse, Response
 from monailabel.interfaces.utils.app import app_instance
 from monailabel.utils.async_tasks.task import AsyncTask
 from monailabel_landmarks.lib.data_routes import received
+from monailabel_landmarks.lib.infer import SPHERES
 from requests_toolbelt import MultipartEncoder
 
 from auto3dlandmark.review.store import ORIGINAL
@@ -65,7 +66,8 @@ async def infer(
 ) -> Any:
     parse_parameters(params)
     instance = app_instance()
-    request: dict[str, Any] = {"model": model, "image": image}
+    # A ball that comes back untouched is told by the prediction that is kept.
+    request: dict[str, Any] = {"model": model, "image": image, "save_label": model == SPHERES}
     folder = tempfile.TemporaryDirectory()
     background.add_task(folder.cleanup)
     if file is not None:

@@ -81,8 +81,8 @@ def paint_spheres(
     landmarks: LandmarkSet, shape: Sequence[int], affine: np.ndarray, radius_mm: float
 ) -> np.ndarray:
     """
-    A label map with a ball around each present landmark, numbered from 1 in their order; where two overlap, a voxel
-    belongs to the nearer landmark. The centroid of a ball that lies in the image and apart from others is the landmark.
+    A label map with a ball around each present landmark, numbered from 1 in their order. Balls are smaller where
+    landmarks lie closer together, so that the centroid of each is its landmark, up to the voxels' coarseness.
 
     Returns:
         labels: uint8, or uint16 for more than 255 landmarks; shape ``shape``.
@@ -90,6 +90,10 @@ def paint_spheres(
     labels = np.zeros(tuple(shape), dtype=np.uint8 if len(landmarks) < 256 else np.uint16)
     nearest = np.full(labels.shape, np.inf, dtype=np.float32)
     reach = np.ceil(radius_mm * np.linalg.norm(np.linalg.inv(affine[:3, :3]), axis=1)).astype(int)
+    apart = np.linalg.norm(landmarks.points[:, None] - landmarks.points, axis=-1) + np.diag(
+        [np.inf] * len(landmarks)
+    )
+    radii = np.minimum(np.nanmin(np.nan_to_num(apart, nan=np.inf), axis=1, initial=np.inf) / 2, radius_mm)
     for number, (point, status) in enumerate(zip(landmarks.points, landmarks.status), start=1):
         if status == PRESENT:
             centre = np.round(world_to_voxel(point, affine)).astype(int)
@@ -99,7 +103,7 @@ def paint_spheres(
             box = tuple(slice(first, end) for first, end in zip(low, high))
             voxels = np.stack(np.meshgrid(*map(np.arange, low, high), indexing="ij"), axis=-1)
             distance = np.linalg.norm(voxel_to_world(voxels, affine) - point, axis=-1)
-            inside = (distance <= radius_mm) & (distance < nearest[box])
+            inside = (distance <= max(radii[number - 1], distance.min())) & (distance < nearest[box])
             labels[box][inside] = number
             nearest[box][inside] = distance[inside]
     return labels

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Landmarks as segments, for clients that know nothing else: small balls out, and what comes back as points."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from auto3dlandmark.files import json_text
+from auto3dlandmark.formats.markups import markups_document
+from auto3dlandmark.formats.voxels import landmarks_of_labels, paint_spheres
+from auto3dlandmark.geometry import voxel_spacing
+from auto3dlandmark.images import IMAGE_SUFFIXES, read_image
+from auto3dlandmark.landmarks import ABSENT, PRESENT, UNKNOWN, LandmarkError, LandmarkSet
+from auto3dlandmark.review.store import FINAL, ORIGINAL, ReviewStore
+from auto3dlandmark.review.submission import ReviewError
+
+__all__ = ["is_label_map", "points_of_spheres", "spheres_of"]
+
+SPHERE_VOXELS = 3.0  # radius, of the coarsest voxels
+
+
+def is_label_map(file_name: str) -> bool:
+    """Whether a file of this name is to be read as an image."""
+    return file_name.lower().endswith(IMAGE_SUFFIXES)
+
+
+def spheres_of(landmarks: LandmarkSet, shape: Sequence[int], affine: np.ndarray) -> np.ndarray:
+    """
+    A label map of balls, numbered from 1 in the landmarks' order; shape ``shape``.
+    """
+    return paint_spheres(landmarks, shape, affine, SPHERE_VOXELS * float(voxel_spacing(affine).max()))
+
+
+def points_of_spheres(
+    store: ReviewStore, image_id: str, file: Path, label_info: list[dict[str, Any]] | None = None
+) -> bytes:
+    """
+    A label map as a point list, the content of a ``.mrk.json`` file.
+
+    A segment that is the very ball of a label or prediction on the server was not touched: it stands for that exact
+    point. Another one stands for its centroid. A landmark without a voxel is absent when the label on the server says
+    so, and unknown otherwise.
+
+    Args:
+        file: the label map.
+        label_info: ``name`` and ``idx`` of each segment; left out, the order of the landmarks.
+
+    Raises:
+        ReviewError: when it is no label map, or holds a segment that is no landmark.
+    """
+    try:
+        labels, affine = read_image(file)
+        if label_info:
+            names = {int(entry["idx"]): str(entry["name"]) for entry in label_info}
+        else:
+            names = dict(enumerate(store.names, start=1))
+        strange = sorted(set(names.values()) - set(store.names))
+        if strange:
+            raise ReviewError(f"the segment {strange[0]!r} is no landmark of the model.")
+        found = landmarks_of_labels(np.asarray(labels), affine, names).select(store.names)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ReviewError("label_info must be a list of segments with 'name' and 'idx'.") from error
+    except ReviewError:
+        raise
+    except LandmarkError as error:
+        raise ReviewError(str(error).replace(str(file), "the submitted file")) from error
+    numbers = {name: number for number, name in names.items()}
+    points, status = found.points.copy(), found.status.copy()
+    for tag in (ORIGINAL, FINAL):
+        if image_id in store.labelled(tag):
+            before = store.landmarks(image_id, tag).select(store.names)
+            balls = spheres_of(before, labels.shape, affine)
+            for row, name in enumerate(store.names):
+                untouched = np.array_equal(balls == row + 1, labels == numbers.get(name, 0))
+                if status[row] == PRESENT and before.status[row] == PRESENT and untouched:
+                    points[row] = before.points[row]
+                if tag == FINAL and status[row] == UNKNOWN and before.status[row] == ABSENT:
+                    status[row] = ABSENT
+    return json_text(markups_document(LandmarkSet(found.names, points, status))).encode()

@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The module's window. What it does is in LandmarkReviewLib; here are buttons, a table, and what they call."""
+
+import os
+
+import qt
+import slicer
+from LandmarkReviewLib.client import Client, ConnectionLost, Refused
+from LandmarkReviewLib.points import PRESENT, UNKNOWN
+from LandmarkReviewLib.session import Conflict, ReviewSession
+from LandmarkReviewLib.slicer_scene import SlicerScene
+from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadableModuleWidget
+
+SECONDS_BETWEEN_LOOKS = 5
+SETTINGS = "LandmarkReview"
+
+
+class LandmarkReview(ScriptedLoadableModule):
+    """What Slicer shows in its list of modules."""
+
+    def __init__(self, parent):
+        super().__init__(parent)
+        parent.title = "Landmark Review"
+        parent.categories = ["Active Learning"]
+        parent.contributors = ["Auto3DLandmark"]
+        parent.helpText = (
+            "Review landmarks that a MONAI Label server predicts, and let it learn. For research only."
+        )
+
+
+class LandmarkReviewWidget(ScriptedLoadableModuleWidget):
+    """The window."""
+
+    def setup(self):
+        super().setup()
+        self.session, self.shown = None, []
+        kept = qt.QSettings()
+        self.url = qt.QLineEdit(kept.value(f"{SETTINGS}/url", "http://127.0.0.1:8000"))
+        self.reviewer = qt.QLineEdit(kept.value(f"{SETTINGS}/reviewer", ""))
+        self.reviewer.placeholderText = "your name, kept with each label"
+        self.strategy, self.state = qt.QComboBox(), qt.QLabel("Not connected.")
+        self.state.wordWrap = True
+        form = qt.QFormLayout()
+        for title, widget in (
+            ("Server", self.url),
+            ("Reviewer", self.reviewer),
+            ("Next case by", self.strategy),
+        ):
+            form.addRow(title, widget)
+        self.layout.addLayout(form)
+        self._buttons(
+            ("Connect", self.on_connect), ("Next case", self.on_next), ("Unfinished…", self.on_unfinished)
+        )
+        self.table = qt.QTableWidget(0, 3)
+        self.table.setHorizontalHeaderLabels(["Landmark", "Confidence", "Status"])
+        self.table.setEditTriggers(qt.QAbstractItemView.NoEditTriggers)
+        self.table.setSelectionBehavior(qt.QAbstractItemView.SelectRows)
+        self.table.setSelectionMode(qt.QAbstractItemView.SingleSelection)
+        self.table.horizontalHeader().setSectionResizeMode(0, qt.QHeaderView.Stretch)
+        self.table.connect("itemSelectionChanged()", self.on_select)
+        self.layout.addWidget(self.table)
+        self._buttons(
+            ("Place", self.on_place),
+            ("Absent", self.on_absent),
+            ("Unknown", self.on_unknown),
+            ("Revert", self.on_revert),
+        )
+        self._buttons(("Submit", self.on_submit), ("Train", self.on_train), ("Stop training", self.on_stop))
+        self.layout.addWidget(self.state)
+        self.timer = qt.QTimer()
+        self.timer.setInterval(1000 * SECONDS_BETWEEN_LOOKS)
+        self.timer.connect("timeout()", self.on_look)
+
+    def _buttons(self, *buttons):
+        row = qt.QHBoxLayout()
+        for title, action in buttons:
+            button = qt.QPushButton(title)
+            button.connect("clicked()", self._guarded(action))
+            row.addWidget(button)
+        self.layout.addLayout(row)
+
+    def _guarded(self, action):
+        """Whatever goes wrong is told in a window; nothing of the review is lost by it."""
+
+        def run():
+            slicer.app.setOverrideCursor(qt.Qt.WaitCursor)
+            error = None
+            try:
+                if self.session is None and action != self.on_connect:
+                    self.on_connect()
+                action()
+            except Conflict as caught:
+                error = caught
+            except (ConnectionLost, Refused, KeyError, ValueError, OSError) as caught:
+                error = caught
+            finally:
+                slicer.app.restoreOverrideCursor()
+            if isinstance(error, Conflict):
+                self._settle(error)
+            elif error is not None:
+                slicer.util.errorDisplay(str(error), windowTitle="Landmark Review")
+
+        return run
+
+    def _settle(self, conflict):
+        choice = "Yes: hand in yours; the other label stays in the history.\nNo: look at the other one first."
+        text = f"{conflict}\n\n{choice}"
+        action = self.session.keep_mine if slicer.util.confirmYesNoDisplay(text) else self.session.take_theirs
+        self._guarded(lambda: (action(), self.fill_table()))()
+
+    def on_connect(self):
+        url, name = self.url.text.strip(), self.reviewer.text.strip()
+        qt.QSettings().setValue(f"{SETTINGS}/url", url)
+        qt.QSettings().setValue(f"{SETTINGS}/reviewer", name)
+        client = Client(url, name)
+        if self.session is None:
+            folder = os.path.join(slicer.app.slicerUserSettingsFilePath + "-LandmarkReview")
+            session = ReviewSession(client, SlicerScene(self.on_placed, self.on_removed), folder)
+        else:
+            session = self.session
+            if session.edited and session.client.url != url:
+                raise ValueError("submit or revert the case that is open before changing the server.")
+            session.client = client
+        info = session.connect()
+        self.session = session
+        chosen = self.strategy.currentText
+        self.strategy.clear()
+        self.strategy.addItems(session.strategies)
+        self.strategy.setCurrentIndex(max(0, self.strategy.findText(chosen or "lowest_confidence")))
+        stats = info["datastore"]
+        self.state.text = f"{stats['completed']} of {stats['total']} cases are reviewed."
+        self.timer.start()
+
+    def on_next(self):
+        if self.session.edited and not slicer.util.confirmYesNoDisplay(
+            f"{self.session.case} is not submitted; it is kept as a draft. Go on to the next case?"
+        ):
+            return
+        if self.session.next_case(self.strategy.currentText) is None:
+            slicer.util.infoDisplay("All cases are reviewed.")
+        self.fill_table()
+
+    def on_unfinished(self):
+        cases = self.session.unfinished()
+        if not cases:
+            slicer.util.infoDisplay("No case is unfinished on this computer.")
+            return
+        case = qt.QInputDialog.getItem(slicer.util.mainWindow(), "Unfinished cases", "Open", cases, 0, False)
+        if case:
+            self.session.open(case)
+            self.fill_table()
+
+    def fill_table(self):
+        selected, points = self.name(), self.session.rows()
+        self.table.blockSignals(True)
+        self.shown = [point.name for point in points]
+        self.table.setRowCount(len(points))
+        for row, point in enumerate(points):
+            score = "" if point.score is None else f"{point.score:.2f}"
+            status = "placed by you" if point.status == PRESENT and point.score is None else point.status
+            for column, text in enumerate((point.name, score, status)):
+                self.table.setItem(row, column, qt.QTableWidgetItem(text))
+        if selected in self.shown:
+            self.table.selectRow(self.shown.index(selected))
+        self.table.blockSignals(False)
+
+    def name(self):
+        row = self.table.currentRow()
+        return self.shown[row] if 0 <= row < len(self.shown) else None
+
+    def on_select(self):
+        if self.name() is not None:
+            self.session.select(self.name())
+
+    def on_place(self):
+        if self.name() is not None:
+            self.session.scene.begin_placing(self.name())
+
+    def on_placed(self, name, position):
+        self.session.place(name, position)
+        self.fill_table()
+
+    def on_removed(self, name):
+        if self.session.points[name].status == PRESENT:
+            self.session.mark_unknown(name)
+            self.fill_table()
+
+    def _mark(self, action):
+        if self.name() is not None:
+            action(self.name())
+            self.fill_table()
+
+    def on_absent(self):
+        self._mark(self.session.mark_absent)
+
+    def on_unknown(self):
+        self._mark(self.session.mark_unknown)
+
+    def on_revert(self):
+        self._mark(self.session.revert)
+
+    def on_submit(self):
+        if self.session.case is None:
+            raise ValueError("open a case first.")
+        unknown = [point.name for point in self.session.rows() if point.status == UNKNOWN]
+        if unknown and not slicer.util.confirmYesNoDisplay(
+            f"{len(unknown)} landmarks are unknown ({', '.join(unknown[:5])}). They will not be learnt from. Submit?"
+        ):
+            return
+        self.session.client.name = self.reviewer.text.strip()
+        self.session.submit()
+        self.state.text = f"{self.session.case} is submitted."
+
+    def on_train(self):
+        self.session.client.train()
+        self.on_look()
+
+    def on_stop(self):
+        self.session.client.stop_training()
+        self.on_look()
+
+    def on_look(self):
+        """Look how the training stands; a server that is away for a while is no reason for a window."""
+        try:
+            training = self.session.client.training()
+        except (ConnectionLost, Refused) as error:
+            self.state.text = str(error)
+            return
+        state = training.get("state")
+        if state:
+            share = f" {100 * training['progress']:.0f} %" if "progress" in training else ""
+            self.state.text = f"Training: {state}{share}. {training.get('reason', '')}"
+
+    def cleanup(self):
+        self.timer.stop()

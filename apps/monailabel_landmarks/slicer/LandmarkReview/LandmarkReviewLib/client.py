@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Requests to the server, each with an answer or one of two errors: the server says no, or it cannot be reached."""
+
+import hashlib
+import http.client
+import json
+import os
+import tempfile
+import urllib.error
+import urllib.parse
+import urllib.request
+import uuid
+
+__all__ = ["Client", "ConnectionLost", "Refused"]
+
+SECONDS = 30
+SECONDS_OF_IMAGE = 600
+SECONDS_OF_INFERENCE = 1800
+
+
+class ConnectionLost(Exception):
+    """The server cannot be reached, or the answer broke off. What was asked may or may not have been done."""
+
+
+class Refused(Exception):
+    """
+    The server says no.
+
+    Attributes:
+        status: of HTTP; 409 when somebody else saved the same case meanwhile.
+    """
+
+    def __init__(self, status, sentence):
+        super().__init__(sentence)
+        self.status = status
+
+
+class Client:
+    """
+    Args:
+        url: of the server, such as http://127.0.0.1:8000.
+        name: of the reviewer; the server gives each another case.
+    """
+
+    def __init__(self, url, name=""):
+        self.url, self.name = url.rstrip("/"), name
+
+    def info(self):
+        """What the server offers: landmarks, models, strategies, how many images are reviewed."""
+        return self._json("GET", "/info/")
+
+    def next_case(self, strategy):
+        """The next case to review, with its ``id`` and file ``name``; empty when none waits."""
+        return self._json("POST", f"/activelearning/{_quoted(strategy)}", {"client_id": self.name})
+
+    def cases(self):
+        """Which images there are, and which labels they have."""
+        return self._json("GET", "/datastore/?output=all")["objects"]
+
+    def download_image(self, case, file_name, folder):
+        """Write the image to ``folder``, whole or not at all; the very same one is not fetched again."""
+        request = f"/datastore/image?image={_quoted(case)}"
+        mark = hashlib.sha256(
+            f"{self.url} {self._request('HEAD', request)[1].get('ETag')}".encode()
+        ).hexdigest()[:16]
+        path = os.path.join(folder, mark, os.path.basename(file_name))
+        if not os.path.exists(path):
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            write_whole(path, self._request("GET", request, timeout=SECONDS_OF_IMAGE)[0])
+        return path
+
+    def infer(self, case, model="landmarks"):
+        """The model's landmarks as the content of a ``.mrk.json`` file, bytes."""
+        path = f"/infer/{_quoted(model)}?image={_quoted(case)}&output=image"
+        return self._request("POST", path, b"", timeout=SECONDS_OF_INFERENCE)[0]
+
+    def label(self, case):
+        """The reviewed label, bytes, and its checksum; None and "" when there is none."""
+        try:
+            content, headers = self._request("GET", f"/datastore/label?label={_quoted(case)}&tag=final")
+        except Refused as error:
+            if error.status == 404:
+                return None, ""
+            raise
+        return content, (headers.get("ETag") or "").strip('"')
+
+    def submit(self, case, content, base):
+        """
+        Hand in a label. Handing in the same one twice is harmless.
+
+        Args:
+            content: of a ``.mrk.json`` file, bytes.
+            base: checksum of the label it was made from, "" when there was none.
+
+        Returns:
+            the checksum of the label that is on the server now.
+        """
+        params = json.dumps({"reviewer": self.name, "base_checksum": base})
+        path = f"/datastore/label?image={_quoted(case)}&tag=final"
+        body, kind = _multipart({"params": params}, "label", f"{case}.mrk.json", content)
+        return json.loads(self._request("PUT", path, body, kind)[0])["checksum"]
+
+    def train(self, minutes=None, model="landmarks"):
+        """Start a training."""
+        return self._json("POST", f"/train/{_quoted(model)}", {"minutes": minutes})
+
+    def stop_training(self):
+        """Stop it; the served model stays as it is."""
+        return self._json("DELETE", "/train/")
+
+    def training(self, model="landmarks"):
+        """How the running or last training stands: ``state``, and ``progress`` or ``reason``."""
+        return self.info()["train_stats"].get(model, {})
+
+    def _json(self, method, path, content=None):
+        body = None if content is None else json.dumps(content).encode()
+        answer = self._request(method, path, body, "application/json")[0]
+        try:
+            return json.loads(answer or b"null")
+        except ValueError as error:
+            raise ConnectionLost(f"{self.url} does not answer like a MONAI Label server.") from error
+
+    def _request(self, method, path, body=None, kind="application/octet-stream", timeout=SECONDS):
+        try:
+            request = urllib.request.Request(self.url + path, data=body, method=method)
+            if body is not None:
+                request.add_header("Content-Type", kind)
+            with urllib.request.urlopen(request, timeout=timeout) as answer:
+                return answer.read(), answer.headers
+        except urllib.error.HTTPError as error:
+            raise Refused(error.code, _sentence(error)) from error
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            reason = getattr(error, "reason", None) or error
+            raise ConnectionLost(
+                f"{self.url} cannot be reached ({reason}). Nothing is lost: try again."
+            ) from error
+
+
+def write_whole(path, content):
+    """
+    Write a file that is either whole or as it was.
+    """
+    handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path))
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        if os.path.exists(temporary):
+            os.remove(temporary)
+        raise
+
+
+def _quoted(text):
+    return urllib.parse.quote(text, safe="")
+
+
+def _sentence(error):
+    try:
+        detail = json.loads(error.read())["detail"]
+    except (ValueError, KeyError, TypeError, OSError, http.client.HTTPException):
+        return f"the server answered {error.code} {error.reason}."
+    return detail if isinstance(detail, str) else json.dumps(detail)
+
+
+def _multipart(fields, file_field, file_name, content):
+    boundary = uuid.uuid4().hex
+    parts = []
+    for name, value in fields.items():
+        parts.append(
+            f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
+        )
+    safe = file_name.replace('"', "_").replace("\r", "_").replace("\n", "_")
+    disposition = f'form-data; name="{file_field}"; filename="{safe}"'
+    head = f"--{boundary}\r\nContent-Disposition: {disposition}\r\nContent-Type: application/json\r\n\r\n"
+    parts += [head.encode(), content, f"\r\n--{boundary}--\r\n".encode()]
+    return b"".join(parts), f"multipart/form-data; boundary={boundary}"

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Landmarks as the module shows them, in RAS millimetres, and as ``.mrk.json`` files, which are LPS."""
+
+import json
+import math
+import re
+
+__all__ = ["ABSENT", "PRESENT", "UNKNOWN", "Point", "read_points", "write_points"]
+
+PRESENT, ABSENT, UNKNOWN = "present", "absent", "unknown"
+SCHEMA = (
+    "https://raw.githubusercontent.com/Slicer/Slicer/main/Modules/Loadable/Markups/Resources/Schema/"
+    "markups-schema-v1.0.3.json#"
+)
+SCORE = re.compile(r"\bscore=([0-9.eE+-]+)")
+MISSING = re.compile(r"\bstatus=missing\b")
+
+
+class Point:
+    """
+    One landmark.
+
+    Args:
+        name: never changed.
+        position: RAS millimetres, three numbers; None unless it is present.
+        status: ``present``, ``absent`` (known not to be there) or ``unknown`` (not annotated).
+        score: of the model, in [0, 1]; None for a point that a person placed.
+    """
+
+    def __init__(self, name, position=None, status=UNKNOWN, score=None):
+        if (status == PRESENT) != (position is not None):
+            raise ValueError(f"{name!r}: a landmark has a position if, and only if, it is present.")
+        if position is not None:
+            position = tuple(float(value) for value in position)
+            if len(position) != 3 or not all(map(math.isfinite, position)):
+                raise ValueError(f"{name!r}: {position!r} is not a position.")
+        self.name, self.position, self.status, self.score = name, position, status, score
+
+    def __eq__(self, other):
+        return isinstance(other, Point) and vars(self) == vars(other)
+
+    def __repr__(self):
+        return f"Point({self.name!r}, {self.position}, {self.status!r}, {self.score})"
+
+
+def read_points(content):
+    """
+    Args:
+        content: of a ``.mrk.json`` file in millimetres, bytes.
+
+    Returns:
+        the points of its lists, in their order.
+
+    Raises:
+        ValueError: when it is something else.
+    """
+    points = []
+    for node in json.loads(content)["markups"]:
+        system, units = node.get("coordinateSystem", "LPS"), node.get("coordinateUnits", "mm")
+        if system not in ("LPS", "RAS") or units not in ("mm", ["mm", "mm", "mm"]):
+            raise ValueError(f"points in {system} and {units} are not read here.")
+        sign = -1.0 if system == "LPS" else 1.0
+        for item in node.get("controlPoints", []):
+            note, position = item.get("description") or "", item.get("position")
+            placed = bool(position) and item.get("positionStatus", "defined") == "defined"
+            missing = MISSING.search(note) or item.get("positionStatus") == "missing"
+            score = SCORE.search(note)
+            points.append(
+                Point(
+                    item["label"],
+                    (sign * position[0], sign * position[1], position[2]) if placed else None,
+                    PRESENT if placed else ABSENT if missing else UNKNOWN,
+                    float(score.group(1)) if score else None,
+                )
+            )
+    return points
+
+
+def write_points(points):
+    """
+    Returns:
+        the content of a ``.mrk.json`` file, bytes.
+    """
+    control_points = []
+    for number, point in enumerate(points, start=1):
+        notes = [] if point.score is None else [f"score={point.score:.6g}"]
+        notes += ["status=missing"] if point.status == ABSENT else []
+        placed = point.status == PRESENT
+        control_points.append(
+            {
+                "id": str(number),
+                "label": point.name,
+                "description": " ".join(notes),
+                "position": [-point.position[0], -point.position[1], point.position[2]] if placed else "",
+                "positionStatus": "defined" if placed else "undefined",
+            }
+        )
+    node = {
+        "type": "Fiducial",
+        "coordinateSystem": "LPS",
+        "coordinateUnits": "mm",
+        "controlPoints": control_points,
+    }
+    document = {"@schema": SCHEMA, "markups": [node]}
+    return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False).encode()

@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+A review, case by case, in front of a scene that is Slicer's or a test's.
+
+Every edit is written to a draft on this computer at once; only when the server has acknowledged a label is its draft
+removed. So neither a lost connection nor a crash loses work.
+"""
+
+import hashlib
+import json
+import os
+import re
+
+from .client import Refused, write_whole
+from .points import ABSENT, PRESENT, UNKNOWN, Point, read_points, write_points
+
+__all__ = ["Conflict", "ReviewSession"]
+
+
+class Conflict(Exception):
+    """Somebody else saved the same case meanwhile; the draft is kept."""
+
+
+class ReviewSession:
+    """
+    Args:
+        client: of the server.
+        scene: shows things; has the methods of :class:`.scene.Scene`.
+        folder: for images and drafts; kept between sessions.
+    """
+
+    def __init__(self, client, scene, folder):
+        self.client, self.scene = client, scene
+        self.images, self.drafts = os.path.join(folder, "images"), os.path.join(folder, "drafts")
+        for path in (self.images, self.drafts):
+            os.makedirs(path, exist_ok=True)
+        self.names, self.strategies = [], []
+        self.case, self.base, self.points, self.begun, self.edited = None, "", {}, {}, False
+
+    def connect(self):
+        """Ask the server what it offers; what is being edited stays as it is."""
+        info = self.client.info()
+        self.names, self.strategies = list(info["labels"]), list(info["strategies"])
+        return info
+
+    # Cases
+
+    def next_case(self, strategy):
+        """
+        Open the next case of a strategy.
+
+        Returns:
+            its id; None when no case waits.
+        """
+        found = self.client.next_case(strategy)
+        if not found:
+            return None
+        self.open(found["id"], found["name"])
+        return self.case
+
+    def open(self, case, file_name=None):
+        """
+        Show a case: with the draft of an earlier, unfinished review, else its reviewed label, else the model's points.
+        """
+        if file_name is None:
+            file_name = case + self.client.cases()[case]["image"]["ext"]
+        path = self.client.download_image(case, file_name, self.images)
+        label, base = self.client.label(case)
+        points = read_points(label if label is not None else self.client.infer(case))
+        draft = self._read_draft(case)
+        # From here on nothing can fail but the scene.
+        self.case, self.base = case, base
+        self.begun = {point.name: point for point in self._ordered(points)}
+        self.points, self.edited = dict(self.begun), False
+        if draft is not None:
+            self.base, self.edited = draft["base"], True
+            self.points.update({point.name: point for point in draft["points"] if point.name in self.points})
+        self.scene.show(path, case, list(self.points.values()))
+
+    def _ordered(self, points):
+        by_name = {point.name: point for point in points}
+        return [by_name.get(name, Point(name)) for name in self.names or list(by_name)]
+
+    # The points of a case
+
+    def rows(self):
+        """
+        What the table shows: the points, least certain first; those that came without a score before, they need a look.
+        The order stays the same while a case is edited.
+        """
+        first = {name: (point.score is not None, point.score or 0.0) for name, point in self.begun.items()}
+        return sorted(self._all(), key=lambda point: first[point.name])
+
+    def _all(self):
+        return list(self.points.values())
+
+    def select(self, name):
+        """Show the slices through a landmark, or, where it is not placed, through where it was."""
+        for point in (self.points[name], self.begun[name]):
+            if point.position is not None:
+                self.scene.jump(point.position)
+                return
+
+    def place(self, name, position):
+        """Put a landmark somewhere, RAS millimetres; a person's point has no score."""
+        if self.points[name].position is None or _apart(self.points[name].position, position):
+            self._change(Point(name, position, PRESENT))
+
+    def mark_absent(self, name):
+        """Say that a landmark is not there, such as an extracted tooth."""
+        self._change(Point(name, None, ABSENT))
+
+    def mark_unknown(self, name):
+        """Say nothing about a landmark."""
+        self._change(Point(name, None, UNKNOWN))
+
+    def revert(self, name):
+        """Back to what the case was opened with."""
+        self._change(self.begun[name])
+
+    def _change(self, point):
+        if point.name not in self.points:
+            raise KeyError(point.name)
+        self.points[point.name] = point
+        self.edited = True
+        self._write_draft()
+        self.scene.update(point)
+
+    # Handing in
+
+    def submit(self):
+        """
+        Hand in the case as it is shown.
+
+        Raises:
+            Conflict: when somebody else handed it in since it was opened.
+            ConnectionLost, Refused: the draft is kept; try again later.
+        """
+        content = write_points(self._all())
+        self._write_draft()
+        try:
+            self.base = self.client.submit(self.case, content, self.base)
+        except Refused as error:
+            if error.status == 409:
+                raise Conflict(str(error)) from error
+            raise
+        os.remove(self._draft(self.case))
+        self.edited = False
+        self.begun = dict(self.points)
+
+    def take_theirs(self):
+        """After a conflict: forget the draft and show what the other reviewer handed in."""
+        os.remove(self._draft(self.case))
+        self.open(self.case)
+
+    def keep_mine(self):
+        """After a conflict: hand in one's own; the other label stays in the server's history."""
+        self.base = self.client.label(self.case)[1]
+        self.submit()
+
+    def unfinished(self):
+        """Cases with a draft on this computer."""
+        found = []
+        for name in sorted(os.listdir(self.drafts)):
+            draft = self._load(os.path.join(self.drafts, name))
+            if draft is not None:
+                found.append(draft["case"])
+        return found
+
+    def _draft(self, case):
+        known = hashlib.sha256(case.encode()).hexdigest()[:16]
+        return os.path.join(self.drafts, f"{re.sub(r'[^A-Za-z0-9._-]', '_', case)[:80]}-{known}.json")
+
+    def _write_draft(self):
+        points = write_points(self._all()).decode()
+        content = {"case": self.case, "base": self.base, "server": self.client.url, "points": points}
+        write_whole(self._draft(self.case), json.dumps(content, ensure_ascii=False).encode())
+
+    def _read_draft(self, case):
+        draft = self._load(self._draft(case))
+        return None if draft is None else {**draft, "points": read_points(draft["points"])}
+
+    def _load(self, path):
+        try:
+            with open(path, "rb") as stream:
+                draft = json.loads(stream.read())
+        except (OSError, ValueError):
+            return None
+        return draft if draft.get("server") == self.client.url else None
+
+
+def _apart(first, second):
+    """Whether two positions differ by more than a scene's rounding."""
+    return max(abs(a - b) for a, b in zip(first, second)) > 1e-4

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole review over HTTP, with a real server and real volumes."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import nibabel as nib
+import numpy as np
+import pytest
+import requests
+from LandmarkReviewLib.points import ABSENT, PRESENT, Point, read_points, write_points
+
+from auto3dlandmark import read_landmarks
+from auto3dlandmark.inference import LandmarkPredictor
+
+from .conftest import BUNDLE
+
+CASE = "C3HeB.FeJ_"
+
+
+def wait_for(condition, seconds=240):
+    begun = time.time()
+    while not (found := condition()):
+        assert time.time() - begun < seconds, "it takes too long"
+        time.sleep(0.3)
+    return found
+
+
+def test_the_whole_loop(own_server, client, tmp_path):
+    """Info, next case, image, inference, edit, submit, read back, restart, training, and inference again."""
+    info = client.info()
+    assert info["models"]["landmarks"]["type"] == "detection"
+    assert info["models"]["landmark_spheres"]["type"] == "segmentation"
+    assert set(info["strategies"]) == {"lowest_confidence", "disagreement", "random", "first"}
+    assert info["datastore"]["total"] == 3 and info["datastore"]["completed"] == 0
+
+    found = client.next_case("first")
+    assert (found["id"], found["name"]) == (CASE, f"{CASE}.nii.gz")
+    image = client.download_image(CASE, found["name"], str(tmp_path))
+    source = own_server.studies / f"{CASE}.nii.gz"
+    assert open(image, "rb").read() == source.read_bytes()
+
+    predicted = client.infer(CASE)
+    points = read_points(predicted)
+    assert [point.name for point in points] == info["labels"]
+    assert all(0 < point.score <= 1 for point in points)
+
+    points[0] = Point(points[0].name, np.array(points[0].position) + [1, 0, 0], PRESENT)
+    points[1] = Point(points[1].name, None, ABSENT)
+    content = write_points(points)
+    checksum = client.submit(CASE, content, "")
+    assert client.label(CASE) == (content, checksum)
+    assert (own_server.studies / "labels" / "final" / f"{CASE}.mrk.json").read_bytes() == content
+    assert client.next_case("first")["id"] != CASE
+
+    own_server.stop()
+    own_server.start()
+    assert client.label(CASE) == (content, checksum)
+    assert client.info()["datastore"]["completed"] == 1
+
+    for case in ("case 1", "case 2"):
+        client.submit(case, client.infer(case), "")
+    assert client.next_case("random") is None or client.next_case("random") == {}
+    weights = (BUNDLE / "models" / "model.pt").read_bytes()
+    client.train(minutes=0.05)
+    status = wait_for(
+        lambda: (s := client.training()).get("state") in ("promoted", "refused", "failed") and s
+    )
+    assert status["state"] in ("promoted", "refused"), status
+    assert "held-out cases: error" in status["reason"] and len(status["held_out"]) == 1
+    version = client.info()["models"]["landmarks"]["version"]
+    assert version == (1 if status["state"] == "promoted" else 0)
+    again = read_points(client.infer(CASE))
+    assert [point.name for point in again] == info["labels"]
+    if version == 0:
+        assert write_points(again) == write_points(read_points(predicted))
+    assert (BUNDLE / "models" / "model.pt").read_bytes() == weights
+    assert client.label(CASE) == (content, checksum)
+
+
+def test_the_points_are_those_of_predict(server, client):
+    image = server.studies / "case 1.nii.gz"
+    expected = LandmarkPredictor([BUNDLE]).predict(image)
+    path = server.studies.parent / "answer.mrk.json"
+    path.write_bytes(client.infer("case 1"))
+    found = read_landmarks(path)
+    assert found.names == expected.names
+    np.testing.assert_allclose(found.points, expected.points, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(found.scores, expected.scores, rtol=0, atol=1e-5)
+    np.testing.assert_array_equal(found.status, expected.status)
+    answer = requests.post(f"{server.url}/infer/landmarks?image=case%201&output=json", timeout=60).json()
+    positions = [entry["position_ras_mm"] for entry in answer["landmarks"]]
+    np.testing.assert_allclose(positions, expected.points, rtol=0, atol=1e-4)
+    assert answer["confidence"] == pytest.approx(min(expected.scores), abs=1e-5)
+
+
+def test_an_uploaded_image_is_predicted_like_one_of_the_server(server, client):
+    with open(server.studies / "case 2.nii.gz", "rb") as stream:
+        files = {"file": ("a.b c.nii.gz", stream)}
+        answer = requests.post(f"{server.url}/infer/landmarks?output=image", files=files, timeout=60)
+    assert answer.content == client.infer("case 2")
+
+
+def test_the_stock_client_gets_what_it_expects(server):
+    """A form of two parts: JSON parameters, and a file whose name ends in .json, which Slicer opens as markups."""
+    answer = requests.post(f"{server.url}/infer/landmarks?image=case%201", data={"params": "{}"}, timeout=60)
+    assert answer.headers["content-type"].startswith("multipart/form-data")
+    head, _, rest = answer.content.partition(b'name="params"')
+    assert b'filename="landmarks-' in rest and b'.mrk.json"' in rest and b'"label_names"' in rest
+    assert b'"coordinateSystem": "LPS"' in rest
+
+
+def test_spheres_go_out_and_come_back(server, client):
+    """What the stock plugin can do: segments for landmarks, sent back as a label map."""
+    url, case = server.url, "case 2"
+    answer = requests.post(f"{url}/infer/landmark_spheres?image={case}&output=image", timeout=60)
+    path = server.studies.parent / "spheres.nii.gz"
+    path.write_bytes(answer.content)
+    labels, expected = nib.load(path), read_points(client.infer(case))
+    assert set(np.unique(labels.dataobj)) == set(range(len(expected) + 1))
+    names = [point.name for point in expected]
+    array = np.array(labels.dataobj)
+    array[array == 2] = 0  # a segment she deleted
+    nib.save(nib.Nifti1Image(array, labels.affine), path)
+    info = [{"name": name, "idx": number} for number, name in enumerate(names, start=1) if number != 2]
+    with open(path, "rb") as stream:
+        answer = requests.put(
+            f"{url}/datastore/label?image={case}&tag=final",
+            data={"params": json.dumps({"label_info": info})},
+            files={"label": ("x.nii.gz", stream)},
+            timeout=60,
+        )
+    assert answer.status_code == 200, answer.text
+    back = read_points(client.label(case)[0])
+    assert [point.name for point in back] == names and back[1].status == "unknown"
+    for point, truth in zip(back, expected):
+        if point.position is not None:
+            assert np.linalg.norm(np.subtract(point.position, truth.position)) < 1e-4  # untouched: exact
+
+
+def test_scores_are_noted_in_the_background_and_choose_the_next_case(own_server, client):
+    client.next_case("lowest_confidence")  # begins to score
+    path = own_server.studies / "review" / "notes.json"
+
+    def scored():
+        notes = json.loads(path.read_text())
+        return len([n for n in notes.values() if "confidence" in n]) == 3 and notes
+
+    notes = wait_for(scored)
+    least = min(notes, key=lambda case: notes[case]["confidence"])
+    most = max(notes, key=lambda case: notes[case]["disagreement"])
+    client.name = "somebody else"
+    given = json.loads(path.read_text())
+    for note in given.values():
+        note.pop("given", None)
+    path.write_text(json.dumps(given))
+    assert client.next_case("lowest_confidence")["id"] == least
+    client.name = "somebody else"
+    assert client.next_case("disagreement")["id"] == most
+    assert sorted(own_server.studies.glob("labels/original/*.mrk.json"))
+    assert not (own_server.studies / "labels" / "final").exists()
+
+
+def test_two_reviewers_get_different_cases(own_server):
+    from LandmarkReviewLib.client import Client
+
+    given = [Client(own_server.url, name).next_case("first")["id"] for name in ("ann", "ben", "cat")]
+    assert len(set(given)) == 3
+    assert Client(own_server.url, "ann").next_case("first")["id"] == given[0]
