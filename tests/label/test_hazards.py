@@ -1,0 +1,346 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What goes wrong with MONAI Label's own datastore and server, tried against ours while it runs."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import shutil
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import requests
+from LandmarkReviewLib.client import Refused
+from LandmarkReviewLib.points import PRESENT, Point
+from monailabel_landmarks.lib.guard import UploadLimit
+
+from auto3dlandmark.review.store import checksum_of
+
+CASES = ("C3HeB.FeJ_", "case 1", "case 2")
+
+
+def put_label(url, case, content, tag="final", name="x.mrk.json", **params):
+    return requests.put(
+        f"{url}/datastore/label",
+        params={"image": case, "tag": tag},
+        data={"params": json.dumps(params)},
+        files={"label": (name, content)},
+        timeout=60,
+    )
+
+
+def put_image(url, content, name, **query):
+    return requests.put(f"{url}/datastore/image", params=query, files={"file": (name, content)}, timeout=60)
+
+
+def kept_labels(studies):
+    """All contents of labels that are on disk, wherever the store keeps them."""
+    return {checksum_of(path.read_bytes()) for path in studies.rglob("*.mrk.json")}
+
+
+def outside(studies):
+    return {path for path in studies.parent.iterdir() if path != studies and path.name != "server.log"}
+
+
+@pytest.mark.slow
+def test_two_reviewers_and_a_batch_at_once_lose_nothing(own_server, client, make_label):
+    """Hazard 1, two processes that save lose records: 200 submits, and predictions kept by a process of their own."""
+    url = own_server.url
+    assert requests.post(f"{url}/batch/infer/landmarks?images=all", timeout=60).status_code == 200
+    submitted = {}
+
+    def review(name, numbers):
+        for number in numbers:
+            case, content = CASES[number % 3], make_label(number / 1000)
+            submitted[number] = content
+            answer = put_label(url, case, content, reviewer=name)
+            assert answer.status_code == 200 and answer.json()["checksum"] == checksum_of(
+                content
+            ), answer.text
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(review, ("ann", "ben"), (range(0, 100), range(100, 200))))
+    assert {checksum_of(content) for content in submitted.values()} <= kept_labels(own_server.studies)
+    assert len(submitted) == 200
+    log = (own_server.studies / "review" / "log.jsonl").read_text().splitlines()
+    entries = [json.loads(line) for line in log]
+    assert sum(entry.get("tag") == "final" for entry in entries) == 200
+    assert {entry["reviewer"] for entry in entries if entry.get("tag") == "final"} == {"ann", "ben"}
+    begun = time.time()
+    while requests.get(f"{url}/batch/infer", timeout=60).json()["status"] == "RUNNING":
+        assert time.time() - begun < 120
+        time.sleep(0.5)
+    listed = requests.get(f"{url}/datastore/?output=all", timeout=60).json()["objects"]
+    assert {case: sorted(entry["labels"]) for case, entry in listed.items()} == dict.fromkeys(
+        CASES, ["final", "original"]
+    )
+
+
+def test_a_truncated_or_lost_index_loses_nothing(own_server, client, make_label):
+    """Hazards 2 and 10: the stock config is not written atomically, and the labels are lost with it."""
+    content = make_label()
+    client.submit("case 1", content, "")
+    for spoil in (
+        lambda: (own_server.studies / "review" / "notes.json").write_text('{"case 1": {"conf'),
+        lambda: (own_server.studies / "review" / "log.jsonl").write_bytes(b'{"time": "2026'),
+        lambda: shutil.rmtree(own_server.studies / "review"),
+    ):
+        own_server.stop()
+        spoil()
+        own_server.start()
+        assert client.label("case 1")[0] == content and client.info()["datastore"]["completed"] == 1
+        client.next_case("first")
+        client.submit("case 1", content, checksum_of(content))
+
+
+def test_names_keep_their_dots(server, client, make_label):
+    """Hazard 3: names with dots lose a part, and labels get a wrong extension."""
+    content = make_label(0.3)
+    assert put_label(server.url, "C3HeB.FeJ_", content, name="C3HeB.FeJ_.mrk.json").status_code == 200
+    assert (server.studies / "labels" / "final" / "C3HeB.FeJ_.mrk.json").read_bytes() == content
+    image = (server.studies / "case 1.nii.gz").read_bytes()
+    assert put_image(server.url, image, "NZO.HlLtJ_ 2.nii.gz").json() == {"image": "NZO.HlLtJ_ 2"}
+    assert (server.studies / "NZO.HlLtJ_ 2.nii.gz").read_bytes() == image
+    requests.delete(f"{server.url}/datastore/image", params={"id": "NZO.HlLtJ_ 2"}, timeout=60)
+
+
+@pytest.mark.parametrize("tag", ["../../..", "final/../../..", "Final", "original", "x"])
+def test_a_tag_leads_nowhere_else(server, make_label, tag):
+    """Hazard 4."""
+    before = outside(server.studies)
+    answer = put_label(server.url, "case 1", make_label(7), tag=tag)
+    assert answer.status_code == 422 and "tag" in answer.json()["detail"]
+    assert outside(server.studies) == before
+    assert checksum_of(make_label(7)) not in kept_labels(server.studies.parent)
+
+
+@pytest.mark.parametrize("image", ["../x", "/tmp/x", "labels/final/x", "..", "%2e%2e/x", "nobody"])
+def test_an_id_leads_nowhere_else(server, make_label, image):
+    """Hazard 4, of ids; and 9: an inference reads whatever path it is given."""
+    before = outside(server.studies)
+    assert put_label(server.url, image, make_label(8)).status_code == 404
+    for query in ("infer/landmarks", "infer/landmark_spheres"):
+        answer = requests.post(f"{server.url}/{query}", params={"image": image}, timeout=60)
+        assert answer.status_code == 404 and "there is no image" in answer.json()["detail"]
+    for path in ("datastore/image", "datastore/image/info"):
+        assert requests.get(f"{server.url}/{path}", params={"image": image}, timeout=60).status_code == 404
+    content = (server.studies / "case 1.nii.gz").read_bytes()
+    assert put_image(server.url, content, "y.nii.gz", image=image).status_code == (
+        200 if image == "nobody" else 422
+    )
+    if image == "nobody":
+        requests.delete(f"{server.url}/datastore/image", params={"id": "nobody"}, timeout=60)
+    assert outside(server.studies) == before
+
+
+def test_parameters_cannot_name_another_image(server):
+    """Hazard 9, by the back door: stock parameters are merged into the request."""
+    secret = server.studies.parent / "secret.nii.gz"
+    shutil.copy(server.studies / "case 2.nii.gz", secret)
+    own = requests.post(f"{server.url}/infer/landmarks?image=case%201&output=image", timeout=60).content
+    params = json.dumps({"image": str(secret), "model": "landmark_spheres", "uploaded": str(secret)})
+    answer = requests.post(
+        f"{server.url}/infer/landmarks?image=case%201&output=image", data={"params": params}, timeout=60
+    )
+    assert answer.content == own
+    secret.unlink()
+
+
+def test_an_uploaded_image_never_replaces_another(server, client, make_label):
+    """Hazard 5: it does, and drops its labels."""
+    client.submit("case 2", make_label(2), client.label("case 2")[1])
+    before = (server.studies / "case 2.nii.gz").read_bytes()
+    other = (server.studies / "case 1.nii.gz").read_bytes()
+    for name, query in (("case 2.nii.gz", {}), ("z.nii.gz", {"image": "case 2"}), ("CASE 2.nii.gz", {})):
+        answer = put_image(server.url, other, name, **query)
+        assert answer.status_code == 409 and "already" in answer.json()["detail"]
+    assert (server.studies / "case 2.nii.gz").read_bytes() == before
+    assert client.label("case 2")[0] == make_label(2)
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (b"", "empty|not valid"),
+        (b"hello", "not valid"),
+        (b'{"markups": []}', "holds no 'markups'"),
+        (b'{"markups": [{"type": "ROI", "center": [0, 0, 0]}]}', "type 'ROI'"),
+        (
+            b'{"markups": [{"controlPoints": [{"label": "F-1", "position": [0, 0, 0]}]}]}',
+            "lacks 'head_centroid'",
+        ),
+    ],
+    ids=["empty", "text", "no points", "boxes of the stock plugin", "other names"],
+)
+def test_garbage_is_no_label(server, client, make_label, content, message):
+    """Hazard 6; the sentence is what the client shows."""
+    client.submit("case 1", make_label(3), client.label("case 1")[1])
+    with pytest.raises(Refused, match=message) as caught:
+        client.submit("case 1", content, client.label("case 1")[1])
+    assert caught.value.status == 422 and client.label("case 1")[0] == make_label(3)
+
+
+def test_a_point_on_another_image_is_refused_by_name(server, client, make_label):
+    far = Point("anterior_tip", (500, 0, 0), PRESENT)
+    with pytest.raises(Refused, match="'anterior_tip' lies .* voxels outside the image case 1.nii.gz"):
+        client.submit("case 1", make_label(anterior_tip=far), client.label("case 1")[1])
+
+
+def test_a_replaced_label_is_in_the_history(server, client, make_label):
+    """Hazard 7."""
+    for moved in (4, 5, 6):
+        client.submit("case 1", make_label(moved), client.label("case 1")[1])
+    answer = requests.get(f"{server.url}/datastore/label/history?label=case%201", timeout=60).json()
+    assert [entry["content"].encode() for entry in answer][-2:] == [make_label(4), make_label(5)]
+    said = requests.get(f"{server.url}/datastore/label/info?label=case%201&tag=final", timeout=60).json()
+    assert said["reviewer"] == "tester" and said["earlier"] == len(answer)
+
+
+def test_a_stale_label_is_refused_and_nothing_is_lost(server, client, make_label):
+    base = client.label("case 1")[1]
+    client.submit("case 1", make_label(10), base)
+    with pytest.raises(Refused, match="somebody saved another label") as caught:
+        client.submit("case 1", make_label(11), base)
+    assert caught.value.status == 409 and client.label("case 1")[0] == make_label(10)
+    assert client.submit("case 1", make_label(10), base) == checksum_of(
+        make_label(10)
+    )  # a repeated one is not stale
+
+
+@pytest.mark.parametrize(
+    "params", ['{"x": NaN}', '{"x": Infinity}', "{", "[]", '{"reviewer": 3}', '{"reviewer": "a\\nb"}']
+)
+def test_odd_parameters_are_refused_and_the_listing_works(server, make_label, params):
+    """Hazard 8: NaN in the parameters makes the listing fail for ever."""
+    answer = requests.put(
+        f"{server.url}/datastore/label?image=case%201",
+        data={"params": params},
+        files={"label": ("x.mrk.json", make_label(12))},
+        timeout=60,
+    )
+    assert answer.status_code == 422
+    for output in ("all", "train", "stats"):
+        assert requests.get(f"{server.url}/datastore/?output={output}", timeout=60).status_code == 200
+
+
+def test_deleting_moves_to_the_trash(server, client, make_label):
+    """Hazard 10: whoever asks deletes for good."""
+    content = make_label(13)
+    client.submit("case 2", content, client.label("case 2")[1])
+    answer = requests.delete(f"{server.url}/datastore/label?id=case%202&tag=final", timeout=60)
+    assert answer.json()["moved_to"] == "review/trash" and client.label("case 2") == (None, "")
+    assert checksum_of(content) in kept_labels(server.studies / "review" / "trash")
+
+
+def test_no_inference_touches_a_reviewed_label(server, client, make_label):
+    """Hazard 10."""
+    client.submit("case 1", make_label(14), client.label("case 1")[1])
+    params = json.dumps({"save_label": True, "label_tag": "final"})
+    answer = requests.post(
+        f"{server.url}/infer/landmarks?image=case%201", data={"params": params}, timeout=60
+    )
+    assert answer.status_code == 200 and client.label("case 1")[0] == make_label(14)
+    body = {"label_tag": "final", "images": ["/etc/passwd"], "save_label": True}
+    assert requests.post(f"{server.url}/batch/infer/landmarks", json=body, timeout=60).status_code == 200
+    begun = time.time()
+    while requests.get(f"{server.url}/batch/infer", timeout=60).json()["status"] == "RUNNING":
+        assert time.time() - begun < 120
+        time.sleep(0.5)
+    assert client.label("case 1")[0] == make_label(14)
+    assert (server.studies / "labels" / "original" / "case 1.mrk.json").is_file()
+
+
+# The server itself
+
+
+@pytest.mark.parametrize(
+    "method, path, status",
+    [
+        ("POST", "/infer/nothing?image=case%201", 404),
+        ("POST", "/infer/landmarks", 422),
+        ("POST", "/activelearning/nothing", 404),
+        ("POST", "/train/nothing", 404),
+        ("POST", "/scoring/nothing", 404),
+        ("POST", "/batch/infer/nothing", 404),
+        ("GET", "/datastore/label?label=case%201&tag=x", 422),
+        ("GET", "/datastore/?output=x", 422),
+        ("GET", "/train/?check_if_running=true", 404),
+        ("PUT", "/model/landmarks", 404),
+        ("GET", "/model/landmarks", 404),
+        ("GET", "/logs/", 404),
+        ("GET", "/proxy/dicom/x", 404),
+        ("GET", "/datastore/dataset", 404),
+        ("PUT", "/session/", 404),
+        ("POST", "/reload", 404),
+    ],
+)
+def test_what_is_not_there_is_no_error_of_the_server(server, method, path, status):
+    answer = requests.request(method, server.url + path, timeout=60)
+    assert answer.status_code == status and answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "headers, status",
+    [
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Host": "evil.example"}, 403),
+        ({"Host": "evil.example", "Origin": "http://evil.example"}, 403),
+        ({}, 200),
+    ],
+)
+def test_other_websites_are_turned_away(server, headers, status):
+    answer = requests.get(f"{server.url}/info/", headers=headers, timeout=60)
+    assert answer.status_code == status and "access-control-allow-origin" not in answer.headers
+    assert requests.get(f"{server.url}/info/", headers={"Origin": server.url}, timeout=60).status_code == 200
+
+
+def test_an_upload_that_is_announced_too_large_is_not_read(server):
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    connection.putrequest("PUT", "/datastore/image")
+    connection.putheader("Content-Length", str(3 * 2**31))
+    connection.endheaders()
+    answer = connection.getresponse()
+    assert answer.status == 413 and "larger than 2048 MB" in json.loads(answer.read())["detail"]
+    connection.close()
+
+
+@pytest.mark.parametrize("bytes_sent, status", [(900, 200), (1100, 413)])
+def test_an_upload_without_end_is_cut_off(bytes_sent, status):
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import PlainTextResponse
+    from starlette.routing import Route
+    from starlette.testclient import TestClient
+
+    async def receive(request: Request) -> PlainTextResponse:
+        return PlainTextResponse(str(len(await request.body())))
+
+    limited = UploadLimit(Starlette(routes=[Route("/", receive, methods=["POST"])]), most_bytes=1000)
+    pieces = (b"x" * 100 for _ in range(bytes_sent // 100))  # of unknown length, so nothing is announced
+    answer = TestClient(limited).post("/", content=pieces)
+    assert answer.status_code == status
+    assert answer.text == "900" if status == 200 else "larger than" in answer.json()["detail"]
+
+
+def test_a_slow_inference_does_not_hold_up_the_others(server, client):
+    """While inferences queue, everything else is answered at once."""
+    answers = []
+
+    def infer():
+        answers.append(requests.post(f"{server.url}/infer/landmarks?image=case%201", timeout=300).status_code)
+
+    threads = [threading.Thread(target=infer) for _ in range(60)]  # more than there are threads for requests
+    for thread in threads:
+        thread.start()
+    quick = 0
+    while len(answers) < 30:
+        client.info()
+        client.label("case 1")
+        quick += 1
+    assert quick >= 5
+    for thread in threads:
+        thread.join()
+    assert answers == [200] * 60
