@@ -8,16 +8,14 @@ Its settings are ``--conf NAME VALUE``: ``bundles``, one folder or a JSON list o
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.tasks.batch_infer import BatchInferTask
 from monailabel.utils.async_tasks.task import AsyncTask
-from monailabel_landmarks.lib.datastore import LandmarkDatastore
-from monailabel_landmarks.lib.infer import SPHERES, LandmarkBatchTask, LandmarkInferTask, Predictor
-from monailabel_landmarks.lib.strategy import ChoiceStrategy, UncertaintyScoring
-from monailabel_landmarks.lib.train import LandmarkTrainTask
+from starlette.routing import Mount
 
 from auto3dlandmark.files import json_text
 from auto3dlandmark.formats.markups import markups_document
@@ -26,6 +24,11 @@ from auto3dlandmark.review.choice import STRATEGIES
 from auto3dlandmark.review.store import ORIGINAL, ReviewStore
 from auto3dlandmark.review.submission import ReviewError
 from auto3dlandmark.served import ServedModel
+from monailabel_landmarks.lib.datastore import LandmarkDatastore
+from monailabel_landmarks.lib.infer import SPHERES, LandmarkBatchTask, LandmarkInferTask, Predictor
+from monailabel_landmarks.lib.server import create_app
+from monailabel_landmarks.lib.strategy import ChoiceStrategy, UncertaintyScoring
+from monailabel_landmarks.lib.train import LandmarkTrainTask
 
 MODEL = "landmarks"
 SCORING = "uncertainty"
@@ -69,27 +72,28 @@ class LandmarksApp(MONAILabelApp):
     def init_batch_infer(self) -> BatchInferTask:
         return LandmarkBatchTask()
 
-    def infer(self, request: dict[str, Any], datastore: Any = None) -> dict[str, Any]:
+    def infer(
+        self, request: dict[str, Any], datastore: Any = None, uploaded: Path | None = None
+    ) -> dict[str, Any]:
         """
-        Run a model on an image of the studies folder, or on a file that was uploaded for it.
+        Run a model on an image of the studies folder.
 
         Args:
-            request: ``model``, and ``image``, an id, or ``uploaded``, a file; ``save_label`` keeps the points as the
-                image's prediction; a reviewed label is never touched.
+            request: ``model`` and ``image``, an id, never a path; ``save_label`` keeps the points as the image's
+                prediction; a reviewed label is never touched.
+            uploaded: a file to look at instead; no request can name one.
 
         Raises:
             ReviewError: when there is no such model or image.
         """
         task = self._infers.get(request.get("model"))
         if task is None:
-            raise ReviewError(
-                f"there is no model {request.get('model')!r}. There are {', '.join(self._infers)}.", 404
-            )
-        uploaded, image_id = request.get("uploaded"), request.get("image")
-        path = Path(uploaded) if uploaded else self.store.image(str(image_id))
-        file, params, landmarks = task.run(path)
-        if request.get("save_label") and not uploaded:
-            self.store.save(str(image_id), json_text(markups_document(landmarks)).encode(), ORIGINAL)
+            known = ", ".join(self._infers)
+            raise ReviewError(f"there is no model {request.get('model')!r}. There are {known}.", 404)
+        image_id = str(request.get("image"))
+        file, params, landmarks = task.run(uploaded or self.store.image(image_id))
+        if request.get("save_label") and uploaded is None:
+            self.store.save(image_id, json_text(markups_document(landmarks)).encode(), ORIGINAL)
         return {"label": image_id, "tag": ORIGINAL, "file": file, "params": params}
 
     def next_sample(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -105,7 +109,10 @@ class LandmarksApp(MONAILabelApp):
         return {**found, "checksum": None} if found else {}
 
     def on_init_complete(self) -> None:
-        """Nothing to download, nothing to schedule."""
+        """However the server was started, requests are answered by ours: stock routes would let anybody read files."""
+        stock = sys.modules.get("monailabel.app")
+        if stock is not None:
+            stock.app.router.routes[:] = [Mount("/", create_app(self.conf))]
 
 
 def bundles_of(conf: dict[str, str], app_dir: Path) -> list[Path]:

@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 
 PROJECT = Path(__file__).parents[2]
-MODULE = PROJECT / "apps" / "monailabel_landmarks" / "slicer" / "LandmarkReview"
+APP = PROJECT / "apps" / "monailabel_landmarks"
+MODULE = APP / "slicer" / "LandmarkReview"
 BUNDLE = PROJECT / "bundles" / "hippocampus_mri_landmarks"
 VOLUMES = PROJECT.parent / "shared" / "data" / "hippocampus" / "images"
 SECONDS_TO_START = 120
@@ -30,8 +31,8 @@ collect_ignore_glob = [] if importlib.util.find_spec("monailabel") else ["test_*
 class Server:
     """A server in a process group of its own, so that nothing of it outlives a test."""
 
-    def __init__(self, studies: Path, *options: str) -> None:
-        self.studies, self.options = studies, options
+    def __init__(self, studies: Path, stock: list[str] | None = None) -> None:
+        self.studies, self.stock = studies, stock
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -39,18 +40,13 @@ class Server:
         self.start()
 
     def start(self) -> None:
-        command = [
-            sys.executable,
-            "-m",
-            "auto3dlandmark",
-            "serve",
-            str(self.studies),
-            "--bundle",
-            str(BUNDLE),
-        ]
+        ours = ["auto3dlandmark", "serve", str(self.studies), "--bundle", str(BUNDLE)]
+        if self.stock is not None:
+            ours = ["monailabel.main", "start_server", "--app", str(APP), "--studies", str(self.studies)]
+            ours += ["--host", "127.0.0.1", *self.stock]
         self.log = open(self.studies.parent / "server.log", "ab")
         self.process = subprocess.Popen(
-            [*command, "--port", str(self.port), *self.options],
+            [sys.executable, "-m", *ours, "--port", str(self.port)],
             stdout=self.log,
             stderr=subprocess.STDOUT,
             start_new_session=True,

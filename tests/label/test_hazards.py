@@ -14,9 +14,9 @@ import pytest
 import requests
 from LandmarkReviewLib.client import Refused
 from LandmarkReviewLib.points import PRESENT, Point
-from monailabel_landmarks.lib.guard import UploadLimit
 
 from auto3dlandmark.review.store import checksum_of
+from monailabel_landmarks.lib.guard import UploadLimit
 
 CASES = ("C3HeB.FeJ_", "case 1", "case 2")
 

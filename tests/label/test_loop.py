@@ -10,12 +10,13 @@ import nibabel as nib
 import numpy as np
 import pytest
 import requests
+from LandmarkReviewLib.client import Client
 from LandmarkReviewLib.points import ABSENT, PRESENT, Point, read_points, write_points
 
 from auto3dlandmark import read_landmarks
 from auto3dlandmark.inference import LandmarkPredictor
 
-from .conftest import BUNDLE
+from .conftest import BUNDLE, Server, fill_studies
 
 CASE = "C3HeB.FeJ_"
 
@@ -101,6 +102,25 @@ def test_an_uploaded_image_is_predicted_like_one_of_the_server(server, client):
         files = {"file": ("a.b c.nii.gz", stream)}
         answer = requests.post(f"{server.url}/infer/landmarks?output=image", files=files, timeout=60)
     assert answer.content == client.infer("case 2")
+
+
+def test_the_stock_command_starts_the_same_server(tmp_path):
+    """``python -m monailabel.main start_server --app ...``, whose own routes would read any file."""
+    studies = fill_studies(tmp_path / "studies")
+    running = Server(studies, stock=["--conf", "bundles", str(BUNDLE), "--conf", "score", "false"])
+    try:
+        client = Client(running.url)
+        assert client.info()["labels"] and len(read_points(client.infer("case 1"))) == 6
+        content = client.infer("case 1")
+        assert client.label("case 1") == (None, "") and client.submit("case 1", content, "")
+        for path in ("/logs/", "/model/landmarks", "/proxy/dicom/x"):
+            assert requests.get(running.url + path, timeout=60).status_code == 404
+        outside = requests.post(f"{running.url}/infer/landmarks", params={"image": "/etc/passwd"}, timeout=60)
+        assert outside.status_code == 404
+        origin = {"Origin": "http://evil.example"}
+        assert requests.get(f"{running.url}/info/", headers=origin, timeout=60).status_code == 403
+    finally:
+        running.stop()
 
 
 def test_the_stock_client_gets_what_it_expects(server):

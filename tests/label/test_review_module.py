@@ -149,14 +149,18 @@ def test_what_the_server_refuses_is_told_and_kept(server, session):
     session.submit()
 
 
-def test_another_server_has_other_images_and_drafts(server, session, own_server, tmp_path):
-    session.open("case 1")
-    session.place(session.names[0], (1, 2, 3))
-    elsewhere = ReviewSession(Client(own_server.url, "ann"), FakeScene(), str(tmp_path / "kept"))
-    elsewhere.connect()
-    assert elsewhere.unfinished() == []
-    elsewhere.open("case 1")
-    assert elsewhere.points[elsewhere.names[0]].position != (1, 2, 3)
+def test_another_server_has_other_images_and_drafts(server, own_server, tmp_path):
+    sessions = []
+    for url in (server.url, own_server.url):
+        made = ReviewSession(Client(url, "ann"), FakeScene(), str(tmp_path / "kept"))
+        made.connect()
+        assert made.unfinished() == []
+        made.open("case 1")
+        made.place(made.names[0], (len(sessions), 20, 10))
+        sessions.append(made)
+    for x, made in enumerate(sessions):
+        made.open("case 1")
+        assert made.points[made.names[0]].position == (x, 20, 10) and made.unfinished() == ["case 1"]
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9", "http://nobody.invalid", "nonsense", "ftp://x"])

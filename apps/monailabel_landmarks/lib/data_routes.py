@@ -16,11 +16,11 @@ from typing import Any, Optional
 from fastapi import APIRouter, File, Form, UploadFile
 from fastapi.responses import FileResponse, Response
 from monailabel.interfaces.utils.app import app_instance
-from monailabel_landmarks.lib.spheres import is_label_map, points_of_spheres
 
 from auto3dlandmark.images import IMAGE_SUFFIXES
 from auto3dlandmark.review.store import FINAL
 from auto3dlandmark.review.submission import ReviewError, parse_parameters
+from monailabel_landmarks.lib.spheres import is_label_map, points_of_spheres
 
 __all__ = ["received", "router"]
 

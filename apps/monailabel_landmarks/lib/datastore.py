@@ -110,7 +110,9 @@ class LandmarkDatastore(Datastore):
     def save_label(
         self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]
     ) -> str:
-        self.store.save(image_id, Path(label_filename).read_bytes(), label_tag, details=label_info)
+        content = Path(label_filename).read_bytes()
+        reviewer, base = str(label_info.get("reviewer", "")), label_info.get("base_checksum")
+        self.store.save(image_id, content, label_tag, reviewer, None if base is None else str(base))
         return image_id
 
     def remove_label(self, label_id: str, label_tag: str) -> None:

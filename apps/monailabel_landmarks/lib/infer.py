@@ -15,7 +15,6 @@ import nibabel as nib
 import numpy as np
 from monailabel.interfaces.tasks.batch_infer import BatchInferTask
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
-from monailabel_landmarks.lib.spheres import spheres_of
 
 from auto3dlandmark.formats import write_landmarks
 from auto3dlandmark.images import read_geometry
@@ -23,6 +22,7 @@ from auto3dlandmark.inference import LandmarkPredictor
 from auto3dlandmark.landmarks import STATUSES, LandmarkError, LandmarkSet
 from auto3dlandmark.scoring import confidence_of
 from auto3dlandmark.served import ServedModel
+from monailabel_landmarks.lib.spheres import spheres_of
 
 logger = logging.getLogger(__name__)
 

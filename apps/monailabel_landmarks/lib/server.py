@@ -17,12 +17,12 @@ from monailabel.config import settings
 from monailabel.endpoints import info
 from monailabel.interfaces.exception import MONAILabelException
 from monailabel.interfaces.utils.app import app_instance
-from monailabel_landmarks.lib import data_routes, task_routes
-from monailabel_landmarks.lib.guard import SameOrigin, UploadLimit
 from starlette.exceptions import HTTPException
 
 from auto3dlandmark import __version__
 from auto3dlandmark.landmarks import LandmarkError
+from monailabel_landmarks.lib import data_routes, task_routes
+from monailabel_landmarks.lib.guard import SameOrigin, UploadLimit
 
 __all__ = ["app", "create_app"]
 

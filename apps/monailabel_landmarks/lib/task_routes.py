@@ -21,12 +21,12 @@ from fastapi.background import BackgroundTasks
 from fastapi.responses import FileResponse, Response
 from monailabel.interfaces.utils.app import app_instance
 from monailabel.utils.async_tasks.task import AsyncTask
-from monailabel_landmarks.lib.data_routes import received
-from monailabel_landmarks.lib.infer import SPHERES
 from requests_toolbelt import MultipartEncoder
 
 from auto3dlandmark.review.store import ORIGINAL
 from auto3dlandmark.review.submission import ReviewError, parse_parameters
+from monailabel_landmarks.lib.data_routes import received
+from monailabel_landmarks.lib.infer import SPHERES
 
 __all__ = ["close", "router"]
 
@@ -68,14 +68,17 @@ async def infer(
     instance = app_instance()
     # A ball that comes back untouched is told by the prediction that is kept.
     request: dict[str, Any] = {"model": model, "image": image, "save_label": model == SPHERES}
+    uploaded: Optional[Path] = None
     folder = tempfile.TemporaryDirectory()
     background.add_task(folder.cleanup)
     if file is not None:
         name = file.filename or ""
-        request["uploaded"] = str(await asyncio.to_thread(received, file, Path(folder.name), name))
+        uploaded = await asyncio.to_thread(received, file, Path(folder.name), name)
     elif not image:
         raise ReviewError("name an image of the server by its id, or upload one.")
-    result = await asyncio.get_running_loop().run_in_executor(inference, instance.infer, request)
+    result = await asyncio.get_running_loop().run_in_executor(
+        inference, instance.infer, request, None, uploaded
+    )
     path, answer = Path(result["file"]), result["params"]
     background.add_task(path.unlink, missing_ok=True)
     if output == Output.json:

@@ -168,7 +168,7 @@ class ReviewSession:
         return found
 
     def _draft(self, case):
-        known = hashlib.sha256(case.encode()).hexdigest()[:16]
+        known = hashlib.sha256(f"{self.client.url} {case}".encode()).hexdigest()[:16]
         return os.path.join(self.drafts, f"{re.sub(r'[^A-Za-z0-9._-]', '_', case)[:80]}-{known}.json")
 
     def _write_draft(self):
