@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A wheel carries the template and the recipes."""
+"""A wheel carries every module, the template, the recipes, and the MONAI Label app with its Slicer module."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 PROJECT = Path(__file__).parents[1]
 
 
-def test_the_wheel_holds_every_file_of_the_template_and_the_recipes(tmp_path):
+def test_the_wheel_holds_everything(tmp_path):
     options = ["--no-deps", "--no-build-isolation", "--quiet", "--wheel-dir", str(tmp_path)]
     subprocess.run([sys.executable, "-m", "pip", "wheel", *options, str(PROJECT)], check=True, timeout=120)
     (wheel,) = tmp_path.glob("*.whl")
@@ -21,5 +21,12 @@ def test_the_wheel_holds_every_file_of_the_template_and_the_recipes(tmp_path):
         files = [path for path in (root / "auto3dlandmark" / part).rglob("*") if path.is_file()]
         wanted = {path.relative_to(root).as_posix() for path in files if "__pycache__" not in path.parts}
         assert wanted and wanted <= shipped, wanted - shipped
-    assert "auto3dlandmark/cli.py" in shipped
+    modules = {
+        path.relative_to(root).as_posix() for path in root.rglob("*.py") if "templates" not in path.parts
+    }
+    app = PROJECT / "apps"
+    kept = {"__pycache__", "bin", "logs", "model"}
+    files = [path for path in (app / "monailabel_landmarks").rglob("*") if path.is_file()]
+    wanted = modules | {path.relative_to(app).as_posix() for path in files if not kept & set(path.parts)}
+    assert len(wanted) > 80 and wanted <= shipped, wanted - shipped
     assert not [name for name in shipped if name.startswith("tests/")]

@@ -15,6 +15,7 @@ from auto3dlandmark.files import read_json, write_json
 from auto3dlandmark.formats.voxels import (
     landmarks_of_labels,
     paint_cubes,
+    paint_spheres,
     read_nnlandmark_cases,
     read_nnlandmark_prediction,
     write_nnlandmark_prediction,
@@ -126,3 +127,31 @@ def test_a_raw_folder_that_cannot_be_understood_is_refused(demo_dataset, tmp_pat
     write_json(tmp_path / "raw" / file, content)
     with pytest.raises(LandmarkError, match=rf"{file}: .*{message}"):
         convert("nnlandmark", tmp_path / "raw", tmp_path / "back", progress=False)
+
+
+def test_balls_have_their_landmarks_as_centroids(oblique_affine):
+    random = np.random.default_rng(0)
+    points = voxel_to_world(
+        np.array([[10, 12, 14], [30, 31, 33], [20, 9, 25]]) + random.uniform(-0.5, 0.5, (3, 3)),
+        oblique_affine,
+    )
+    found = LandmarkSet(("a", "b", "c", "absent"), np.vstack([points, np.full(3, np.nan)]))
+    labels = paint_spheres(found, (44, 44, 44), oblique_affine, radius_mm=15)
+    assert labels.dtype == np.uint8 and set(np.unique(labels)) == {0, 1, 2, 3}
+    back = landmarks_of_labels(labels, oblique_affine, {1: "a", 2: "b", 3: "c", 4: "absent"})
+    assert np.linalg.norm(back.points[:3] - points, axis=1).max() < 0.35 and back.status[3] == UNKNOWN
+
+
+def test_balls_of_near_landmarks_do_not_overlap():
+    points = np.array([[10.2, 10.1, 10.3], [13.2, 10.1, 10.3], [30.0, 30.0, 30.0]])
+    labels = paint_spheres(LandmarkSet(("a", "b", "c"), points), (40, 40, 40), np.eye(4), radius_mm=4)
+    counts = np.bincount(labels.ravel())
+    assert counts[3] > 4 * counts[1] > 0 and counts[2] > 0
+    back = landmarks_of_labels(labels, np.eye(4), {1: "a", 2: "b", 3: "c"})
+    assert np.linalg.norm(back.points - points, axis=1).max() < 0.4
+
+
+@pytest.mark.parametrize("place", [(-30, 0, 0), (0, 0, 0), (39, 39, 39), (39.4, 20, 20)])
+def test_a_ball_at_the_border_is_cut_and_one_outside_left_out(place):
+    labels = paint_spheres(LandmarkSet(("a",), np.array([place], dtype=float)), (40, 40, 40), np.eye(4), 3)
+    assert bool(labels.any()) == (place[0] >= 0)

@@ -26,12 +26,13 @@ def confidence_of(landmarks: LandmarkSet) -> float:
 
 def disagreement_of(opinions: np.ndarray) -> float | None:
     """
-    Root mean square distance of the networks' points from their middle, in millimetres; None for a single network.
+    Root mean square distance of the networks' points from their middle, in millimetres; None for a single network or no
+    landmark.
 
     Args:
         opinions: RAS millimetres, shape (networks, N, 3).
     """
-    if len(opinions) < 2:
+    if len(opinions) < 2 or opinions.shape[1] == 0:
         return None
     offsets = opinions - opinions.mean(axis=0)
     return float(np.sqrt((offsets**2).sum(axis=-1).mean()))
@@ -62,7 +63,7 @@ def score_waiting(
             landmarks = predictor.predict(path)
             scores[image] = {
                 "confidence": confidence_of(landmarks),
-                "disagreement": disagreement_of(predictor.opinions(path)),
+                "disagreement": disagreement_of(predictor.opinions(path)[:, landmarks.present]),
             }
             store.save(image, json_text(markups_document(landmarks)).encode(), ORIGINAL)
             store.note(image, version=served.version, **scores[image])
