@@ -5,17 +5,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from auto3dlandmark.formats import read_landmarks, write_landmarks
-from auto3dlandmark.landmarks import UNKNOWN, LandmarkError, LandmarkSet
+from auto3dlandmark.landmarks import LandmarkError, LandmarkSet
 from auto3dlandmark.review.store import FINAL, ORIGINAL, ReviewStore, checksum_of
 from auto3dlandmark.review.submission import ReviewError, check_submission, parse_parameters
 
@@ -251,47 +247,6 @@ def test_threads_that_save_at_once_lose_nothing(store, label):
     kept = [path.read_bytes() for path in store.history("c")] + [store.label("c").read_bytes()]
     assert sorted(kept) == sorted(contents)
     assert sum(entry["action"] == "save label" for entry in store.log()) == 40
-
-
-WRITER = """
-import json, sys
-from auto3dlandmark.review.store import ReviewStore
-studies, template, start = sys.argv[1:]
-store = ReviewStore(studies, ("nose", "left_ear", "right_ear", "chin"))
-document = json.loads(open(template).read())
-for number in range(int(start), int(start) + 10_000):
-    document["number"] = number
-    saved = store.save("a", json.dumps(document).encode(), reviewer=str(number))
-    print(saved.checksum, flush=True)
-"""
-
-
-@pytest.mark.slow
-def test_killed_writers_lose_no_acknowledged_label(studies, label, tmp_path):
-    """Twenty times a process is killed in the middle of its writes."""
-    (tmp_path / "template.json").write_bytes(label())
-    acknowledged = []
-    for turn in range(20):
-        command = [
-            sys.executable,
-            "-c",
-            WRITER,
-            str(studies),
-            str(tmp_path / "template.json"),
-            str(turn * 10_000),
-        ]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        acknowledged.append(process.stdout.readline().strip())
-        time.sleep(0.01 + 0.007 * turn)
-        process.send_signal(signal.SIGKILL)
-        acknowledged += process.stdout.read().split()
-        process.wait()
-        store = ReviewStore(studies, NAMES)
-        kept = {checksum_of(path.read_bytes()) for path in (*store.history("a"), store.label("a"))}
-        assert {line for line in acknowledged if len(line) == 64} <= kept
-        assert not list((studies / "labels" / "final").glob("*.tmp"))
-        assert (store.landmarks("a").status != UNKNOWN).all()
-    assert len(acknowledged) > 40
 
 
 def test_a_label_of_absent_landmarks_alone_is_a_label(store):

@@ -33,7 +33,9 @@ def test_each_network_of_an_ensemble_has_an_opinion(demo_dataset, trained_bundle
     alone = LandmarkPredictor([trained_bundle])
     assert alone.opinions(image).shape == (1, len(alone.names), 3)
     found = alone.predict(image)
-    np.testing.assert_allclose(alone.opinions(image)[0][found.present], found.points[found.present], atol=1e-3)
+    np.testing.assert_allclose(
+        alone.opinions(image)[0][found.present], found.points[found.present], atol=1e-3
+    )
     both = LandmarkPredictor([trained_bundle, trained_bundle])
     opinions = both.opinions(image)
     assert opinions.shape == (2, len(alone.names), 3) and disagreement_of(opinions) == pytest.approx(

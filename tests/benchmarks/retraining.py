@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-What a retraining from reviewed labels gains: a model trained on a few cases, the same one trained on with more of them, and
+What a retraining from reviewed labels gains: a model trained on a few cases, the same one trained on with more, and
 both on cases that neither has seen. The reviewer is the dataset's own annotation.
 
     python tests/benchmarks/retraining.py ../shared/data/hippocampus --first 20 --reviewed 60 --minutes 4
@@ -33,7 +33,9 @@ def copy_cases(cases, folder: Path) -> Path:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("dataset")
     parser.add_argument("--first", type=int, default=20)
     parser.add_argument("--reviewed", type=int, default=60)

@@ -3,10 +3,8 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import shutil
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -16,7 +14,6 @@ from LandmarkReviewLib.client import Refused
 from LandmarkReviewLib.points import PRESENT, Point
 
 from auto3dlandmark.review.store import checksum_of
-from monailabel_landmarks.lib.guard import UploadLimit
 
 CASES = ("C3HeB.FeJ_", "case 1", "case 2")
 
@@ -250,97 +247,3 @@ def test_no_inference_touches_a_reviewed_label(server, client, make_label):
         time.sleep(0.5)
     assert client.label("case 1")[0] == make_label(14)
     assert (server.studies / "labels" / "original" / "case 1.mrk.json").is_file()
-
-
-# The server itself
-
-
-@pytest.mark.parametrize(
-    "method, path, status",
-    [
-        ("POST", "/infer/nothing?image=case%201", 404),
-        ("POST", "/infer/landmarks", 422),
-        ("POST", "/activelearning/nothing", 404),
-        ("POST", "/train/nothing", 404),
-        ("POST", "/scoring/nothing", 404),
-        ("POST", "/batch/infer/nothing", 404),
-        ("GET", "/datastore/label?label=case%201&tag=x", 422),
-        ("GET", "/datastore/?output=x", 422),
-        ("GET", "/train/?check_if_running=true", 404),
-        ("PUT", "/model/landmarks", 404),
-        ("GET", "/model/landmarks", 404),
-        ("GET", "/logs/", 404),
-        ("GET", "/proxy/dicom/x", 404),
-        ("GET", "/datastore/dataset", 404),
-        ("PUT", "/session/", 404),
-        ("POST", "/reload", 404),
-    ],
-)
-def test_what_is_not_there_is_no_error_of_the_server(server, method, path, status):
-    answer = requests.request(method, server.url + path, timeout=60)
-    assert answer.status_code == status and answer.json()["detail"]
-
-
-@pytest.mark.parametrize(
-    "headers, status",
-    [
-        ({"Origin": "http://evil.example"}, 403),
-        ({"Origin": "null"}, 403),
-        ({"Host": "evil.example"}, 403),
-        ({"Host": "evil.example", "Origin": "http://evil.example"}, 403),
-        ({}, 200),
-    ],
-)
-def test_other_websites_are_turned_away(server, headers, status):
-    answer = requests.get(f"{server.url}/info/", headers=headers, timeout=60)
-    assert answer.status_code == status and "access-control-allow-origin" not in answer.headers
-    assert requests.get(f"{server.url}/info/", headers={"Origin": server.url}, timeout=60).status_code == 200
-
-
-def test_an_upload_that_is_announced_too_large_is_not_read(server):
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
-    connection.putrequest("PUT", "/datastore/image")
-    connection.putheader("Content-Length", str(3 * 2**31))
-    connection.endheaders()
-    answer = connection.getresponse()
-    assert answer.status == 413 and "larger than 2048 MB" in json.loads(answer.read())["detail"]
-    connection.close()
-
-
-@pytest.mark.parametrize("bytes_sent, status", [(900, 200), (1100, 413)])
-def test_an_upload_without_end_is_cut_off(bytes_sent, status):
-    from starlette.applications import Starlette
-    from starlette.requests import Request
-    from starlette.responses import PlainTextResponse
-    from starlette.routing import Route
-    from starlette.testclient import TestClient
-
-    async def receive(request: Request) -> PlainTextResponse:
-        return PlainTextResponse(str(len(await request.body())))
-
-    limited = UploadLimit(Starlette(routes=[Route("/", receive, methods=["POST"])]), most_bytes=1000)
-    pieces = (b"x" * 100 for _ in range(bytes_sent // 100))  # of unknown length, so nothing is announced
-    answer = TestClient(limited).post("/", content=pieces)
-    assert answer.status_code == status
-    assert answer.text == "900" if status == 200 else "larger than" in answer.json()["detail"]
-
-
-def test_a_slow_inference_does_not_hold_up_the_others(server, client):
-    """While inferences queue, everything else is answered at once."""
-    answers = []
-
-    def infer():
-        answers.append(requests.post(f"{server.url}/infer/landmarks?image=case%201", timeout=300).status_code)
-
-    threads = [threading.Thread(target=infer) for _ in range(60)]  # more than there are threads for requests
-    for thread in threads:
-        thread.start()
-    quick = 0
-    while len(answers) < 30:
-        client.info()
-        client.label("case 1")
-        quick += 1
-    assert quick >= 5
-    for thread in threads:
-        thread.join()
-    assert answers == [200] * 60

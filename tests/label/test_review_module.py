@@ -36,11 +36,15 @@ class FakeScene(Scene):
         self.at = position
 
 
+def folders(kept):
+    return str(kept / "drafts"), str(kept / "images")
+
+
 @pytest.fixture
 def session(request, tmp_path):
     name = "own_server" if "own_server" in request.fixturenames else "server"
     made = ReviewSession(
-        Client(request.getfixturevalue(name).url, "ann"), FakeScene(), str(tmp_path / "kept")
+        Client(request.getfixturevalue(name).url, "ann"), FakeScene(), *folders(tmp_path / "kept")
     )
     made.connect()
     return made
@@ -107,7 +111,7 @@ def test_a_crash_of_slicer_loses_nothing(server, session, tmp_path):
     name = session.names[0]
     session.place(name, (10, 11, 12))
     session.mark_absent(session.names[1])
-    again = ReviewSession(Client(server.url, "ann"), FakeScene(), str(tmp_path / "kept"))
+    again = ReviewSession(Client(server.url, "ann"), FakeScene(), *folders(tmp_path / "kept"))
     again.connect()
     assert again.unfinished() == ["case 1"]
     again.open("case 1")
@@ -118,7 +122,7 @@ def test_a_crash_of_slicer_loses_nothing(server, session, tmp_path):
 
 
 def test_a_conflict_keeps_both(server, session, tmp_path):
-    other = ReviewSession(Client(server.url, "ben"), FakeScene(), str(tmp_path / "ben"))
+    other = ReviewSession(Client(server.url, "ben"), FakeScene(), *folders(tmp_path / "ben"))
     other.connect()
     session.open("case 2")
     other.open("case 2")
@@ -152,7 +156,7 @@ def test_what_the_server_refuses_is_told_and_kept(server, session):
 def test_another_server_has_other_images_and_drafts(server, own_server, tmp_path):
     sessions = []
     for url in (server.url, own_server.url):
-        made = ReviewSession(Client(url, "ann"), FakeScene(), str(tmp_path / "kept"))
+        made = ReviewSession(Client(url, "ann"), FakeScene(), *folders(tmp_path / "kept"))
         made.connect()
         assert made.unfinished() == []
         made.open("case 1")

@@ -114,8 +114,9 @@ class LandmarkReviewWidget(ScriptedLoadableModuleWidget):
         qt.QSettings().setValue(f"{SETTINGS}/reviewer", name)
         client = Client(url, name)
         if self.session is None:
-            folder = os.path.join(slicer.app.slicerUserSettingsFilePath + "-LandmarkReview")
-            session = ReviewSession(client, SlicerScene(self.on_placed, self.on_removed), folder)
+            drafts = os.path.join(os.path.dirname(slicer.app.slicerUserSettingsFilePath), "LandmarkReview")
+            images = os.path.join(slicer.app.temporaryPath, "LandmarkReview")
+            session = ReviewSession(client, SlicerScene(self.on_placed, self.on_removed), drafts, images)
         else:
             session = self.session
             if session.edited and session.client.url != url:

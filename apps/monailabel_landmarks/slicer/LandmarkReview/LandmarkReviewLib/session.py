@@ -26,12 +26,12 @@ class ReviewSession:
     Args:
         client: of the server.
         scene: shows things; has the methods of :class:`.scene.Scene`.
-        folder: for images and drafts; kept between sessions.
+        drafts: a folder for what is not handed in yet; must be kept between sessions.
+        images: a folder for downloads; may be emptied.
     """
 
-    def __init__(self, client, scene, folder):
-        self.client, self.scene = client, scene
-        self.images, self.drafts = os.path.join(folder, "images"), os.path.join(folder, "drafts")
+    def __init__(self, client, scene, drafts, images):
+        self.client, self.scene, self.drafts, self.images = client, scene, drafts, images
         for path in (self.images, self.drafts):
             os.makedirs(path, exist_ok=True)
         self.names, self.strategies = [], []
