@@ -84,6 +84,7 @@ def window(server, tmp_path, monkeypatch):
     slicer.app.temporaryPath = str(tmp_path)
     qt.QLineEdit = lambda text: SimpleNamespace(text=text)
     qt.QTableWidget, qt.QTableWidgetItem = Table, lambda text: text
+    qt.QComboBox.return_value.findText.return_value = 0
     qt.QSettings.return_value.value = lambda key, default: default
     module = SimpleNamespace(ScriptedLoadableModule=object, ScriptedLoadableModuleWidget=Widget)
     vtk = SimpleNamespace(vtkVector3d=lambda *values: values)
