@@ -12,6 +12,8 @@ import pytest
 import requests
 from LandmarkReviewLib.client import Client
 from LandmarkReviewLib.points import ABSENT, PRESENT, Point, read_points, write_points
+from monailabel.client import MONAILabelClient
+from monailabel.client.client import MONAILabelClientException
 
 from auto3dlandmark import read_landmarks
 from auto3dlandmark.inference import LandmarkPredictor
@@ -123,13 +125,32 @@ def test_the_stock_command_starts_the_same_server(tmp_path):
         running.stop()
 
 
-def test_the_stock_client_gets_what_it_expects(server):
-    """A form of two parts: JSON parameters, and a file whose name ends in .json, which Slicer opens as markups."""
-    answer = requests.post(f"{server.url}/infer/landmarks?image=case%201", data={"params": "{}"}, timeout=60)
-    assert answer.headers["content-type"].startswith("multipart/form-data")
-    head, _, rest = answer.content.partition(b'name="params"')
-    assert b'filename="landmarks-' in rest and b'.mrk.json"' in rest and b'"label_names"' in rest
-    assert b'"coordinateSystem": "LPS"' in rest
+def test_the_stock_client_reviews_a_case(own_server, tmp_path):
+    """The client of Slicer's own MONAI Label module: what it opens, and what it hands in."""
+    stock = MONAILabelClient(own_server.url, str(tmp_path))
+    assert stock.info()["models"]["landmarks"]["type"] == "detection"  # one of the two types it offers
+    sample = stock.next_sample("first", {})
+    assert sample["id"] == CASE and sample["name"] == f"{CASE}.nii.gz"
+    file, params = stock.infer("landmarks", CASE, {})
+    assert file.endswith(".json")  # then it calls slicer.util.loadMarkups
+    found = read_points(open(file, "rb").read())
+    assert [point.name for point in found] == list(params["label_names"])
+    stock.save_label(CASE, file, params={"label_info": []})
+    assert CASE in stock.datastore()["objects"] and stock.info()["datastore"]["completed"] == 1
+    assert Client(own_server.url).label(CASE)[0] == open(file, "rb").read()
+    boxes = tmp_path / "boxes.json"
+    boxes.write_text(
+        '{"@schema": "x/markups-schema-v1.0.3.json#", "markups": []}'
+    )  # what it makes of edited points
+    with pytest.raises(MONAILabelClientException) as caught:
+        stock.save_label(CASE, str(boxes), params={"label_info": []})
+    assert "holds no 'markups' list" in caught.value.msg
+    segments, params = stock.infer("landmark_spheres", CASE, {})
+    assert segments.endswith(".nii.gz")
+    info = [{"name": name, "idx": number} for name, number in params["label_names"].items()]
+    stock.save_label(CASE, segments, params={"label_info": info})
+    again = read_points(Client(own_server.url).label(CASE)[0])
+    np.testing.assert_allclose([p.position for p in again], [p.position for p in found], atol=1e-9)
 
 
 def test_spheres_go_out_and_come_back(server, client):

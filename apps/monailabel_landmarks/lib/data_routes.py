@@ -159,5 +159,8 @@ def received(upload: UploadFile, folder: Path, name: str) -> Path:
 
 
 def _attachment(name: str) -> str:
-    quoted = "".join(letter if letter.isascii() and letter not in '"\\' else "_" for letter in name)
+    quoted = "".join(
+        letter if letter.isascii() and letter.isprintable() and letter not in '"\\' else "_"
+        for letter in name
+    )
     return f'attachment; filename="{quoted}"'

@@ -37,8 +37,14 @@ class LandmarkTrainTask(TrainTask):
         return {"minutes": self.minutes}
 
     def stats(self) -> dict[str, Any]:
-        """How the running or last training stands, as :func:`auto3dlandmark.retraining.retraining_status` says it."""
-        return retraining_status(self.model)
+        """
+        How the running or last training stands, as :func:`auto3dlandmark.retraining.retraining_status` says it;
+        Slicer's stock module reads ``epoch`` of ``total_epochs``.
+        """
+        status = retraining_status(self.model)
+        if "progress" in status:
+            status |= {"epoch": round(100 * status["progress"]), "total_epochs": 100}
+        return status
 
     def __call__(self, request: dict[str, Any], datastore: Any) -> dict[str, Any]:
         os.nice(BACKGROUND)
