@@ -235,6 +235,13 @@ def test_values_that_are_no_json_are_refused_before_anything_is_saved(store, lab
     assert store.labelled() == [] and store.log() == []
 
 
+def test_labels_of_another_format_are_not_passed_over(studies, store):
+    (studies / "labels" / "final").mkdir(parents=True)
+    (studies / "labels" / "final" / "a.fcsv").write_text("x")
+    with pytest.raises(LandmarkError, match=r"a\.fcsv: labels under review are \.mrk\.json files"):
+        ReviewStore(studies, NAMES)
+
+
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(LandmarkError, match="nowhere: there is no such folder"):
         ReviewStore(tmp_path / "nowhere", NAMES)

@@ -195,6 +195,11 @@ def test_a_replaced_label_is_in_the_history(server, client, make_label):
     assert said["reviewer"] == "tester" and said["earlier"] == len(answer)
 
 
+def test_a_label_of_gigabytes_is_refused(server):
+    answer = put_label(server.url, "case 1", b" " * 12 * 2**20)
+    assert answer.status_code == 413 and "more than any list of landmarks" in answer.json()["detail"]
+
+
 def test_a_stale_label_is_refused_and_nothing_is_lost(server, client, make_label):
     base = client.label("case 1")[1]
     client.submit("case 1", make_label(10), base)

@@ -18,8 +18,8 @@ from fastapi.responses import FileResponse, Response
 from monailabel.interfaces.utils.app import app_instance
 
 from auto3dlandmark.images import IMAGE_SUFFIXES
-from auto3dlandmark.review.store import FINAL
-from auto3dlandmark.review.submission import ReviewError, parse_parameters
+from auto3dlandmark.review.store import FINAL, checksum_of
+from auto3dlandmark.review.submission import MOST_BYTES, ReviewError, parse_parameters
 from monailabel_landmarks.lib.spheres import is_label_map, points_of_spheres
 
 __all__ = ["received", "router"]
@@ -99,7 +99,7 @@ def save_label(
             path = received(label, Path(folder), name)
             content = points_of_spheres(store, image, path, said.get("label_info"))
     else:
-        content = label.file.read()
+        content = label.file.read(MOST_BYTES + 1)
     saved = store.save(image, content, tag, reviewer, base)
     return {
         "image": image,
@@ -118,10 +118,10 @@ def remove_label(id: str, tag: str) -> dict[str, str]:
 
 @router.get("/datastore/label")
 def get_label(label: str, tag: str = FINAL) -> Response:
-    store = app_instance().store
-    path = store.label(label, tag)
-    headers = {"etag": f'"{store.checksum(label, tag)}"', "content-disposition": _attachment(path.name)}
-    return Response(path.read_bytes(), media_type="application/json", headers=headers)
+    path = app_instance().store.label(label, tag)
+    content = path.read_bytes()  # once: the checksum must be that of this very content
+    headers = {"etag": f'"{checksum_of(content)}"', "content-disposition": _attachment(path.name)}
+    return Response(content, media_type="application/json", headers=headers)
 
 
 @router.head("/datastore/label")
@@ -141,7 +141,7 @@ def get_history(label: str, tag: str = FINAL) -> list[dict[str, Any]]:
     """The labels that were replaced, oldest first, with their content."""
     files = app_instance().store.history(label, tag)
     return [
-        {"replaced": file.name.removesuffix(".mrk.json"), "content": file.read_text("utf-8")}
+        {"replaced": file.name.removesuffix(".mrk.json"), "content": file.read_text("utf-8", "replace")}
         for file in files
     ]
 

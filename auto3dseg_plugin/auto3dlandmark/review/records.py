@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-__all__ = ["append_record", "read_records", "sync", "time_stamp"]
+__all__ = ["append_record", "checksum_of", "read_records", "sync", "time_stamp"]
 
 
 def append_record(path: Path, entry: Mapping[str, Any]) -> None:
@@ -37,6 +38,13 @@ def read_records(path: Path) -> list[dict[str, Any]]:
         with contextlib.suppress(ValueError):
             entries.append(json.loads(line))
     return [entry for entry in entries if isinstance(entry, dict)]
+
+
+def checksum_of(content: bytes) -> str:
+    """
+    SHA-256, in hexadecimal.
+    """
+    return hashlib.sha256(content).hexdigest()
 
 
 def time_stamp() -> str:

@@ -16,7 +16,6 @@ one lock for all processes, to whole files, and what it replaces is kept::
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import re
 import shutil
@@ -29,9 +28,10 @@ from typing import Any
 import filelock
 
 from ..files import atomic_path, read_json, write_json
+from ..formats import landmark_suffix
 from ..images import IMAGE_SUFFIXES, case_id, list_images, read_image
 from ..landmarks import LandmarkError, LandmarkSet
-from .records import append_record, read_records, sync, time_stamp
+from .records import append_record, checksum_of, read_records, sync, time_stamp
 from .submission import ReviewError, check_plain, check_submission
 
 __all__ = ["FINAL", "ORIGINAL", "ReviewStore", "Saved", "checksum_of"]
@@ -52,13 +52,6 @@ class Saved:
     replaced: str | None
 
 
-def checksum_of(content: bytes) -> str:
-    """
-    SHA-256, in hexadecimal.
-    """
-    return hashlib.sha256(content).hexdigest()
-
-
 class ReviewStore:
     """
     The images and labels of a studies folder; several processes and threads may use it at once.
@@ -68,7 +61,7 @@ class ReviewStore:
         names: landmarks that every label must list.
 
     Raises:
-        LandmarkError: when there is no such folder, or two images share an id.
+        LandmarkError: when there is no such folder, two images share an id, or labels are of another format.
     """
 
     def __init__(self, studies: str | os.PathLike, names: Sequence[str]) -> None:
@@ -79,6 +72,14 @@ class ReviewStore:
             )
         self.folder = self.studies / "review"
         self.images()
+        for path in (self.studies / "labels" / FINAL).glob("*"):
+            if landmark_suffix(path) not in (
+                None,
+                SUFFIX,
+            ):  # a second label of the case would be made beside it
+                raise LandmarkError(
+                    f"{path}: labels under review are {SUFFIX} files. Save it as one from Slicer."
+                )
         self.folder.mkdir(exist_ok=True)
         with self.locked():
             for tag in TAGS:

@@ -17,7 +17,7 @@ from ..geometry import voxels_outside, world_to_voxel
 from ..images import read_geometry
 from ..landmarks import UNKNOWN, LandmarkError, LandmarkSet
 
-__all__ = ["ReviewError", "check_plain", "check_submission", "parse_parameters"]
+__all__ = ["MOST_BYTES", "ReviewError", "check_plain", "check_submission", "parse_parameters"]
 
 NEAR_VOXELS = 5.0  # crops often cut at a bone's very edge
 MOST_BYTES = 10 * 2**20
