@@ -30,8 +30,9 @@ from .review.store import FINAL, ReviewStore
 from .served import ServedModel
 from .training import train_here
 
-__all__ = ["Agreement", "retrain", "retraining_status"]
+__all__ = ["RUNNING", "Agreement", "retrain", "retraining_status"]
 
+RUNNING = ("preparing", "training", "comparing")
 FEWEST_CASES = 3
 HELD_OUT = 0  # this fold of five is never trained on
 GENTLER = 0.3  # of the learning rate the bundle was first trained with
@@ -109,7 +110,7 @@ def retraining_status(model: ServedModel) -> dict[str, Any]:
         status = read_json(model.folder / "status.json")
     except LandmarkError:
         return {}
-    if status.get("state") in ("promoted", "refused", "failed"):
+    if status.get("state") not in RUNNING:
         return status
     lock = _lock(model)
     try:

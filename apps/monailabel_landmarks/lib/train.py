@@ -9,8 +9,9 @@ import time
 from typing import Any
 
 from monailabel.interfaces.tasks.train import TrainTask
+from monailabel.utils.async_tasks.utils import processes
 
-from auto3dlandmark.retraining import retrain, retraining_status
+from auto3dlandmark.retraining import RUNNING, retrain, retraining_status
 from auto3dlandmark.review.store import ReviewStore
 from auto3dlandmark.served import ServedModel
 
@@ -42,6 +43,8 @@ class LandmarkTrainTask(TrainTask):
         Slicer's stock module reads ``epoch`` of ``total_epochs``.
         """
         status = retraining_status(self.model)
+        if processes("train") and status.get("state") not in RUNNING:  # what is told is of the one before
+            return {"state": "starting"}
         if "progress" in status:
             status |= {"epoch": round(100 * status["progress"]), "total_epochs": 100}
         return status

@@ -83,7 +83,7 @@ class LandmarkReviewWidget(ScriptedLoadableModuleWidget):
         """Whatever goes wrong is told in a window; nothing of the review is lost by it."""
 
         def run():
-            slicer.app.setOverrideCursor(qt.Qt.WaitCursor)
+            qt.QApplication.setOverrideCursor(qt.Qt.WaitCursor)
             error = None
             try:
                 if self.session is None and action != self.on_connect:
@@ -94,7 +94,7 @@ class LandmarkReviewWidget(ScriptedLoadableModuleWidget):
             except (ConnectionLost, Refused, KeyError, ValueError, OSError) as caught:
                 error = caught
             finally:
-                slicer.app.restoreOverrideCursor()
+                qt.QApplication.restoreOverrideCursor()
             if isinstance(error, Conflict):
                 self._settle(error)
             elif error is not None:
@@ -130,7 +130,6 @@ class LandmarkReviewWidget(ScriptedLoadableModuleWidget):
         self.strategy.setCurrentIndex(max(0, self.strategy.findText(chosen or "lowest_confidence")))
         stats = info["datastore"]
         self.state.text = f"{stats['completed']} of {stats['total']} cases are reviewed."
-        self.timer.start()
 
     def on_next(self):
         if self.session.edited and not slicer.util.confirmYesNoDisplay(
@@ -214,7 +213,7 @@ class LandmarkReviewWidget(ScriptedLoadableModuleWidget):
 
     def on_train(self):
         self.session.client.train()
-        self.on_look()
+        self.timer.start()
 
     def on_stop(self):
         self.session.client.stop_training()
@@ -229,6 +228,8 @@ class LandmarkReviewWidget(ScriptedLoadableModuleWidget):
             return
         state = training.get("state")
         if state:
+            if state in ("promoted", "refused", "failed", "stopped"):
+                self.timer.stop()
             share = f" {100 * training['progress']:.0f} %" if "progress" in training else ""
             self.state.text = f"Training: {state}{share}. {training.get('reason', '')}"
 

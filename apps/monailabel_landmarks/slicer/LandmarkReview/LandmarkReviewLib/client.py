@@ -14,6 +14,7 @@ import uuid
 __all__ = ["Client", "ConnectionLost", "Refused"]
 
 SECONDS = 30
+SECONDS_OF_LOOK = 3  # nobody waits for it
 SECONDS_OF_IMAGE = 600
 SECONDS_OF_INFERENCE = 1800
 
@@ -110,11 +111,11 @@ class Client:
 
     def training(self, model="landmarks"):
         """How the running or last training stands: ``state``, and ``progress`` or ``reason``."""
-        return self.info()["train_stats"].get(model, {})
+        return self._json("GET", "/info/", seconds=SECONDS_OF_LOOK)["train_stats"].get(model, {})
 
-    def _json(self, method, path, content=None):
+    def _json(self, method, path, content=None, seconds=SECONDS):
         body = None if content is None else json.dumps(content).encode()
-        answer = self._request(method, path, body, "application/json")[0]
+        answer = self._request(method, path, body, "application/json", seconds)[0]
         try:
             return json.loads(answer or b"null")
         except ValueError as error:
