@@ -11,6 +11,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow, verify_metadata
 
 from auto3dlandmark import LandmarkError, templates_path
 from auto3dlandmark.bundle import normalization_transforms, write_bundle
+from auto3dlandmark.datalist import scan_folder, write_datalist
 from auto3dlandmark.files import read_json
 from auto3dlandmark.planner import read_plan
 from auto3dlandmark.recipes import RECIPES
@@ -133,3 +134,19 @@ def test_ct_is_clipped_and_scaled_by_the_datasets_intensities():
 def test_configs_are_plain_json(tiny_bundle):
     for path in (tiny_bundle / "configs").glob("*.json"):
         assert isinstance(json.loads(path.read_text()), dict)
+
+
+@pytest.mark.parametrize("said, expected", [(True, [[1, 0]]), (False, [[2, 3]])])
+def test_pairs_come_from_the_dataset_or_else_from_the_names(
+    tiny_plan, demo_dataset, tmp_path, said, expected
+):
+    names = list(tiny_plan.landmark_names)
+    listed = replace(
+        scan_folder(demo_dataset),
+        left_right_pairs=((names[1], names[0]),) if said else (),
+    )
+    write_datalist(tmp_path / "datalist.json", listed)
+    write_bundle(tmp_path / "bundle", tiny_plan, tmp_path / "datalist.json", 0, "nnlandmark_2025")
+    for config in ("train", "inference"):
+        parser = ConfigParser(read_json(tmp_path / "bundle" / "configs" / f"{config}.json"))
+        assert parser.get_parsed_content("left_right_pairs") == expected

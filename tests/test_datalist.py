@@ -290,3 +290,15 @@ def test_a_broken_groups_file_is_refused(demo_dataset, tmp_path, text, message):
     (tmp_path / "d" / "groups.csv").write_text(text)
     with pytest.raises(LandmarkError, match=rf"groups\.csv.*{message}"):
         scan_folder(tmp_path / "d")
+
+
+def test_pairs_of_a_dataset_are_kept_and_checked(write_json_datalist, tmp_path):
+    entry = {"image": "a.nii.gz", "label": "a.mrk.json", "fold": 0}
+    content = {"training": [entry], "landmark_names": ["7", "6", "5"], "left_right_pairs": [["7", "6"]]}
+    found = read_datalist(write_json_datalist(**content))
+    assert found.left_right_pairs == (("7", "6"),)
+    write_datalist(tmp_path / "again.json", found)
+    assert read_datalist(tmp_path / "again.json").left_right_pairs == found.left_right_pairs
+    for pairs in ([["7", "8"]], [["7", "7"]], [["7"]], "7,6", [[7, 6]]):
+        with pytest.raises(LandmarkError, match="left_right_pairs must be pairs of different names"):
+            read_datalist(write_json_datalist(**{**content, "left_right_pairs": pairs}))

@@ -206,7 +206,10 @@ def read_datalist(path: str | os.PathLike, dataroot: str | os.PathLike | None = 
 def _pairs(path: Path, pairs: object, names: Sequence[str]) -> tuple[tuple[str, str], ...]:
     known = set(names)
     if not isinstance(pairs, list) or any(
-        not isinstance(pair, list) or len(pair) != 2 or len({*map(str, pair)} & known) != 2 for pair in pairs
+        not isinstance(pair, list)
+        or len(pair) != 2
+        or len({one for one in pair if isinstance(one, str)} & known) != 2
+        for pair in pairs
     ):
         raise LandmarkError(f"{path}: left_right_pairs must be pairs of different names among the landmarks.")
     return tuple((first, second) for first, second in pairs)
