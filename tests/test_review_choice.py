@@ -41,8 +41,18 @@ def test_a_case_that_somebody_else_was_given_comes_last_for_a_while(strategy):
     notes = {case: {"given": {"to": "ann", "at": 1000.0}} for case in CASES if case != "c"}
     assert next_case(CASES, notes, strategy, "ben", now=1100.0) == "c"
     assert next_case(["a"], notes, strategy, "ben", now=1100.0) == "a"
-    assert next_case(["a", "c"], notes, "first", "ann", now=1100.0) == "a"
+    assert next_case(["a", "b"], {"a": notes["a"]}, "first", "ann", now=1100.0) == "b"  # she goes on
+    assert (
+        next_case(["a", "c"], {**notes, "c": {"given": {"to": "ben", "at": 1.0}}}, "first", "ann", now=1100.0)
+        == "a"
+    )
     assert next_case(["a", "c"], notes, "first", "ben", now=9000.0) == "a"
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_an_image_that_could_not_be_read_comes_last(strategy):
+    notes = {**NOTES, "b": {"unreadable": True}, "a": {"given": {"to": "ann", "at": 1000.0}}}
+    assert next_case(["a", "b"], notes, strategy, "ben", now=1001.0, version=1) == "a"
 
 
 def test_nothing_waits():

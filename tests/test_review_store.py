@@ -7,12 +7,13 @@ import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 
+import nibabel as nib
 import numpy as np
 import pytest
 
 from auto3dlandmark.formats import read_landmarks, write_landmarks
 from auto3dlandmark.landmarks import LandmarkError, LandmarkSet
-from auto3dlandmark.review.store import FINAL, ORIGINAL, ReviewStore, checksum_of
+from auto3dlandmark.review.store import FINAL, ORIGINAL, ReviewStore, Saved, checksum_of
 from auto3dlandmark.review.submission import ReviewError, check_submission, parse_parameters
 
 NAMES = ("nose", "left_ear", "right_ear", "chin")
@@ -52,11 +53,13 @@ def test_a_label_is_kept_byte_by_byte(studies, store, label):
     content = label() + b"\n\n "
     saved = store.save("C3HeB.FeJ_", content, reviewer="Zoë")
     path = studies / "labels" / "final" / "C3HeB.FeJ_.mrk.json"
-    assert path.read_bytes() == content and saved == store.save("C3HeB.FeJ_", content).__class__(
-        checksum_of(content), None
-    )
+    assert path.read_bytes() == content and saved == Saved(checksum_of(content), None)
     assert store.labelled() == ["C3HeB.FeJ_"] and store.labelled(ORIGINAL) == []
-    assert [entry["reviewer"] for entry in store.log()] == ["Zoë"]
+    store.save("C3HeB.FeJ_", content, reviewer="Ann")  # she agrees
+    assert [(entry["action"], entry["reviewer"]) for entry in store.log()] == [
+        ("save label", "Zoë"),
+        ("same label", "Ann"),
+    ]
 
 
 def test_what_is_replaced_is_in_the_history(store, label):
@@ -166,7 +169,7 @@ def test_an_id_is_never_a_path(store, label, image):
 
 @pytest.mark.parametrize("name", ["..\\x.nii.gz", ".x.nii.gz", "x\n.nii.gz", "x" * 200 + ".nii.gz", "x.exe"])
 def test_an_image_with_an_odd_name_is_not_taken(studies, store, name):
-    with pytest.raises(ReviewError, match="cannot be the name|is not an image"):
+    with pytest.raises(ReviewError, match="cannot be the name|cannot be sent"):
         store.add_image(None, studies / "a.nii.gz", name)
     assert sorted(store.images()) == ["C3HeB.FeJ_", "a", "c"]
 
@@ -175,8 +178,8 @@ def test_an_image_keeps_its_dots_and_is_never_replaced(studies, store, label):
     store.save("a", label())
     assert store.add_image(None, studies / "a.nii.gz", "B.c D_.nii.gz") == "B.c D_"
     assert store.image("B.c D_").read_bytes() == (studies / "a.nii.gz").read_bytes()
-    for name in ("a.nii.gz", "A.nrrd", "C3HeB.FeJ_.nii.gz"):
-        if not name.endswith(".nrrd"):
+    for name in ("a.nii.gz", "A.nii.gz", "C3HeB.FeJ_.nii.gz"):
+        if name:
             with pytest.raises(ReviewError, match="already") as caught:
                 store.add_image(None, studies / "c.nii.gz", name)
             assert caught.value.status == 409
@@ -232,6 +235,8 @@ def test_values_that_are_no_json_are_refused_before_anything_is_saved(store, lab
         store.save("a", label(), details={"x": float("nan")})
     with pytest.raises(ReviewError, match="cannot be kept"):
         store.note("a", x=float("inf"))
+    with pytest.raises(ReviewError, match="cannot be kept"):
+        store.save("a", label(), reviewer="\ud800")
     assert store.labelled() == [] and store.log() == []
 
 
@@ -261,3 +266,51 @@ def test_a_label_of_absent_landmarks_alone_is_a_label(store):
     content = json.dumps({"markups": [{"controlPoints": absent}]}).encode()
     store.save("a", content)
     assert np.isnan(store.landmarks("a").points).all() and store.labelled(FINAL) == ["a"]
+
+
+def test_another_image_of_the_same_name_inherits_nothing(studies, store, label):
+    store.save("a", label())
+    store.save("a", label(1))
+    store.note("a", confidence=0.5)
+    shutil.copy(studies / "a.nii.gz", studies.parent / "kept.nii.gz")
+    store.remove_image("a")
+    assert store.add_image("a", studies.parent / "kept.nii.gz", "x.nii.gz") == "a"
+    assert store.notes() == {} and store.history("a") == [] and store.labelled() == []
+    assert len(list((studies / "review" / "trash").rglob("*.mrk.json"))) == 2
+
+
+@pytest.mark.parametrize(
+    "name, content, message",
+    [
+        ("x.mha", b"ObjectType = Image\nElementDataFile = /etc/passwd\n", "cannot be sent"),
+        ("x.mhd", b"ObjectType = Image\nElementDataFile = /etc/passwd\n", "cannot be sent"),
+        ("x.nrrd", b"NRRD0004\ntype: uchar\nDATA FILE: /etc/passwd\n\n", "voxels in another file"),
+        (
+            "x.nrrd",
+            b"NRRD0004\r\ntype: uchar\r\ndatafile: LIST\r\n/etc/passwd\r\n\r\n",
+            "voxels in another file",
+        ),
+        ("x.nrrd", b"NRRD0004\ntype: uchar\n", "voxels in another file"),
+    ],
+)
+def test_a_header_that_leads_to_another_file_is_refused(studies, store, tmp_path, name, content, message):
+    (tmp_path / "sent").write_bytes(content)
+    with pytest.raises(ReviewError, match=message):
+        store.add_image("sent", tmp_path / "sent", name)
+    assert "sent" not in store.images() and list((studies / "review" / "uploads").glob("*")) == []
+
+
+@pytest.mark.parametrize(
+    "array, affine, message",
+    [
+        (np.full((4, 4, 4), np.nan), np.eye(4), "NaN"),
+        (np.zeros((4, 4), dtype=float), np.eye(4), "shape"),
+        (np.random.default_rng(0).normal(size=(4, 4, 4)), np.diag([1, 1, 0, 1.0]), "singular"),
+    ],
+)
+def test_an_image_that_no_landmark_can_be_found_in_is_not_taken(store, tmp_path, array, affine, message):
+    image = nib.Nifti1Image(array.astype(np.float32), None)
+    image.set_sform(affine, 1)
+    nib.save(image, tmp_path / "odd.nii.gz")
+    with pytest.raises(ReviewError, match=message):
+        store.add_image("odd", tmp_path / "odd.nii.gz", "odd.nii.gz")

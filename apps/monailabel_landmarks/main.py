@@ -8,6 +8,7 @@ Its settings are ``--conf NAME VALUE``: ``bundles``, one folder or a JSON list o
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,12 @@ class LandmarksApp(MONAILabelApp):
             known = ", ".join(self._infers)
             raise ReviewError(f"there is no model {request.get('model')!r}. There are {known}.", 404)
         image_id = str(request.get("image"))
-        file, params, landmarks = task.run(uploaded or self.store.image(image_id))
+        try:
+            file, params, landmarks = task.run(uploaded or self.store.image(image_id))
+        except LandmarkError:
+            if uploaded is None and image_id in self.store.images():
+                self.store.note(image_id, unreadable=True)  # others come first from now on
+            raise
         if request.get("save_label") and uploaded is None:
             self.store.save(image_id, json_text(markups_document(landmarks)).encode(), ORIGINAL)
         return {"label": image_id, "tag": ORIGINAL, "file": file, "params": params}
@@ -113,6 +119,9 @@ class LandmarksApp(MONAILabelApp):
         stock = sys.modules.get("monailabel.app")
         if stock is not None:
             stock.app.router.routes[:] = [Mount("/", create_app(self.conf))]
+            stock.app.user_middleware.clear()  # which welcomes every website
+            stock.app.middleware_stack = None
+        shutil.rmtree(self.store.folder / "uploads", ignore_errors=True)  # what a killed server left
 
 
 def bundles_of(conf: dict[str, str], app_dir: Path) -> list[Path]:

@@ -26,7 +26,7 @@ from .images import channel_files, channel_name, first_channel, read_image
 from .landmarks import LandmarkError, LandmarkSet
 from .shape import compare_shapes
 
-__all__ = ["check_dataset"]
+__all__ = ["check_dataset", "image_problems"]
 
 logger = logging.getLogger(__name__)
 
@@ -157,7 +157,7 @@ def _check_case(case: Case, names: Sequence[str]) -> _Looked:
     except LandmarkError as error:
         looked.findings.append(Finding(ERROR, case.id, str(error)))
         return looked
-    problems = _image_problems(array, affine)
+    problems = image_problems(array, affine)
     looked.findings += [Finding(ERROR, case.id, f"{case.image}: {problem}") for problem in problems]
     if not problems:
         looked.orientation = "".join(nib.aff2axcodes(affine))
@@ -216,13 +216,20 @@ def _some(names: Sequence[str], most: int = 4) -> str:
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
-def _image_problems(array: np.ndarray, affine: np.ndarray) -> list[str]:
+def image_problems(array: np.ndarray, affine: np.ndarray) -> list[str]:
+    """
+    What makes an image useless, in sentences; nothing for a good one.
+
+    Args:
+        array: as :func:`auto3dlandmark.images.read_image` gives it.
+        affine: voxel to RAS millimetres, shape (4, 4).
+    """
     if array.ndim not in (3, 4) or min(array.shape[:3]) < 2:
         return [f"the image has shape {tuple(array.shape)}, not that of a 3D volume. Export a volume."]
     if not np.issubdtype(array.dtype, np.number) or np.iscomplexobj(array):
         return [f"the voxels are of type {array.dtype}, not one number each. Export a greyscale volume."]
     problems = []
-    if is_singular(affine):
+    if not np.isfinite(affine).all() or is_singular(affine):
         problems.append(
             f"the affine {np.round(affine, 4).tolist()} is singular. Export the image with its geometry."
         )

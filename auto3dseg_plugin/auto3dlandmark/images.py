@@ -8,6 +8,7 @@ through MONAI; this is for looking at a dataset before anything is learnt.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from .landmarks import LandmarkError
 
 __all__ = [
     "IMAGE_SUFFIXES",
+    "UPLOAD_SUFFIXES",
     "case_id",
     "channel_files",
     "channel_name",
@@ -27,6 +29,7 @@ __all__ = [
     "list_images",
     "read_geometry",
     "read_image",
+    "refuse_detached",
     "refuse_other_grids",
     "reorient_to_ras",
 ]
@@ -34,8 +37,10 @@ __all__ = [
 NIFTI_SUFFIXES = (".nii.gz", ".nii")
 ITK_SUFFIXES = (".nrrd", ".mha", ".mhd")
 IMAGE_SUFFIXES = NIFTI_SUFFIXES + ITK_SUFFIXES
+UPLOAD_SUFFIXES = (*NIFTI_SUFFIXES, ".nrrd")  # MetaImage headers may name any file of this machine
 DICOM_MARK_AT, DICOM_MARK = 128, b"DICM"
 POSITION_TAG = "0020|0032"
+HEADER_BYTES = 2**20
 UNEVEN = 0.02  # more than rounding in the header explains
 
 
@@ -244,6 +249,20 @@ def _read_itk(source: str | list[str]) -> tuple[np.ndarray, np.ndarray]:
     affine[:3, :3] = itk.array_from_matrix(image.GetDirection()) * np.array(list(image.GetSpacing()))
     affine[:3, 3] = list(image.GetOrigin())
     return array, np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
+
+
+def refuse_detached(path: Path) -> None:
+    """
+    Stop at a NRRD header that names another file as its data: a stranger's could name any file of this machine.
+
+    Raises:
+        LandmarkError: for such a header, or one without end.
+    """
+    if path.name.lower().endswith(".nrrd"):
+        with open(path, "rb") as stream:
+            head, blank, _ = stream.read(HEADER_BYTES).replace(b"\r\n", b"\n").partition(b"\n\n")
+        if not blank or re.search(rb"^\s*data\s*file\s*:", head, re.IGNORECASE | re.MULTILINE):
+            raise LandmarkError(f"{path}: keeps its voxels in another file. Save it as one file.")
 
 
 def first_channel(array: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -30,9 +30,9 @@ from .review.store import FINAL, ReviewStore
 from .served import ServedModel
 from .training import train_here
 
-__all__ = ["RUNNING", "Agreement", "retrain", "retraining_status"]
+__all__ = ["RUNNING", "Agreement", "announce", "retrain", "retraining_status"]
 
-RUNNING = ("preparing", "training", "comparing")
+RUNNING = ("starting", "preparing", "training", "comparing")
 FEWEST_CASES = 3
 HELD_OUT = 0  # this fold of five is never trained on
 GENTLER = 0.3  # of the learning rate the bundle was first trained with
@@ -102,6 +102,32 @@ def retrain(
         lock.release()
 
 
+def announce(model: ServedModel, store: ReviewStore, minutes: float) -> None:
+    """
+    Say that a retraining is about to start, after looking whether it can.
+
+    Raises:
+        LandmarkError: when too few cases are reviewed, or the minutes are none.
+    """
+    _check_minutes(minutes)
+    _check_enough(store.labelled(FINAL))
+    model.folder.mkdir(parents=True, exist_ok=True)
+    _note(model, state="starting", began=time.time(), minutes=minutes)
+
+
+def _check_minutes(minutes: float) -> None:
+    if not 0 < minutes < 7 * 24 * 60:
+        raise LandmarkError(f"minutes={minutes:.6g} must be more than 0 and less than a week.")
+
+
+def _check_enough(reviewed: Sequence[str]) -> None:
+    if len(reviewed) < FEWEST_CASES:
+        raise LandmarkError(
+            f"{len(reviewed)} cases are reviewed; at least {FEWEST_CASES} are needed, one of which is held out to "
+            "compare the new model with the old one."
+        )
+
+
 def retraining_status(model: ServedModel) -> dict[str, Any]:
     """
     How the running or last retraining stands; ``state`` is ``stopped`` when it was killed, empty before the first.
@@ -147,8 +173,7 @@ def _retrain(
     tolerance_mm: float | None,
     say: Callable[[str], None],
 ) -> dict[str, Any]:
-    if not 0 < minutes < 7 * 24 * 60:
-        raise LandmarkError(f"minutes={minutes} must be more than 0 and less than a week.")
+    _check_minutes(minutes)
     began = time.time()
     _note(model, state="preparing", began=began, minutes=minutes)
     served = model.current()
@@ -204,11 +229,7 @@ def _take_cases(model: ServedModel, store: ReviewStore, candidate: Path) -> tupl
     known: dict[str, int] = read_json(path) if path.is_file() else {}
     images = store.images()
     reviewed = store.labelled(FINAL)
-    if len(reviewed) < FEWEST_CASES:
-        raise LandmarkError(
-            f"{len(reviewed)} cases are reviewed; at least {FEWEST_CASES} are needed, one of which is held out to "
-            "compare the new model with the old one."
-        )
+    _check_enough(reviewed)
     cases = []
     for case in reviewed:
         label = candidate / "labels" / f"{case}.mrk.json"

@@ -70,4 +70,6 @@ def score_waiting(
             say(f"{number} of {len(waiting)}: {image}: confidence {scores[image]['confidence']:.3f}")
         except LandmarkError as error:
             say(f"{number} of {len(waiting)}: {image}: left out: {error}")
+            if image in store.images():
+                store.note(image, version=served.version, unreadable=True)  # and is not tried again
     return scores

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import sys
 import time
 
@@ -15,7 +16,7 @@ from LandmarkReviewLib.scene import Scene
 from LandmarkReviewLib.session import Conflict, ReviewSession
 
 from auto3dlandmark import read_landmarks, write_landmarks
-from auto3dlandmark.landmarks import LandmarkSet
+from auto3dlandmark.landmarks import STATUSES, LandmarkSet
 
 from .conftest import MODULE
 
@@ -136,6 +137,68 @@ def test_a_conflict_keeps_both(server, session, tmp_path):
         other.submit()
     other.take_theirs()
     assert other.points[name].position == (10, 20, 10) and other.unfinished() == []
+    assert other.bring_back() and other.points[name].position == (14, 20, 10)
+    other.submit()
+    assert not other.bring_back()
+
+
+def test_points_are_handed_in_on_the_image_they_were_placed_on(own_server, session):
+    session.open("case 1")
+    name = session.names[0]
+    session.place(name, (10, 20, 10))
+    path = own_server.studies / "case 1.nii.gz"
+    content = path.read_bytes()
+    path.unlink()
+    path.write_bytes(content)  # another image of the same name
+    with pytest.raises(Conflict, match="the image 'case 1' was replaced meanwhile"):
+        session.submit()
+    session.open("case 1")
+    assert session.points[name].position != (10, 20, 10) and not session.edited
+
+
+def test_a_change_of_the_server_closes_the_case(server, own_server, tmp_path):
+    session = ReviewSession(Client(server.url, "ann"), FakeScene(), *folders(tmp_path / "kept"))
+    session.connect()
+    session.open("case 1")
+    session.place(session.names[0], (10, 20, 10))
+    with pytest.raises(ConnectionLost):
+        session.connect(Client("http://127.0.0.1:9", "ann"))
+    assert session.client.url == server.url and session.case == "case 1"  # nothing has changed
+    session.connect(Client(own_server.url, "ann"))
+    assert session.case is None and session.points == {} and session.unfinished() == []
+    session.connect(Client(server.url, "ann"))
+    assert session.unfinished() == ["case 1"]
+
+
+def test_what_is_reverted_is_no_edit(server, session):
+    session.open("case 1")
+    session.place(session.names[0], (10, 20, 10))
+    session.revert(session.names[0])
+    assert not session.edited and session.unfinished() == []
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"coordinateUnits": "um"},
+        {"coordinateUnits": ["cm", "UCUM", "centimeter"]},
+        {"coordinateSystem": "RAS"},
+        {"coordinateSystem": "1"},
+        {"point": {"positionStatus": None}},
+        {"point": {"positionStatus": "Defined"}},
+        {"point": {"description": 7}},
+    ],
+)
+def test_the_module_reads_a_label_as_the_server_does(tmp_path, changed):
+    document = json.loads(write_points([Point("a", (1, -2, 3), PRESENT, 0.5), Point("b", None, ABSENT)]))
+    node, changed = document["markups"][0], dict(changed)
+    node["controlPoints"][0].update(changed.pop("point", {}))
+    node.update(changed)
+    path = tmp_path / "x.mrk.json"
+    path.write_text(json.dumps(document))
+    theirs, ours = read_landmarks(path), read_points(path.read_bytes())
+    assert [STATUSES[status] for status in theirs.status] == [point.status for point in ours]
+    np.testing.assert_allclose(theirs.points[0], ours[0].position, rtol=1e-12)
 
 
 def test_what_the_server_refuses_is_told_and_kept(server, session):

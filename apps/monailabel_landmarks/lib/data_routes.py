@@ -17,9 +17,9 @@ from fastapi import APIRouter, File, Form, UploadFile
 from fastapi.responses import FileResponse, Response
 from monailabel.interfaces.utils.app import app_instance
 
-from auto3dlandmark.images import IMAGE_SUFFIXES
 from auto3dlandmark.review.store import FINAL, checksum_of
 from auto3dlandmark.review.submission import MOST_BYTES, ReviewError, parse_parameters
+from auto3dlandmark.review.uploads import check_upload, new_image
 from monailabel_landmarks.lib.spheres import is_label_map, points_of_spheres
 
 __all__ = ["received", "router"]
@@ -72,7 +72,7 @@ def get_image(image: str) -> FileResponse:
         raise ReviewError(
             f"the image {image!r} is a folder and cannot be sent. Use one file for each case.", 422
         )
-    return FileResponse(path, filename=path.name)
+    return FileResponse(path, filename=path.name, headers={"etag": f'"{image_mark(path)}"'})
 
 
 @router.get("/datastore/image/info")
@@ -84,15 +84,19 @@ def get_image_info(image: str) -> dict[str, Any]:
 def save_label(
     image: str, label: UploadFile = File(...), params: str = Form("{}"), tag: str = FINAL
 ) -> dict[str, Any]:
-    """``params`` may hold ``reviewer``, ``base_checksum`` (of the label this one was made from; "" when there was none)
-    and, for a label map, ``label_info``."""
+    """
+    ``params`` may hold ``reviewer``, ``base_checksum`` (of the label this one was made from; "" when there was none),
+    ``image_mark`` (the ETag of the image it was made on) and, for a label map, ``label_info``.
+    """
     store, said = app_instance().store, parse_parameters(params)
     base, reviewer = said.get("base_checksum"), said.get("reviewer", "")
     if not isinstance(reviewer, str) or not (base is None or isinstance(base, str)):
         raise ReviewError("'reviewer' and 'base_checksum' must be text.")
     if tag != FINAL:
         raise ReviewError(f"labels are submitted under the tag {FINAL!r}.")
-    store.image(image)
+    mark = said.get("image_mark")
+    if mark is not None and mark != image_mark(store.image(image)):
+        raise ReviewError(f"the image {image!r} was replaced meanwhile. Open the case again.", 409)
     name = label.filename or ""
     if is_label_map(name):
         with tempfile.TemporaryDirectory() as folder:
@@ -125,10 +129,9 @@ def get_label(label: str, tag: str = FINAL) -> Response:
 
 
 @router.head("/datastore/label")
-def check_label(image: str, tag: str = FINAL) -> Response:
-    store = app_instance().store
-    store.label(image, tag)
-    return Response(headers={"etag": f'"{store.checksum(image, tag)}"'})
+def check_label(label: str = "", image: str = "", tag: str = FINAL) -> Response:
+    content = app_instance().store.label(label or image, tag).read_bytes()
+    return Response(headers={"etag": f'"{checksum_of(content)}"'})
 
 
 @router.get("/datastore/label/info")
@@ -148,14 +151,18 @@ def get_history(label: str, tag: str = FINAL) -> list[dict[str, Any]]:
 
 def received(upload: UploadFile, folder: Path, name: str) -> Path:
     """The upload as a file, named so that its kind can be told and nothing else of its name matters."""
-    suffix = next((suffix for suffix in IMAGE_SUFFIXES if name.lower().endswith(suffix)), None)
-    if suffix is None:
-        raise ReviewError(f"{name!r} is not an image. Known suffixes: {', '.join(IMAGE_SUFFIXES)}.")
-    path = folder / f"upload{suffix}"
+    path = folder / f"upload{new_image('upload', name)[1]}"
     with open(path, "wb") as stream:
         while block := upload.file.read(2**20):
             stream.write(block)
+    check_upload(path, name)
     return path
+
+
+def image_mark(path: Path) -> str:
+    """A name for an image's content as it is now."""
+    found = path.stat()
+    return f"{found.st_size:x}-{found.st_mtime_ns:x}"
 
 
 def _attachment(name: str) -> str:

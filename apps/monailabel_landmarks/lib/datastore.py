@@ -36,10 +36,8 @@ class LandmarkDatastore(Datastore):
 
     def datalist(self) -> list[dict[str, Any]]:
         images = self.store.images()
-        return [
-            {"image": str(images[image]), "label": str(self.store.label(image))}
-            for image in self.store.labelled()
-        ]
+        labels = self.store.labels()
+        return [{"image": str(images[image]), "label": str(path)} for image, path in labels.items()]
 
     def get_labels_by_image_id(self, image_id: str) -> dict[str, str]:
         return {tag: image_id for tag in (FINAL, ORIGINAL) if image_id in self.store.labelled(tag)}

@@ -33,12 +33,15 @@ class SameOrigin:
             host, origin = headers.get("host", ""), headers.get("origin")
             if not self._ours(host):
                 return await _answer(send, 403, f"this server is not called {host!r}. Add it by '--hosts'.")
-            if origin is not None and urlsplit(origin).netloc.casefold() != host.casefold():
+            if origin is not None and origin.partition("://")[2].casefold() != host.casefold():
                 return await _answer(send, 403, f"requests of the website {origin!r} are not served.")
         await self.app(scope, receive, send)
 
     def _ours(self, host: str) -> bool:
-        name = urlsplit(f"//{host}").hostname or ""
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+        except ValueError:
+            return False
         try:
             ipaddress.ip_address(name)
             return True

@@ -18,7 +18,7 @@ from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
 from auto3dlandmark.formats import write_landmarks
 from auto3dlandmark.images import read_geometry
-from auto3dlandmark.inference import LandmarkPredictor
+from auto3dlandmark.inference import LandmarkPredictor, readable_error
 from auto3dlandmark.landmarks import STATUSES, LandmarkError, LandmarkSet
 from auto3dlandmark.scoring import confidence_of
 from auto3dlandmark.served import ServedModel
@@ -47,7 +47,14 @@ class Predictor:
             served = self.model.current()
             if self.loaded is None or self.loaded[0] != served:
                 self.loaded = served, LandmarkPredictor(served.bundles)
-            return self.loaded[1].predict(image), served.version
+            try:
+                return self.loaded[1].predict(image), served.version
+            except LandmarkError:
+                raise
+            except Exception as error:  # whatever a network says of an image it cannot take
+                logger.exception("inference of %s failed", image)
+                name = Path(image).name
+                raise readable_error(error, f"{name}: the model cannot look at this image") from error
 
 
 class LandmarkInferTask(InferTask):
@@ -91,11 +98,15 @@ class LandmarkInferTask(InferTask):
         suffix = ".nii.gz" if self.spheres else ".mrk.json"
         with tempfile.NamedTemporaryFile(prefix="landmarks-", suffix=suffix, delete=False) as file:
             path = Path(file.name)
-        if self.spheres:
-            shape, affine = read_geometry(image)
-            nib.save(nib.Nifti1Image(spheres_of(landmarks, shape, affine), affine), path)
-        else:
-            write_landmarks(path, landmarks)
+        try:
+            if self.spheres:
+                shape, affine = read_geometry(image)
+                nib.save(nib.Nifti1Image(spheres_of(landmarks, shape, affine), affine), path)
+            else:
+                write_landmarks(path, landmarks)
+        except Exception:
+            path.unlink(missing_ok=True)
+            raise
         said = {
             "confidence": confidence_of(landmarks),
             "version": version,

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from monailabel.config import settings
 from monailabel.endpoints import info
@@ -61,6 +62,16 @@ def create_app(conf: dict[str, Any]) -> FastAPI:
     @server.exception_handler(LandmarkError)
     async def refused(request: Request, error: LandmarkError) -> JSONResponse:
         return JSONResponse({"detail": str(error)}, getattr(error, "status", 422))
+
+    @server.exception_handler(FileNotFoundError)
+    async def gone(request: Request, error: FileNotFoundError) -> JSONResponse:
+        return JSONResponse({"detail": "it was removed meanwhile."}, 404)
+
+    @server.exception_handler(RequestValidationError)
+    async def misunderstood(request: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"][1:])
+        return JSONResponse({"detail": f"{where}: {first['msg']}."}, 422)
 
     @server.exception_handler(MONAILabelException)
     async def not_there(request: Request, error: MONAILabelException) -> JSONResponse:

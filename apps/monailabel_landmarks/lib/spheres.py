@@ -13,7 +13,7 @@ from auto3dlandmark.files import json_text
 from auto3dlandmark.formats.markups import markups_document
 from auto3dlandmark.formats.voxels import landmarks_of_labels, paint_spheres
 from auto3dlandmark.geometry import voxel_spacing
-from auto3dlandmark.images import IMAGE_SUFFIXES, read_image
+from auto3dlandmark.images import IMAGE_SUFFIXES, read_geometry, read_image
 from auto3dlandmark.landmarks import ABSENT, PRESENT, UNKNOWN, LandmarkError, LandmarkSet
 from auto3dlandmark.review.store import FINAL, ORIGINAL, ReviewStore
 from auto3dlandmark.review.submission import ReviewError
@@ -52,22 +52,17 @@ def points_of_spheres(
     Raises:
         ReviewError: when it is no label map, or holds a segment that is no landmark.
     """
+    labels, affine = read_image(file)
+    shape, own_affine = read_geometry(store.image(image_id))
+    if labels.shape != tuple(shape) or not np.allclose(affine, own_affine, atol=1e-3):
+        raise ReviewError(
+            "the label map is not on the grid of the image. Export it with the image as its reference."
+        )
+    names = _segments(store, label_info)
     try:
-        labels, affine = read_image(file)
-        if label_info:
-            names = {int(entry["idx"]): str(entry["name"]) for entry in label_info}
-        else:
-            names = dict(enumerate(store.names, start=1))
-        strange = sorted(set(names.values()) - set(store.names))
-        if strange:
-            raise ReviewError(f"the segment {strange[0]!r} is no landmark of the model.")
-        found = landmarks_of_labels(np.asarray(labels), affine, names).select(store.names)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ReviewError("label_info must be a list of segments with 'name' and 'idx'.") from error
-    except ReviewError:
-        raise
+        found = landmarks_of_labels(labels, affine, names).select(store.names)
     except LandmarkError as error:
-        raise ReviewError(str(error).replace(str(file), "the submitted file")) from error
+        raise ReviewError(str(error)) from error
     numbers = {name: number for number, name in names.items()}
     points, status = found.points.copy(), found.status.copy()
     for tag in (ORIGINAL, FINAL):
@@ -81,3 +76,20 @@ def points_of_spheres(
                 if tag == FINAL and status[row] == UNKNOWN and before.status[row] == ABSENT:
                     status[row] = ABSENT
     return json_text(markups_document(LandmarkSet(found.names, points, status))).encode()
+
+
+def _segments(store: ReviewStore, label_info: Any) -> dict[int, str]:
+    """Names of the segments by their number in the label map."""
+    if not label_info:
+        return dict(enumerate(store.names, start=1))
+    try:
+        pairs = [(int(entry["idx"]), str(entry["name"])) for entry in label_info]
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise ReviewError("label_info must be a list of segments with 'name' and 'idx'.") from error
+    names = dict(pairs)
+    strange = sorted(set(names.values()) - set(store.names))
+    if strange:
+        raise ReviewError(f"the segment {strange[0]!r} is no landmark of the model.")
+    if not len(pairs) == len(names) == len(set(names.values())):
+        raise ReviewError("label_info names a number or a landmark twice.")
+    return names

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import tempfile
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from enum import Enum
 from pathlib import Path
@@ -21,6 +22,7 @@ from fastapi.background import BackgroundTasks
 from fastapi.responses import FileResponse, Response
 from monailabel.interfaces.utils.app import app_instance
 from monailabel.utils.async_tasks.task import AsyncTask
+from monailabel.utils.async_tasks.utils import tasks
 from requests_toolbelt import MultipartEncoder
 
 from auto3dlandmark.review.store import ORIGINAL
@@ -31,6 +33,7 @@ from monailabel_landmarks.lib.infer import SPHERES
 __all__ = ["close", "router"]
 
 router = APIRouter()
+starting = threading.RLock()  # of two that start the same, one is refused
 inference = ThreadPoolExecutor(1, thread_name_prefix="inference")
 
 
@@ -146,7 +149,10 @@ def start_training(model: str, params: Optional[dict] = Body(None)) -> Any:
         isinstance(minutes, bool) or not isinstance(minutes, (int, float)) or not minutes > 0
     ):
         raise ReviewError(f"minutes={minutes!r} must be a number greater than 0.")
-    return _started("train", {"model": model, "minutes": minutes})
+    with starting:
+        _refuse_second("train")
+        app_instance()._trainers[model].announce(minutes)
+        return _started("train", {"model": model, "minutes": minutes})
 
 
 @router.get("/train/")
@@ -160,10 +166,14 @@ def stop_training() -> Any:
 
 
 def _started(method: str, request: dict[str, Any]) -> Any:
-    task, reason = AsyncTask.run(method, request=request)
-    if task is None:
-        raise HTTPException(429, f"it is running already ({str(reason).strip('+ ')}).")
-    return task
+    with starting:
+        _refuse_second(method)
+        return AsyncTask.run(method, request=request, enqueue=True)[0]
+
+
+def _refuse_second(method: str) -> None:
+    if any(task["status"] in ("SUBMITTED", "RUNNING") for task in tasks(method)):
+        raise HTTPException(429, "it is running already. Wait for it, or stop it.")
 
 
 def _status(method: str, all: bool, check_if_running: bool) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 from monailabel.interfaces.tasks.train import TrainTask
 from monailabel.utils.async_tasks.utils import processes
 
-from auto3dlandmark.retraining import RUNNING, retrain, retraining_status
+from auto3dlandmark.retraining import announce, retrain, retraining_status
 from auto3dlandmark.review.store import ReviewStore
 from auto3dlandmark.served import ServedModel
 
@@ -43,11 +43,15 @@ class LandmarkTrainTask(TrainTask):
         Slicer's stock module reads ``epoch`` of ``total_epochs``.
         """
         status = retraining_status(self.model)
-        if processes("train") and status.get("state") not in RUNNING:  # what is told is of the one before
+        if processes("train") and status.get("state") == "stopped":  # its process has not come so far
             return {"state": "starting"}
         if "progress" in status:
             status |= {"epoch": round(100 * status["progress"]), "total_epochs": 100}
         return status
+
+    def announce(self, minutes: float | None) -> None:
+        """As :func:`auto3dlandmark.retraining.announce`."""
+        announce(self.model, self.store, self.minutes if minutes is None else minutes)
 
     def __call__(self, request: dict[str, Any], datastore: Any) -> dict[str, Any]:
         os.nice(BACKGROUND)

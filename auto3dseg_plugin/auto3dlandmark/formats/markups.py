@@ -129,7 +129,7 @@ def markups_document(landmarks: LandmarkSet) -> dict[str, Any]:
 def _read_frame(path: str | os.PathLike, node: dict) -> tuple[float, bool]:
     """Millimetres per unit, and whether the positions are LPS."""
     units, system = node.get("coordinateUnits", "mm"), node.get("coordinateSystem", "LPS")
-    if isinstance(units, list) and len(units) == 3:
+    if isinstance(units, list) and len(units) == 3:  # a code: its value, its scheme, its meaning
         units = units[0]
     if not isinstance(units, str) or units not in MILLIMETRES_PER_UNIT:
         raise LandmarkError(

@@ -29,12 +29,14 @@ def next_case(
     version: int = 0,
 ) -> str | None:
     """
-    Choose one of the cases that wait for review; those that another reviewer was just given come last.
+    Choose one of the cases that wait for review. Those that whoever asks was just given, and goes on from, come later,
+    those that another reviewer has even later, and images that could not be read last.
 
     Args:
         waiting: ids.
         notes: on images, as :class:`auto3dlandmark.review.store.ReviewStore` keeps them: ``confidence`` and
-            ``disagreement`` with the ``version`` of the model they are by, and to whom and when it was ``given``.
+            ``disagreement`` with the ``version`` of the model they are by, to whom and when it was ``given``, and
+            whether it is ``unreadable``.
         strategy: one of ``STRATEGIES``; cases without a score come after those that have one.
         client: who asks.
         now: seconds since the epoch.
@@ -49,16 +51,20 @@ def next_case(
     if strategy not in STRATEGIES:
         raise ReviewError(f"there is no strategy {strategy!r}. There are {', '.join(STRATEGIES)}.", 404)
 
-    def taken(case: str) -> bool:
-        given = notes.get(case, {}).get("given") or {}
-        return given.get("to") != client and now - given.get("at", -RESERVED_SECONDS) < RESERVED_SECONDS
+    def given(case: str) -> int:
+        """2 when somebody else has it now, 1 when whoever asks was given it and goes on, 0 otherwise."""
+        entry = notes.get(case, {}).get("given") or {}
+        fresh = now - entry.get("at", -RESERVED_SECONDS) < RESERVED_SECONDS
+        return (1 if entry.get("to") == client else 2) if fresh else 0
 
-    def rank(case: str) -> tuple[bool, bool, float]:
+    def rank(case: str) -> tuple[bool, int, float, bool, float]:
         note = notes.get(case, {})
+        begun = (note.get("given") or {}).get("at", 0.0) if given(case) else 0.0
+        first = bool(note.get("unreadable")), given(case), begun
         key = {"lowest_confidence": "confidence", "disagreement": "disagreement"}.get(strategy)
         value = note.get(key) if key and note.get("version") == version else None
         if strategy == "random":
-            return taken(case), False, random.random()
-        return taken(case), value is None, 0.0 if value is None else value if key == "confidence" else -value
+            return *first, False, random.random()
+        return *first, value is None, 0.0 if value is None else value if key == "confidence" else -value
 
     return min(sorted(waiting), key=rank, default=None)

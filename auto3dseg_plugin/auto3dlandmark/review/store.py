@@ -29,17 +29,18 @@ import filelock
 
 from ..files import atomic_path, read_json, write_json
 from ..formats import landmark_suffix
-from ..images import IMAGE_SUFFIXES, case_id, list_images, read_image
+from ..images import IMAGE_SUFFIXES, case_id, list_images
 from ..landmarks import LandmarkError, LandmarkSet
 from .records import append_record, checksum_of, read_records, sync, time_stamp
 from .submission import ReviewError, check_plain, check_submission
+from .uploads import check_upload, new_image
 
 __all__ = ["FINAL", "ORIGINAL", "ReviewStore", "Saved", "checksum_of"]
 
 FINAL, ORIGINAL = "final", "original"
 TAGS = (FINAL, ORIGINAL)
 SUFFIX = ".mrk.json"
-NEW_ID = re.compile(r"\w[\w.+ -]{0,150}")
+LONGEST_NAME = 250  # bytes
 PERSON = re.compile(r"[^\x00-\x1f\x7f]{0,100}")
 LOCK_SECONDS = 60.0
 
@@ -112,10 +113,19 @@ class ReviewStore:
         Raises:
             ReviewError: when there is no such image; ids are never taken for paths.
         """
-        path = self.images().get(image_id)
-        if path is None:
+        if not image_id.startswith(".") and not set("/\\\0") & set(image_id):
+            for suffix in IMAGE_SUFFIXES:  # a folder of thousands is not listed for one
+                path = self.studies / f"{image_id}{suffix}"
+                if (
+                    len(os.fsencode(path.name)) < LONGEST_NAME
+                    and path.is_file()
+                    and case_id(path) == image_id
+                ):
+                    return path
+        found = self.images().get(image_id)
+        if found is None:
             raise ReviewError(f"there is no image {image_id!r}.", 404)
-        return path
+        return found
 
     def add_image(self, image_id: str | None, file: Path, file_name: str) -> str:
         """
@@ -132,27 +142,18 @@ class ReviewStore:
         Raises:
             ReviewError: for an id that is taken or no name, or a file that is no image.
         """
-        suffix = next((s for s in IMAGE_SUFFIXES if file_name.lower().endswith(s)), None)
-        image_id = image_id or case_id(file_name) or ""
-        if suffix is None:
-            raise ReviewError(f"{file_name!r} is not an image. Known suffixes: {', '.join(IMAGE_SUFFIXES)}.")
-        if not NEW_ID.fullmatch(image_id) or case_id(image_id + suffix) != image_id:
-            raise ReviewError(
-                f"{image_id!r} cannot be the name of an image. Use letters, digits, dots, '_' and '-'."
-            )
+        image_id, suffix = new_image(image_id, file_name)
         self.folder.joinpath("uploads").mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.folder / "uploads") as folder:
             copy = Path(folder) / f"{image_id}{suffix}"
             shutil.copyfile(file, copy)
-            try:
-                read_image(copy)
-            except LandmarkError as error:
-                raise ReviewError(str(error).replace(str(copy), file_name)) from error
+            check_upload(copy, file_name)
             sync(copy)
             with self.locked():
                 if image_id.casefold() in {known.casefold() for known in self.images()}:
                     raise ReviewError(f"there is an image {image_id!r} already. Choose another name.", 409)
                 self._log("add image", image_id)
+                self._forget(image_id)
                 os.link(copy, self.studies / copy.name)  # unlike a replacement, never over another file
         return image_id
 
@@ -161,15 +162,22 @@ class ReviewStore:
         with self.locked():
             files = [self.image(image_id)]
             files += [path for tag in TAGS if (path := self._label(image_id, tag)).exists()]
+            files += [path for tag in TAGS if (path := self.folder / "history" / tag / image_id).is_dir()]
             self._log("remove image", image_id)
             self._to_trash(files)
+            self._forget(image_id)
 
     # Labels
 
     def labelled(self, tag: str = FINAL) -> list[str]:
         """Ids of the images that have a label, sorted."""
+        return list(self.labels(tag))
+
+    def labels(self, tag: str = FINAL) -> dict[str, Path]:
+        """The label files by the id of their image, sorted."""
         folder = self.studies / "labels" / _tag(tag)
-        return [image for image in self.images() if (folder / f"{image}{SUFFIX}").is_file()]
+        there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+        return {image: folder / f"{image}{SUFFIX}" for image in self.images() if f"{image}{SUFFIX}" in there}
 
     def label(self, image_id: str, tag: str = FINAL) -> Path:
         """
@@ -207,6 +215,7 @@ class ReviewStore:
         Raises:
             ReviewError: when it is not a full set of landmarks on this image, or somebody saved another one meanwhile.
         """
+        check_plain({"reviewer": reviewer})
         if not PERSON.fullmatch(reviewer):
             raise ReviewError("the name of the reviewer must be a line of at most 100 characters.")
         check_plain(details)
@@ -214,7 +223,9 @@ class ReviewStore:
         check_submission(content, self.names, image)
         with self.locked():
             old = self.checksum(image_id, tag)
-            if old == new:  # sent again after a lost answer
+            facts = {"tag": tag, "reviewer": reviewer, "checksum": new, "replaced": old}
+            if old == new:  # sent again after a lost answer, or somebody else agrees
+                self._log("same label", image_id, **facts)
                 return Saved(new, None)
             if base is not None and base != (old or ""):
                 raise ReviewError(
@@ -227,11 +238,11 @@ class ReviewStore:
                 kept.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, kept)
                 sync(kept)
+            # First, so that no label is there without a line that says whose it is.
+            self._log("save label", image_id, **facts, **({"details": dict(details)} if details else {}))
             with atomic_path(path) as temporary:
                 temporary.write_bytes(content)
             sync(path.parent)
-            facts = {"tag": tag, "reviewer": reviewer, "checksum": new, "replaced": old}
-            self._log("save label", image_id, **facts, **({"details": dict(details)} if details else {}))
         return Saved(new, old)
 
     def remove_label(self, image_id: str, tag: str = FINAL) -> None:
@@ -271,6 +282,12 @@ class ReviewStore:
         with self.locked():
             notes = self.notes()
             notes[image_id] = {**notes.get(image_id, {}), **values}
+            write_json(self.folder / "notes.json", notes)
+
+    def _forget(self, image_id: str) -> None:
+        """Drop what is noted on an image, which is another one now or gone."""
+        notes = self.notes()
+        if notes.pop(image_id, None) is not None:
             write_json(self.folder / "notes.json", notes)
 
     def _label(self, image_id: str, tag: str) -> Path:

@@ -68,6 +68,9 @@ def check_submission(content: bytes, names: Sequence[str], image: Path | None = 
             f"the submitted file {wrong}. List every landmark of the model; leave one that was not placed without a "
             "position. ROI boxes and segments are not landmarks: use the module LandmarkReview."
         )
+    odd = [float(score) for score in landmarks.scores if not (np.isnan(score) or 0 <= score <= 1)]
+    if odd:
+        raise ReviewError(f"the submitted file has the score {odd[0]:g}. Scores lie between 0 and 1.")
     if (landmarks.status == UNKNOWN).all():
         raise ReviewError("the submitted file has neither a placed landmark nor one that is marked absent.")
     if image is not None:
@@ -91,7 +94,7 @@ def _refuse_far_points(landmarks: LandmarkSet, image: Path) -> None:
         worst = int(np.argmax(outside))
         name = landmarks.names[present[worst]]
         raise ReviewError(
-            f"{name!r} lies {outside[worst]:.0f} voxels outside the image {image.name}. Was it placed on another image?"
+            f"{name!r} lies {outside[worst]:.3g} voxels outside the image {image.name}. Was it placed on another image?"
         )
 
 
@@ -132,7 +135,8 @@ def check_plain(values: Mapping[str, Any] | None) -> None:
         ReviewError: when they cannot; NaN is no JSON.
     """
     try:
-        text = json.dumps(values, allow_nan=False)
+        text = json.dumps(values, allow_nan=False, ensure_ascii=False)
+        text.encode()
     except (TypeError, ValueError) as error:
         raise ReviewError(f"the parameters cannot be kept as JSON ({error}).") from error
     if len(text) > WRITTEN_BY_HAND:

@@ -65,7 +65,12 @@ class LandmarkReviewWidget(ScriptedLoadableModuleWidget):
             ("Unknown", self.on_unknown),
             ("Revert", self.on_revert),
         )
-        self._buttons(("Submit", self.on_submit), ("Train", self.on_train), ("Stop training", self.on_stop))
+        self._buttons(
+            ("Submit", self.on_submit),
+            ("Mine again", self.on_mine),
+            ("Train", self.on_train),
+            ("Stop training", self.on_stop),
+        )
         self.layout.addWidget(self.state)
         self.timer = qt.QTimer()
         self.timer.setInterval(1000 * SECONDS_BETWEEN_LOOKS)
@@ -89,27 +94,29 @@ class LandmarkReviewWidget(ScriptedLoadableModuleWidget):
                 if self.session is None and action != self.on_connect:
                     self.on_connect()
                 action()
-            except Conflict as caught:
-                error = caught
-            except (ConnectionLost, Refused, KeyError, ValueError, OSError) as caught:
+            except Exception as caught:
                 error = caught
             finally:
                 qt.QApplication.restoreOverrideCursor()
             if isinstance(error, Conflict):
                 self._settle(error)
             elif error is not None:
-                slicer.util.errorDisplay(str(error), windowTitle="Landmark Review")
+                sentence = (
+                    str(error) if isinstance(error, (ConnectionLost, Refused, ValueError)) else repr(error)
+                )
+                slicer.util.errorDisplay(sentence, windowTitle="Landmark Review")
 
         return run
 
     def _settle(self, conflict):
-        choice = "Yes: hand in yours; the other label stays in the history.\nNo: look at the other one first."
+        choice = "Yes: hand in yours; the other label stays in the history.\n"
+        choice += "No: look at the other one first; Mine again brings yours back."
         text = f"{conflict}\n\n{choice}"
         action = self.session.keep_mine if slicer.util.confirmYesNoDisplay(text) else self.session.take_theirs
         self._guarded(lambda: (action(), self.fill_table()))()
 
     def on_connect(self):
-        url, name = self.url.text.strip(), self.reviewer.text.strip()
+        url, name = self.url.text.strip().rstrip("/"), self.reviewer.text.strip()
         qt.QSettings().setValue(f"{SETTINGS}/url", url)
         qt.QSettings().setValue(f"{SETTINGS}/reviewer", name)
         client = Client(url, name)
@@ -117,12 +124,10 @@ class LandmarkReviewWidget(ScriptedLoadableModuleWidget):
             drafts = os.path.join(os.path.dirname(slicer.app.slicerUserSettingsFilePath), "LandmarkReview")
             images = os.path.join(slicer.app.temporaryPath, "LandmarkReview")
             session = ReviewSession(client, SlicerScene(self.on_placed, self.on_removed), drafts, images)
+            info = session.connect()
         else:
             session = self.session
-            if session.edited and session.client.url != url:
-                raise ValueError("submit or revert the case that is open before changing the server.")
-            session.client = client
-        info = session.connect()
+            info = session.connect(client)
         self.session = session
         chosen = self.strategy.currentText
         self.strategy.clear()
@@ -174,6 +179,8 @@ class LandmarkReviewWidget(ScriptedLoadableModuleWidget):
 
     def on_place(self):
         if self.name() is not None:
+            self.session.mark_unknown(self.name())  # until the click, or for good when there is none
+            self.fill_table()
             self.session.scene.begin_placing(self.name())
 
     def on_placed(self, name, position):
@@ -210,6 +217,11 @@ class LandmarkReviewWidget(ScriptedLoadableModuleWidget):
         self.session.client.name = self.reviewer.text.strip()
         self.session.submit()
         self.state.text = f"{self.session.case} is submitted."
+
+    def on_mine(self):
+        if self.session.case is None or not self.session.bring_back():
+            slicer.util.infoDisplay("None of your points are set aside for this case.")
+        self.fill_table()
 
     def on_train(self):
         self.session.client.train()

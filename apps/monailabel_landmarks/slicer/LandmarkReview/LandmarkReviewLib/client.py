@@ -44,7 +44,8 @@ class Client:
     """
 
     def __init__(self, url, name=""):
-        self.url, self.name = url.rstrip("/"), name
+        self.url, self.name = url.strip().rstrip("/"), name
+        self.id = f"{name} {uuid.uuid4().hex[:8]}"  # two reviewers may have the same name, or none
 
     def info(self):
         """What the server offers: landmarks, models, strategies, how many images are reviewed."""
@@ -52,23 +53,27 @@ class Client:
 
     def next_case(self, strategy):
         """The next case to review, with its ``id`` and file ``name``; empty when none waits."""
-        return self._json("POST", f"/activelearning/{_quoted(strategy)}", {"client_id": self.name})
+        return self._json("POST", f"/activelearning/{_quoted(strategy)}", {"client_id": self.id})
 
     def cases(self):
         """Which images there are, and which labels they have."""
         return self._json("GET", "/datastore/?output=all")["objects"]
 
     def download_image(self, case, file_name, folder):
-        """Write the image to ``folder``, whole or not at all; the very same one is not fetched again."""
+        """
+        Write the image to ``folder``, whole or not at all; the very same one is not fetched again.
+
+        Returns:
+            its path, and its mark, which tells it from another image of the same name.
+        """
         request = f"/datastore/image?image={_quoted(case)}"
-        mark = hashlib.sha256(
-            f"{self.url} {self._request('HEAD', request)[1].get('ETag')}".encode()
-        ).hexdigest()[:16]
-        path = os.path.join(folder, mark, os.path.basename(file_name))
+        mark = (self._request("HEAD", request)[1].get("ETag") or "").strip('"')
+        kept = hashlib.sha256(f"{self.url} {mark}".encode()).hexdigest()[:16]
+        path = os.path.join(folder, kept, os.path.basename(file_name))
         if not os.path.exists(path):
             os.makedirs(os.path.dirname(path), exist_ok=True)
             write_whole(path, self._request("GET", request, timeout=SECONDS_OF_IMAGE)[0])
-        return path
+        return path, mark
 
     def infer(self, case, model="landmarks"):
         """The model's landmarks as the content of a ``.mrk.json`` file, bytes."""
@@ -85,18 +90,19 @@ class Client:
             raise
         return content, (headers.get("ETag") or "").strip('"')
 
-    def submit(self, case, content, base):
+    def submit(self, case, content, base, mark=None):
         """
         Hand in a label. Handing in the same one twice is harmless.
 
         Args:
             content: of a ``.mrk.json`` file, bytes.
             base: checksum of the label it was made from, "" when there was none.
+            mark: of the image it was made on.
 
         Returns:
             the checksum of the label that is on the server now.
         """
-        params = json.dumps({"reviewer": self.name, "base_checksum": base})
+        params = json.dumps({"reviewer": self.name, "base_checksum": base, "image_mark": mark})
         path = f"/datastore/label?image={_quoted(case)}&tag=final"
         body, kind = _multipart({"params": params}, "label", f"{case}.mrk.json", content)
         return json.loads(self._request("PUT", path, body, kind)[0])["checksum"]
@@ -141,7 +147,7 @@ def write_whole(path, content):
     """
     Write a file that is either whole or as it was.
     """
-    handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path))
+    handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path), suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(content)

@@ -12,6 +12,8 @@ SCHEMA = (
     "https://raw.githubusercontent.com/Slicer/Slicer/main/Modules/Loadable/Markups/Resources/Schema/"
     "markups-schema-v1.0.3.json#"
 )
+LPS_OR_RAS = {"LPS": -1.0, "1": -1.0, "RAS": 1.0, "0": 1.0}
+MILLIMETRES = {"mm": 1.0, "um": 1e-3, "cm": 10.0, "m": 1000.0}
 SCORE = re.compile(r"\bscore=([0-9.eE+-]+)")
 MISSING = re.compile(r"\bstatus=missing\b")
 
@@ -46,7 +48,7 @@ class Point:
 def read_points(content):
     """
     Args:
-        content: of a ``.mrk.json`` file in millimetres, bytes.
+        content: of a ``.mrk.json`` file, bytes.
 
     Returns:
         the points of its lists, in their order.
@@ -57,18 +59,22 @@ def read_points(content):
     points = []
     for node in json.loads(content)["markups"]:
         system, units = node.get("coordinateSystem", "LPS"), node.get("coordinateUnits", "mm")
-        if system not in ("LPS", "RAS") or units not in ("mm", ["mm", "mm", "mm"]):
+        if isinstance(units, list) and len(units) == 3:  # a code: its value, its scheme, its meaning
+            units = units[0]
+        if str(system) not in LPS_OR_RAS or not isinstance(units, str) or units not in MILLIMETRES:
             raise ValueError(f"points in {system} and {units} are not read here.")
-        sign = -1.0 if system == "LPS" else 1.0
-        for item in node.get("controlPoints", []):
-            note, position = item.get("description") or "", item.get("position")
-            placed = bool(position) and item.get("positionStatus", "defined") == "defined"
+        scale = MILLIMETRES[units]
+        sign = LPS_OR_RAS[str(system)] * scale
+        for item in node.get("controlPoints") or []:
+            note, position = item.get("description"), item.get("position")
+            note = note if isinstance(note, str) else ""
+            placed = bool(position) and item.get("positionStatus") not in ("undefined", "preview", "missing")
             missing = MISSING.search(note) or item.get("positionStatus") == "missing"
             score = SCORE.search(note)
             points.append(
                 Point(
                     item["label"],
-                    (sign * position[0], sign * position[1], position[2]) if placed else None,
+                    (sign * position[0], sign * position[1], scale * position[2]) if placed else None,
                     PRESENT if placed else ABSENT if missing else UNKNOWN,
                     float(score.group(1)) if score else None,
                 )

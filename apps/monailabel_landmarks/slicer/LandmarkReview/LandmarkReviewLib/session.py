@@ -35,11 +35,24 @@ class ReviewSession:
         for path in (self.images, self.drafts):
             os.makedirs(path, exist_ok=True)
         self.names, self.strategies = [], []
-        self.case, self.base, self.points, self.begun, self.edited = None, "", {}, {}, False
+        self._close()
 
-    def connect(self):
-        """Ask the server what it offers; what is being edited stays as it is."""
-        info = self.client.info()
+    def _close(self):
+        self.case, self.base, self.mark, self.points, self.begun, self.edited = None, "", None, {}, {}, False
+
+    def connect(self, client=None):
+        """
+        Ask the server what it offers.
+
+        Args:
+            client: of another server, or of the same one again. What is being edited stays as it is on the same one; a
+                case of another server is closed, and kept as a draft.
+        """
+        info = (client or self.client).info()
+        if client is not None:
+            if client.url != self.client.url:
+                self._close()
+            self.client = client
         self.names, self.strategies = list(info["labels"]), list(info["strategies"])
         return info
 
@@ -64,15 +77,15 @@ class ReviewSession:
         """
         if file_name is None:
             file_name = case + self.client.cases()[case]["image"]["ext"]
-        path = self.client.download_image(case, file_name, self.images)
+        path, mark = self.client.download_image(case, file_name, self.images)
         label, base = self.client.label(case)
         points = read_points(label if label is not None else self.client.infer(case))
         draft = self._read_draft(case)
         # From here on nothing can fail but the scene.
-        self.case, self.base = case, base
+        self.case, self.base, self.mark = case, base, mark
         self.begun = {point.name: point for point in self._ordered(points)}
         self.points, self.edited = dict(self.begun), False
-        if draft is not None:
+        if draft is not None and draft.get("mark") == mark:  # else it was made on another image of this name
             self.base, self.edited = draft["base"], True
             self.points.update({point.name: point for point in draft["points"] if point.name in self.points})
         self.scene.show(path, case, list(self.points.values()))
@@ -122,8 +135,11 @@ class ReviewSession:
         if point.name not in self.points:
             raise KeyError(point.name)
         self.points[point.name] = point
-        self.edited = True
-        self._write_draft()
+        self.edited = self.points != self.begun
+        if self.edited:
+            self._write_draft()
+        else:
+            self._remove(self._draft(self.case))
         self.scene.update(point)
 
     # Handing in
@@ -139,19 +155,38 @@ class ReviewSession:
         content = write_points(self._all())
         self._write_draft()
         try:
-            self.base = self.client.submit(self.case, content, self.base)
+            self.base = self.client.submit(self.case, content, self.base, self.mark)
         except Refused as error:
             if error.status == 409:
                 raise Conflict(str(error)) from error
             raise
-        os.remove(self._draft(self.case))
+        self._remove(self._draft(self.case))
+        self._remove(self._aside(self.case))
         self.edited = False
         self.begun = dict(self.points)
 
     def take_theirs(self):
-        """After a conflict: forget the draft and show what the other reviewer handed in."""
-        os.remove(self._draft(self.case))
-        self.open(self.case)
+        """After a conflict: show what the other reviewer handed in; one's own is kept for :meth:`bring_back`."""
+        draft, aside = self._draft(self.case), self._aside(self.case)
+        os.replace(draft, aside)
+        try:
+            self.open(self.case)
+        except BaseException:
+            os.replace(aside, draft)
+            raise
+
+    def bring_back(self):
+        """
+        Put one's own points, kept when :meth:`take_theirs` showed another's, over what is shown.
+
+        Returns:
+            whether there were any.
+        """
+        kept = self._load(self._aside(self.case))
+        for point in read_points(kept["points"]) if kept is not None else []:
+            if point.name in self.points and point != self.points[point.name]:
+                self._change(point)
+        return kept is not None
 
     def keep_mine(self):
         """After a conflict: hand in one's own; the other label stays in the server's history."""
@@ -162,7 +197,7 @@ class ReviewSession:
         """Cases with a draft on this computer."""
         found = []
         for name in sorted(os.listdir(self.drafts)):
-            draft = self._load(os.path.join(self.drafts, name))
+            draft = self._load(os.path.join(self.drafts, name)) if name.endswith(".json") else None
             if draft is not None:
                 found.append(draft["case"])
         return found
@@ -171,9 +206,23 @@ class ReviewSession:
         known = hashlib.sha256(f"{self.client.url} {case}".encode()).hexdigest()[:16]
         return os.path.join(self.drafts, f"{re.sub(r'[^A-Za-z0-9._-]', '_', case)[:80]}-{known}.json")
 
+    def _aside(self, case):
+        return f"{self._draft(case)}.aside"
+
+    @staticmethod
+    def _remove(path):
+        if os.path.exists(path):
+            os.remove(path)
+
     def _write_draft(self):
         points = write_points(self._all()).decode()
-        content = {"case": self.case, "base": self.base, "server": self.client.url, "points": points}
+        content = {
+            "case": self.case,
+            "base": self.base,
+            "mark": self.mark,
+            "server": self.client.url,
+            "points": points,
+        }
         write_whole(self._draft(self.case), json.dumps(content, ensure_ascii=False).encode())
 
     def _read_draft(self, case):

@@ -50,9 +50,6 @@ class SlicerScene(Scene):
         """The next click into a view places this landmark."""
         index = self.names.index(name)
         slicer.modules.markups.logic().SetActiveList(self.list)
-        self.busy = True
-        self.list.UnsetNthControlPointPosition(index)
-        self.busy = False
         self.list.SetControlPointPlacementStartIndex(index)
         slicer.modules.markups.logic().StartPlaceMode(False)
 
