@@ -6,7 +6,11 @@ from __future__ import annotations
 import http.client
 import json
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
+import nibabel as nib
+import numpy as np
 import pytest
 import requests
 
@@ -102,3 +106,88 @@ def test_a_slow_inference_does_not_hold_up_the_others(server, client):
     for thread in threads:
         thread.join()
     assert answers == [200] * 60
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Host": "["}, {"Host": "[::1"}, {"Host": "a]b"}, {"Origin": "http://["}, {"Origin": ""}]
+)
+def test_broken_headers_are_turned_away(server, headers):
+    assert requests.get(f"{server.url}/info/", headers=headers, timeout=60).status_code in (400, 403)
+
+
+def test_of_many_that_start_a_training_one_is_served(own_server, client, make_label):
+    answer = requests.post(f"{own_server.url}/train/landmarks", timeout=60)
+    assert (
+        answer.status_code == 422 and "0 cases are reviewed; at least 3 are needed" in answer.json()["detail"]
+    )
+    for minutes in (0, -1, "x", True, 1e9):
+        answer = requests.post(f"{own_server.url}/train/landmarks", json={"minutes": minutes}, timeout=60)
+        assert answer.status_code == 422, minutes
+    for case in ("C3HeB.FeJ_", "case 1", "case 2"):
+        client.submit(case, make_label(), "")
+    with ThreadPoolExecutor(16) as pool:
+        starts = list(
+            pool.map(lambda _: requests.post(f"{own_server.url}/train/landmarks", timeout=60), range(16))
+        )
+    assert sorted(answer.status_code for answer in starts) == [200] + [429] * 15
+    assert client.training()["state"] == "starting"
+    time.sleep(2)
+    client.stop_training()
+    assert client.training()["state"] == "stopped"  # and not what the one before came to
+
+
+@pytest.mark.parametrize(
+    "spoil, message",
+    [
+        (lambda array: array[:-1], "not on the grid of the image"),
+        (lambda array: np.stack([array, array], axis=-1), "not on the grid of the image"),
+        (lambda array: array[:, :, 0], "shape"),
+        (lambda array: np.where(array == 1, np.inf, array).astype(np.float32), "NaN or infinite"),
+        (lambda array: np.where(array == 1, 77, array), "label 77, which has no name"),
+        (lambda array: array * 0, "every voxel is 0"),
+    ],
+    ids=["another grid", "4D", "2D", "infinite", "a number without a name", "empty"],
+)
+def test_a_label_map_that_does_not_fit_is_refused_with_a_sentence(server, tmp_path, spoil, message):
+    image = nib.load(server.studies / "case 1.nii.gz")
+    array = np.zeros(image.shape, dtype=np.int16)
+    array[5:8, 5:8, 5:8] = 1
+    nib.save(nib.Nifti1Image(spoil(array), image.affine), tmp_path / "x.nii.gz")
+    answer = requests.put(
+        f"{server.url}/datastore/label?image=case%201",
+        files={"label": ("x.nii.gz", (tmp_path / "x.nii.gz").read_bytes())},
+        timeout=60,
+    )
+    assert answer.status_code == 422 and message in answer.json()["detail"], answer.text
+
+
+@pytest.mark.parametrize(
+    "info",
+    [
+        [{"idx": 1}],
+        7,
+        [{"idx": 1e999, "name": "x"}],
+        [{"idx": 1, "name": "x"}],
+        [{"idx": 1, "name": "inferior_head"}] * 2,
+    ],
+)
+def test_odd_segments_are_refused(server, tmp_path, info):
+    image = nib.load(server.studies / "case 1.nii.gz")
+    array = np.zeros(image.shape, dtype=np.int16)
+    array[5:8, 5:8, 5:8] = 1
+    nib.save(nib.Nifti1Image(array, image.affine), tmp_path / "x.nii.gz")
+    answer = requests.put(
+        f"{server.url}/datastore/label?image=case%201",
+        data={"params": json.dumps({"label_info": info})},
+        files={"label": ("x.nii.gz", (tmp_path / "x.nii.gz").read_bytes())},
+        timeout=60,
+    )
+    assert answer.status_code == 422 and isinstance(answer.json()["detail"], str)
+
+
+@pytest.mark.parametrize("path", ["/infer/landmarks?output=image", "/infer/landmark_spheres"])
+def test_an_uploaded_header_leads_to_no_other_file(server, path):
+    header = b"NRRD0004\ntype: uchar\ndimension: 3\nsizes: 4 4 4\nencoding: raw\ndata file: /etc/passwd\n\n"
+    for name in ("x.nrrd", "x.mha", "x.mhd"):
+        answer = requests.post(server.url + path, files={"file": (name, header)}, timeout=60)
+        assert answer.status_code == 422, name
