@@ -104,6 +104,22 @@ def write_dataset(tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
+@pytest.fixture
+def studies(write_dataset: Callable[..., Path], tmp_path: Path) -> Path:
+    """A folder to review: three images without labels; one has dots in its name."""
+    folder = write_dataset(("a", "C3HeB.FeJ_", "c"))
+    shutil.copytree(folder / "images", tmp_path / "studies")
+    return tmp_path / "studies"
+
+
+@pytest.fixture
+def store(studies: Path):
+    """The store of that folder, for the landmarks of ``write_dataset``."""
+    from auto3dlandmark.review.store import ReviewStore
+
+    return ReviewStore(studies, SMALL_NAMES)
+
+
 @pytest.fixture(scope="session")
 def demo_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six cases of the generated dataset; the second one lacks a landmark."""

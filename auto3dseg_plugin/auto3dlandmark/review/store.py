@@ -27,10 +27,11 @@ from typing import Any
 
 import filelock
 
-from ..files import atomic_path, read_json, write_json
+from ..files import atomic_path
 from ..formats import landmark_suffix
 from ..images import IMAGE_SUFFIXES, case_id, list_images
 from ..landmarks import LandmarkError, LandmarkSet
+from .notes import change_notes, read_notes
 from .records import append_record, checksum_of, read_records, sync, time_stamp
 from .submission import ReviewError, check_plain, check_submission
 from .uploads import check_upload, new_image
@@ -102,8 +103,6 @@ class ReviewStore:
         finally:
             lock.release()
 
-    # Images
-
     def images(self) -> dict[str, Path]:
         """The images there are, by id."""
         return list_images(self.studies)
@@ -153,7 +152,7 @@ class ReviewStore:
                 if image_id.casefold() in {known.casefold() for known in self.images()}:
                     raise ReviewError(f"there is an image {image_id!r} already. Choose another name.", 409)
                 self._log("add image", image_id)
-                self._forget(image_id)
+                change_notes(self.folder / "notes.json", image_id, None)
                 os.link(copy, self.studies / copy.name)  # unlike a replacement, never over another file
         return image_id
 
@@ -165,9 +164,7 @@ class ReviewStore:
             files += [path for tag in TAGS if (path := self.folder / "history" / tag / image_id).is_dir()]
             self._log("remove image", image_id)
             self._to_trash(files)
-            self._forget(image_id)
-
-    # Labels
+            change_notes(self.folder / "notes.json", image_id, None)
 
     def labelled(self, tag: str = FINAL) -> list[str]:
         """Ids of the images that have a label, sorted."""
@@ -265,30 +262,16 @@ class ReviewStore:
         """What was done, oldest first."""
         return read_records(self.folder / "log.jsonl")
 
-    # Notes on images
-
     def notes(self) -> dict[str, dict[str, Any]]:
         """What is noted on images, by id; nothing when the file is lost or broken."""
-        with contextlib.suppress(LandmarkError):
-            found = read_json(self.folder / "notes.json")
-            if isinstance(found, dict):
-                return {key: value for key, value in found.items() if isinstance(value, dict)}
-        return {}
+        return read_notes(self.folder / "notes.json")
 
     def note(self, image_id: str, **values: Any) -> None:
         """Note something on an image."""
         self.image(image_id)
         check_plain(values)
         with self.locked():
-            notes = self.notes()
-            notes[image_id] = {**notes.get(image_id, {}), **values}
-            write_json(self.folder / "notes.json", notes)
-
-    def _forget(self, image_id: str) -> None:
-        """Drop what is noted on an image, which is another one now or gone."""
-        notes = self.notes()
-        if notes.pop(image_id, None) is not None:
-            write_json(self.folder / "notes.json", notes)
+            change_notes(self.folder / "notes.json", image_id, values)
 
     def _label(self, image_id: str, tag: str) -> Path:
         self.image(image_id)
