@@ -22,10 +22,9 @@ def test_an_image_keeps_its_dots_and_is_never_replaced(studies, store, tmp_path)
     assert store.add_image(None, studies / "a.nii.gz", "B.c D_.nii.gz") == "B.c D_"
     assert store.image("B.c D_").read_bytes() == (studies / "a.nii.gz").read_bytes()
     for name in ("a.nii.gz", "A.nii.gz", "C3HeB.FeJ_.nii.gz"):
-        if name:
-            with pytest.raises(ReviewError, match="already") as caught:
-                store.add_image(None, studies / "c.nii.gz", name)
-            assert caught.value.status == 409
+        with pytest.raises(ReviewError, match="already") as caught:
+            store.add_image(None, studies / "c.nii.gz", name)
+        assert caught.value.status == 409
     assert store.labelled() == ["a"]
     assert list((studies / "review" / "uploads").iterdir()) == []
 
