@@ -124,6 +124,17 @@ def test_a_case_stays_held_out_when_more_are_reviewed(reviewed, demo_dataset, mo
     assert held_out[0] and all(held_out[0] <= later for later in held_out)
 
 
+def test_a_retraining_killed_right_after_its_promotion_is_told_as_promoted(reviewed):
+    model, _ = reviewed
+    model.folder.mkdir(parents=True)
+    status = {"state": "comparing", "began": 0, "minutes": 1, "version": 0}
+    write_json(model.folder / "status.json", status)
+    assert retraining_status(model)["state"] == "stopped"
+    (model.folder / "candidates" / "x" / "0").mkdir(parents=True)
+    model.promote(model.folder / "candidates" / "x", ["0"], {})
+    assert retraining_status(model)["state"] == "promoted" and retraining_status(model)["version"] == 1
+
+
 def test_too_few_cases_are_told(reviewed):
     model, store = reviewed
     for case in store.labelled()[2:]:

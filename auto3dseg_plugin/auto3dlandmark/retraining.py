@@ -142,6 +142,8 @@ def retraining_status(model: ServedModel) -> dict[str, Any]:
     try:
         lock.acquire(timeout=0)
         lock.release()
+        if status.get("version", version := model.current().version) != version:
+            return {**status, "state": "promoted", "version": version, "reason": "the new model is served"}
         return {**status, "state": "stopped", "reason": "it was stopped; the served model is as it was"}
     except filelock.Timeout:
         share = (time.time() - status.get("began", 0)) / (60 * status.get("minutes", 1))
@@ -197,7 +199,7 @@ def _retrain(
         say(f"training bundle {name} of {len(names)}")
         train_here(candidate / name)
         shutil.rmtree(candidate / name / "eval", ignore_errors=True)
-    _note(model, state="comparing", began=began, minutes=minutes)
+    _note(model, state="comparing", began=began, minutes=minutes, version=served.version)
     if tolerance_mm is None:
         tolerance_mm = float(np.mean(read_plan(served.bundles[0] / "configs" / "plan.json").spacing))
     old = _agreement(served.bundles, held_out, candidate / "old", tolerance_mm)
