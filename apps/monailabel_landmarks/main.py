@@ -18,8 +18,7 @@ from monailabel.interfaces.tasks.batch_infer import BatchInferTask
 from monailabel.utils.async_tasks.task import AsyncTask
 from starlette.routing import Mount
 
-from auto3dlandmark.files import json_text
-from auto3dlandmark.formats.markups import markups_document
+from auto3dlandmark.formats.markups import markups_bytes
 from auto3dlandmark.landmarks import LandmarkError
 from auto3dlandmark.review.choice import STRATEGIES
 from auto3dlandmark.review.store import ORIGINAL, ReviewStore
@@ -99,7 +98,7 @@ class LandmarksApp(MONAILabelApp):
                 self.store.note(image_id, unreadable=True)  # others come first from now on
             raise
         if request.get("save_label") and uploaded is None:
-            self.store.save(image_id, json_text(markups_document(landmarks)).encode(), ORIGINAL)
+            self.store.save(image_id, markups_bytes(landmarks), ORIGINAL)
         return {"label": image_id, "tag": ORIGINAL, "file": file, "params": params}
 
     def next_sample(self, request: dict[str, Any]) -> dict[str, Any]:

@@ -23,10 +23,10 @@ from .findings import ERROR, SEVERITIES, SUSPECT, WARNING, Finding
 from .formats import read_landmarks
 from .geometry import is_singular, lps_to_ras, voxel_spacing, voxels_outside, world_to_voxel
 from .images import channel_files, channel_name, first_channel, read_image
-from .landmarks import LandmarkError, LandmarkSet
+from .landmarks import LandmarkError, LandmarkSet, some_names
 from .shape import compare_shapes
 
-__all__ = ["check_dataset", "image_problems"]
+__all__ = ["NEAR_VOXELS", "check_dataset", "image_problems"]
 
 logger = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ def _mixed_orientations(orientations: dict[str, list[str]]) -> list[Finding]:
         Finding(
             WARNING,
             cases[0],
-            f"is stored as {codes}, nearly all others as {usual}. {advice}: {_some(cases)}.",
+            f"is stored as {codes}, nearly all others as {usual}. {advice}: {some_names(cases)}.",
         )
         for codes, cases in stored.items()
         if codes != usual
@@ -113,7 +113,7 @@ def _find_copies(groups: Iterable[Sequence[Case]], datalist: Datalist) -> list[F
     findings = []
     for group in groups:
         if len(group) > 1:
-            others = _some([case.id for case in group[1:]])
+            others = some_names([case.id for case in group[1:]])
             leak = len({case.id in tested for case in group}) > 1
             advice = (
                 "One is trained on and one tests the result: remove one." if leak else "Remove all but one."
@@ -204,16 +204,11 @@ def _check_names(case: Case, landmarks: LandmarkSet, names: Sequence[str]) -> li
         return []
     parts = []
     if lacking:
-        parts.append(f"has no landmark named {_some(lacking)}")
+        parts.append(f"has no landmark named {some_names(lacking)}")
     if extra:
-        parts.append(f"has {_some(extra)}, which the other cases do not")
+        parts.append(f"has {some_names(extra)}, which the other cases do not")
     advice = "Use the same names in every case; a landmark that is not there is listed without a position."
     return [Finding(ERROR, case.id, f"{case.label}: {' and '.join(parts)}. {advice}")]
-
-
-def _some(names: Sequence[str], most: int = 4) -> str:
-    shown = ", ".join(repr(name) for name in names[:most])
-    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
 def image_problems(array: np.ndarray, affine: np.ndarray) -> list[str]:

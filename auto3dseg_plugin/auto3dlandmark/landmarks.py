@@ -13,7 +13,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["ABSENT", "PRESENT", "STATUSES", "UNKNOWN", "LandmarkError", "LandmarkSet", "left_right_pairs"]
+__all__ = [
+    "ABSENT",
+    "PRESENT",
+    "STATUSES",
+    "UNKNOWN",
+    "LandmarkError",
+    "LandmarkSet",
+    "left_right_pairs",
+    "some_names",
+]
 
 UNKNOWN, PRESENT, ABSENT = 0, 1, 2
 SIDES = (("left", "right"), ("l", "r"), ("lh", "rh"), ("lt", "rt"))
@@ -145,3 +154,11 @@ def _other_side(name: str, left: str, right: str) -> str:
     if left == "left":  # letters alone are too often something else
         words += r"|(?<![A-Z])Left(?=[A-Z])|(?<=[a-z])Left(?![a-z])"
     return re.sub(words, swap, name)
+
+
+def some_names(names: Sequence[str], most: int = 4) -> str:
+    """
+    The first few names for a sentence, and how many more there are.
+    """
+    shown = ", ".join(repr(name) for name in names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

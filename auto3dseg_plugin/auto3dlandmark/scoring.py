@@ -7,8 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .files import json_text
-from .formats.markups import markups_document
+from .formats.markups import markups_bytes
 from .inference import LandmarkPredictor
 from .landmarks import LandmarkError, LandmarkSet
 from .review.store import ORIGINAL, ReviewStore
@@ -65,7 +64,7 @@ def score_waiting(
                 "confidence": confidence_of(landmarks),
                 "disagreement": disagreement_of(predictor.opinions(path)[:, landmarks.present]),
             }
-            store.save(image, json_text(markups_document(landmarks)).encode(), ORIGINAL)
+            store.save(image, markups_bytes(landmarks), ORIGINAL)
             store.note(image, version=served.version, **scores[image])
             say(f"{number} of {len(waiting)}: {image}: confidence {scores[image]['confidence']:.3f}")
         except LandmarkError as error:

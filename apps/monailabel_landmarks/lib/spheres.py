@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from auto3dlandmark.files import json_text
-from auto3dlandmark.formats.markups import markups_document
+from auto3dlandmark.formats.markups import markups_bytes
 from auto3dlandmark.formats.voxels import landmarks_of_labels, paint_spheres
 from auto3dlandmark.geometry import voxel_spacing
 from auto3dlandmark.images import IMAGE_SUFFIXES, read_geometry, read_image
@@ -75,7 +74,7 @@ def points_of_spheres(
                     points[row] = before.points[row]
                 if tag == FINAL and status[row] == UNKNOWN and before.status[row] == ABSENT:
                     status[row] = ABSENT
-    return json_text(markups_document(LandmarkSet(found.names, points, status))).encode()
+    return markups_bytes(LandmarkSet(found.names, points, status))
 
 
 def _segments(store: ReviewStore, label_info: Any) -> dict[int, str]:

@@ -14,10 +14,9 @@ from auto3dlandmark.review.choice import STRATEGIES, next_case
 from auto3dlandmark.review.store import ReviewStore
 from auto3dlandmark.scoring import score_waiting
 from auto3dlandmark.served import ServedModel
+from monailabel_landmarks.lib.train import BACKGROUND
 
 __all__ = ["ChoiceStrategy", "UncertaintyScoring"]
-
-BACKGROUND = 10  # niceness: reviewers' requests go first
 
 
 class ChoiceStrategy(Strategy):

@@ -15,7 +15,7 @@ from auto3dlandmark.retraining import announce, retrain, retraining_status
 from auto3dlandmark.review.store import ReviewStore
 from auto3dlandmark.served import ServedModel
 
-__all__ = ["LandmarkTrainTask"]
+__all__ = ["BACKGROUND", "LandmarkTrainTask"]
 
 BACKGROUND = 10  # niceness: reviewers' requests go first
 

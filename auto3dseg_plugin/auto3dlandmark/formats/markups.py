@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from ..files import read_json, write_json
+from ..files import json_text, read_json, write_json
 from ..geometry import lps_to_ras
 from ..landmarks import ABSENT, PRESENT, UNKNOWN, LandmarkError, LandmarkSet
 from .notes import notes_of, read_missing, read_score
 from .positions import three_numbers
 
-__all__ = ["markups_document", "read_markups", "write_markups"]
+__all__ = ["markups_bytes", "markups_document", "read_markups", "write_markups"]
 
 SCHEMA = (
     "https://raw.githubusercontent.com/Slicer/Slicer/main/Modules/Loadable/Markups/Resources/Schema/"
@@ -96,6 +96,13 @@ def write_markups(path: str | os.PathLike, landmarks: LandmarkSet) -> None:
     Write a ``.mrk.json`` that 3D Slicer opens as one point list.
     """
     write_json(path, markups_document(landmarks))
+
+
+def markups_bytes(landmarks: LandmarkSet) -> bytes:
+    """
+    What :func:`write_markups` writes.
+    """
+    return json_text(markups_document(landmarks)).encode()
 
 
 def markups_document(landmarks: LandmarkSet) -> dict[str, Any]:

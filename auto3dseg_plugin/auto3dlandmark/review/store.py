@@ -75,19 +75,15 @@ class ReviewStore:
         self.folder = self.studies / "review"
         self.images()
         for path in (self.studies / "labels" / FINAL).glob("*"):
-            if landmark_suffix(path) not in (
-                None,
-                SUFFIX,
-            ):  # a second label of the case would be made beside it
+            # A second label of the case would be made beside it.
+            if landmark_suffix(path) not in (None, SUFFIX):
                 raise LandmarkError(
                     f"{path}: labels under review are {SUFFIX} files. Save it as one from Slicer."
                 )
         self.folder.mkdir(exist_ok=True)
         with self.locked():
             for tag in TAGS:
-                for unfinished in (self.studies / "labels" / tag).glob(
-                    ".*.tmp"
-                ):  # a killed process' last words
+                for unfinished in (self.studies / "labels" / tag).glob(".*.tmp"):  # of a killed process
                     unfinished.unlink(missing_ok=True)
 
     @contextlib.contextmanager

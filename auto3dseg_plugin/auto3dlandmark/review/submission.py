@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import NEAR_VOXELS
 from ..formats import read_landmarks
 from ..formats.markups import POINT_LISTS
 from ..geometry import voxels_outside, world_to_voxel
 from ..images import read_geometry
-from ..landmarks import UNKNOWN, LandmarkError, LandmarkSet
+from ..landmarks import UNKNOWN, LandmarkError, LandmarkSet, some_names
 
 __all__ = ["MOST_BYTES", "ReviewError", "check_plain", "check_submission", "parse_parameters"]
 
-NEAR_VOXELS = 5.0  # crops often cut at a bone's very edge
 MOST_BYTES = 10 * 2**20
 WRITTEN_BY_HAND = 10_000  # characters of parameters
 
@@ -63,7 +63,11 @@ def check_submission(content: bytes, names: Sequence[str], image: Path | None = 
     lacking = [name for name in names if name not in landmarks.names]
     extra = [name for name in landmarks.names if name not in names]
     if lacking or extra:
-        wrong = f"lacks {_some(lacking)}" if lacking else f"has {_some(extra)}, which the model does not know"
+        wrong = (
+            f"lacks {some_names(lacking)}"
+            if lacking
+            else f"has {some_names(extra)}, which the model does not know"
+        )
         raise ReviewError(
             f"the submitted file {wrong}. List every landmark of the model; leave one that was not placed without a "
             "position. ROI boxes and segments are not landmarks: use the module LandmarkReview."
@@ -96,11 +100,6 @@ def _refuse_far_points(landmarks: LandmarkSet, image: Path) -> None:
         raise ReviewError(
             f"{name!r} lies {outside[worst]:.3g} voxels outside the image {image.name}. Was it placed on another image?"
         )
-
-
-def _some(names: Sequence[str], most: int = 4) -> str:
-    shown = ", ".join(repr(name) for name in names[:most])
-    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
 def parse_parameters(text: str | None) -> dict[str, Any]:
