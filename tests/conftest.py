@@ -123,7 +123,7 @@ def store(studies: Path):
 @pytest.fixture(scope="session")
 def demo_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six cases of the generated dataset; the second one lacks a landmark."""
-    from auto3dlandmark.datasets.demo import make_demo_dataset
+    from auto3dlandmark.data.demo import make_demo_dataset
 
     return make_demo_dataset(tmp_path_factory.mktemp("demo") / "dataset", cases=6)
 
@@ -143,10 +143,10 @@ def tiny_plan(demo_dataset: Path):
     """A plan for the demo dataset with a network that learns nothing, fast."""
     import dataclasses
 
-    from auto3dlandmark.datalist import scan_folder
-    from auto3dlandmark.fingerprint import compute_fingerprint
-    from auto3dlandmark.networks.presets import Preset, network_def
-    from auto3dlandmark.planner import make_plan
+    from auto3dlandmark.data.datalist import scan_folder
+    from auto3dlandmark.planning.fingerprint import compute_fingerprint
+    from auto3dlandmark.planning.planner import make_plan
+    from auto3dlandmark.planning.presets import Preset, network_def
 
     plan = make_plan(
         compute_fingerprint(scan_folder(demo_dataset), progress=False), "small", spacing=(3, 3, 3)
@@ -164,8 +164,8 @@ def tiny_bundle(
     tiny_plan, tiny_recipe: str, demo_dataset: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """A built bundle that nobody has trained."""
-    from auto3dlandmark.bundle import write_bundle
-    from auto3dlandmark.datalist import scan_folder, write_datalist
+    from auto3dlandmark.bundles.fill import write_bundle
+    from auto3dlandmark.data.datalist import scan_folder, write_datalist
 
     work = tmp_path_factory.mktemp("work")
     write_datalist(work / "datalist.json", scan_folder(demo_dataset))
@@ -176,7 +176,7 @@ def tiny_bundle(
 @pytest.fixture(scope="session")
 def trained_bundle(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the tiny bundle after its eight steps."""
-    from auto3dlandmark.training import train_here
+    from auto3dlandmark.training.run.run import train_here
 
     folder = tmp_path_factory.mktemp("trained") / "heatmap_0"
     shutil.copytree(tiny_bundle, folder)

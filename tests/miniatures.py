@@ -9,11 +9,11 @@ import nibabel as nib
 import numpy as np
 
 from auto3dlandmark import LandmarkSet, read_landmarks
-from auto3dlandmark.checks import check_dataset
-from auto3dlandmark.datalist import scan_folder
-from auto3dlandmark.findings import ERROR
+from auto3dlandmark.checks.dataset.dataset import check_dataset
+from auto3dlandmark.checks.dataset.findings import ERROR
+from auto3dlandmark.data.datalist import scan_folder
+from auto3dlandmark.data.images import read_image
 from auto3dlandmark.geometry import voxel_to_world
-from auto3dlandmark.images import read_image
 
 AFFINE = np.array([[-0.9, 0, 0, 20], [0, 0.8, 0, -15], [0, 0, 1.1, 4], [0, 0, 0, 1]])
 SHAPE = (24, 26, 20)

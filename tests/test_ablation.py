@@ -6,9 +6,9 @@ from __future__ import annotations
 import pytest
 
 from auto3dlandmark import LandmarkError
-from auto3dlandmark.ablation import ablate, ablation_table, read_variants
 from auto3dlandmark.files import read_json, write_json
-from auto3dlandmark.pipeline import Work
+from auto3dlandmark.workflow.ablation import ablate, ablation_table, read_variants
+from auto3dlandmark.workflow.work_folder import Work
 
 
 def test_every_variant_is_trained_with_its_change_and_nothing_is_done_twice(

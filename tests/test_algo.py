@@ -9,8 +9,9 @@ import shutil
 import pytest
 from monai.auto3dseg.utils import algo_from_json
 
-from auto3dlandmark import LandmarkError, algo, templates_path
-from auto3dlandmark.algo import HeatmapAlgo
+from auto3dlandmark import LandmarkError, templates_path
+from auto3dlandmark.auto3dseg import algo
+from auto3dlandmark.auto3dseg.algo import HeatmapAlgo
 from auto3dlandmark.files import read_json, write_json
 
 
@@ -81,7 +82,7 @@ def test_training_parameters_override_the_config(built, launched):
 def test_its_file_names_the_package_and_loads_from_anywhere(built, tmp_path):
     built.save()
     content = read_json(os.path.join(built.output_path, "algo_object.json"))
-    assert content["_target_"] == "auto3dlandmark.algo.HeatmapAlgo"
+    assert content["_target_"] == "auto3dlandmark.auto3dseg.algo.HeatmapAlgo"
     assert "template_path" not in content["_state_"]
     moved = shutil.move(built.output_path, tmp_path / "elsewhere" / "heatmap_0")
     found, _ = algo_from_json(str(tmp_path / "elsewhere" / "heatmap_0" / "algo_object.json"))
@@ -95,8 +96,8 @@ def test_a_folder_that_is_no_bundle_is_named(tmp_path):
 
 
 def test_the_template_may_be_a_changed_copy(tiny_plan, demo_dataset, tiny_recipe, tmp_path):
-    from auto3dlandmark.datalist import scan_folder, write_datalist
-    from auto3dlandmark.planner import write_plan
+    from auto3dlandmark.data.datalist import scan_folder, write_datalist
+    from auto3dlandmark.planning.plan import write_plan
 
     templates = tmp_path / "my_templates"
     shutil.copytree(templates_path(), templates)

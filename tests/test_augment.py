@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from auto3dlandmark.geometry import rotation_angle, voxel_to_world
 from auto3dlandmark.transforms import RandPatchLandmarksd, VoxelLandmarksd
-from auto3dlandmark.transforms.augment import random_rotation
+from auto3dlandmark.transforms.patch import random_rotation
 
 SHAPE = (60, 48, 40)
 POINT = np.array([30.3, 22.7, 17.1])  # voxels

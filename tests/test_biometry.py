@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from auto3dlandmark import LandmarkError, LandmarkSet, read_landmarks, write_landmarks
-from auto3dlandmark.biometry import (
+from auto3dlandmark.cli.commands.commands import main
+from auto3dlandmark.data.measurements import (
     Measurement,
     compare_measurements,
     measure,
     read_measurements,
     summarise_measurements,
 )
-from auto3dlandmark.cli import main
 from auto3dlandmark.files import read_json, write_json
 
 NAMES = ("a", "b", "c", "gone")

@@ -10,11 +10,11 @@ import pytest
 from monai.bundle import ConfigParser, ConfigWorkflow, verify_metadata
 
 from auto3dlandmark import LandmarkError, templates_path
-from auto3dlandmark.bundle import normalization_transforms, write_bundle
-from auto3dlandmark.datalist import scan_folder, write_datalist
+from auto3dlandmark.bundles.fill import normalization_transforms, write_bundle
+from auto3dlandmark.data.datalist import scan_folder, write_datalist
 from auto3dlandmark.files import read_json
-from auto3dlandmark.planner import read_plan
-from auto3dlandmark.recipes import RECIPES
+from auto3dlandmark.planning.plan import read_plan
+from auto3dlandmark.planning.recipes import RECIPES
 
 
 def configs_of(folder, *names):

@@ -13,20 +13,20 @@ import pytest
 import torch
 from monai.transforms import Compose
 
-from auto3dlandmark.bundle import normalization_transforms
-from auto3dlandmark.checks import check_dataset
-from auto3dlandmark.cli import main
-from auto3dlandmark.datalist import scan_folder
-from auto3dlandmark.datasets import convert
+from auto3dlandmark.bundles.fill import normalization_transforms
+from auto3dlandmark.checks.dataset.dataset import check_dataset
+from auto3dlandmark.cli.commands.commands import main
+from auto3dlandmark.data.datalist import scan_folder
+from auto3dlandmark.data.images import list_images, read_image
+from auto3dlandmark.data.published import convert
+from auto3dlandmark.errors import LandmarkError
 from auto3dlandmark.files import read_json, write_json
-from auto3dlandmark.fingerprint import compute_fingerprint
 from auto3dlandmark.formats import read_landmarks
-from auto3dlandmark.images import list_images, read_image
-from auto3dlandmark.inference import LandmarkPredictor
-from auto3dlandmark.landmarks import LandmarkError
-from auto3dlandmark.planner import make_plan
-from auto3dlandmark.steps import files_digest
+from auto3dlandmark.inference.predictor.predictor import LandmarkPredictor
+from auto3dlandmark.planning.fingerprint import compute_fingerprint
+from auto3dlandmark.planning.planner import make_plan
 from auto3dlandmark.transforms import LoadChannelsd
+from auto3dlandmark.workflow.record import files_digest
 
 VOLUME = np.arange(4 * 5 * 6, dtype=np.int16).reshape(4, 5, 6)
 

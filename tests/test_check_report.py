@@ -11,10 +11,10 @@ import shutil
 import pytest
 from PIL import Image
 
-from auto3dlandmark.check_report import write_check_report
-from auto3dlandmark.cli import main
-from auto3dlandmark.datalist import scan_folder
-from auto3dlandmark.findings import ERROR, SUSPECT, WARNING, Finding
+from auto3dlandmark.checks.dataset.findings import ERROR, SUSPECT, WARNING, Finding
+from auto3dlandmark.checks.dataset.page import write_check_report
+from auto3dlandmark.cli.commands.commands import main
+from auto3dlandmark.data.datalist import scan_folder
 from auto3dlandmark.formats import read_landmarks
 
 

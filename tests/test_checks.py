@@ -11,11 +11,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from auto3dlandmark.checks import check_dataset
-from auto3dlandmark.datalist import scan_folder
-from auto3dlandmark.findings import ERROR, WARNING, raise_on_errors, report_findings
+from auto3dlandmark.checks.dataset.dataset import check_dataset
+from auto3dlandmark.checks.dataset.findings import ERROR, WARNING, raise_on_errors, report_findings
+from auto3dlandmark.data.datalist import scan_folder
+from auto3dlandmark.errors import LandmarkError
 from auto3dlandmark.formats import read_landmarks, write_landmarks
-from auto3dlandmark.landmarks import LandmarkError
 
 
 def errors_of(folder):

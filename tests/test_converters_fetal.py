@@ -12,7 +12,7 @@ import pytest
 from miniatures import assert_points, assert_trainable, points_in, save_image
 
 from auto3dlandmark import LandmarkError, LandmarkSet
-from auto3dlandmark.datasets import convert
+from auto3dlandmark.data.published import convert
 from auto3dlandmark.files import read_json
 from auto3dlandmark.formats.markups import markups_document
 from auto3dlandmark.geometry import voxel_to_world

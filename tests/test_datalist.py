@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from auto3dlandmark.datalist import (
+from auto3dlandmark.data.datalist import (
     Case,
     assign_folds,
     held_out_items,
@@ -18,7 +18,7 @@ from auto3dlandmark.datalist import (
     training_items,
     write_datalist,
 )
-from auto3dlandmark.landmarks import LandmarkError
+from auto3dlandmark.errors import LandmarkError
 
 TEN = tuple(f"case{number}.x" for number in range(10))
 
@@ -175,8 +175,9 @@ def test_a_broken_datalist_is_named(write_json_datalist, content, message):
 def test_training_and_held_out_items_share_no_case(write_dataset, tmp_path):
     folder = write_dataset(TEN)
     write_datalist(tmp_path / "datalist.json", scan_folder(folder))
-    train, held_out = training_items(tmp_path / "datalist.json", 1), held_out_items(
-        tmp_path / "datalist.json", 1
+    train, held_out = (
+        training_items(tmp_path / "datalist.json", 1),
+        held_out_items(tmp_path / "datalist.json", 1),
     )
     assert len(train) == 8 and len(held_out) == 2
     assert {item["image"] for item in train}.isdisjoint(item["image"] for item in held_out)

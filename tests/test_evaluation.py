@@ -9,8 +9,8 @@ import json
 import pytest
 
 from auto3dlandmark import LandmarkError, LandmarkSet, write_landmarks
-from auto3dlandmark.datalist import Case
-from auto3dlandmark.evaluation import evaluate, write_evaluation
+from auto3dlandmark.data.datalist import Case
+from auto3dlandmark.evaluation.compare.compare import evaluate, write_evaluation
 from auto3dlandmark.landmarks import ABSENT, PRESENT, UNKNOWN
 
 NAN = [float("nan")] * 3

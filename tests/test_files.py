@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import pytest
 
+from auto3dlandmark.errors import LandmarkError
 from auto3dlandmark.files import atomic_folder, atomic_path, read_json, write_json, write_text
-from auto3dlandmark.landmarks import LandmarkError
 
 
 def test_a_file_appears_only_when_it_is_whole(tmp_path):

@@ -9,10 +9,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from auto3dlandmark.datalist import Case, Datalist
-from auto3dlandmark.fingerprint import compute_fingerprint, read_fingerprint, write_fingerprint
+from auto3dlandmark.data.datalist import Case, Datalist
+from auto3dlandmark.errors import LandmarkError
 from auto3dlandmark.formats import write_landmarks
-from auto3dlandmark.landmarks import ABSENT, PRESENT, UNKNOWN, LandmarkError, LandmarkSet
+from auto3dlandmark.landmarks import ABSENT, PRESENT, UNKNOWN, LandmarkSet
+from auto3dlandmark.planning.fingerprint import compute_fingerprint, read_fingerprint, write_fingerprint
 
 NAMES = ("a", "b", "c")
 TRIANGLE = np.array([[0.0, 0, 0], [3, 4, 0], [3, 4, 12]])  # sides 5, 12 and 13

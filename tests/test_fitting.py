@@ -7,9 +7,9 @@ import pytest
 
 from auto3dlandmark import LandmarkError, read_landmarks
 from auto3dlandmark.files import read_json, write_json
-from auto3dlandmark.inference import LandmarkPredictor
-from auto3dlandmark.networks.fitting import fit_patch
-from auto3dlandmark.pipeline import Work
+from auto3dlandmark.inference.predictor.predictor import LandmarkPredictor
+from auto3dlandmark.planning.patch_fit import fit_patch
+from auto3dlandmark.workflow.work_folder import Work
 
 NAMES = ["a", "b", "c"]
 LANDMARKS = "$len(@landmark_names)"

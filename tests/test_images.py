@@ -9,9 +9,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from auto3dlandmark.data.images import IMAGE_SUFFIXES, case_id, list_images, read_image, reorient_to_ras
+from auto3dlandmark.errors import LandmarkError
 from auto3dlandmark.geometry import voxel_to_world
-from auto3dlandmark.images import IMAGE_SUFFIXES, case_id, list_images, read_image, reorient_to_ras
-from auto3dlandmark.landmarks import LandmarkError
 
 
 @pytest.fixture
@@ -83,8 +83,9 @@ def test_an_itk_image_is_the_nifti_image_of_the_same_volume(tmp_path, volume, su
     image.SetDirection(itk.matrix_from_array(np.array([[0.6, -0.8, 0], [0.8, 0.6, 0], [0, 0, 1]])))
     for name in (f"a{suffix}", "a.nii.gz"):
         itk.imwrite(image, str(tmp_path / name))
-    (array, affine), (nifti, nifti_affine) = read_image(tmp_path / f"a{suffix}"), read_image(
-        tmp_path / "a.nii.gz"
+    (array, affine), (nifti, nifti_affine) = (
+        read_image(tmp_path / f"a{suffix}"),
+        read_image(tmp_path / "a.nii.gz"),
     )
     np.testing.assert_array_equal(array, volume)
     np.testing.assert_array_equal(array, nifti)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from auto3dlandmark.inferers import (
+from auto3dlandmark.inferers.window.window import (
     AutocastInferer,
     FittedSlidingWindowInferer,
     autocast_dtype,

@@ -9,7 +9,7 @@ import torch
 from monai.bundle import ConfigParser
 from monai.transforms import Compose, RandScaleIntensity
 
-from auto3dlandmark.recipes import read_recipe
+from auto3dlandmark.planning.recipes import read_recipe
 from auto3dlandmark.transforms import RandLowResolution, RandPerChanneld
 
 DRAWS = 400

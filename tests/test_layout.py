@@ -7,8 +7,8 @@ import shutil
 
 import pytest
 
-from auto3dlandmark.datalist import scan_folder
-from auto3dlandmark.landmarks import LandmarkError
+from auto3dlandmark.data.datalist import scan_folder
+from auto3dlandmark.errors import LandmarkError
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ import json
 import numpy as np
 import pytest
 
+from auto3dlandmark.errors import LandmarkError
 from auto3dlandmark.formats.markups import read_markups, write_markups
-from auto3dlandmark.landmarks import ABSENT, PRESENT, UNKNOWN, LandmarkError, LandmarkSet
+from auto3dlandmark.landmarks import ABSENT, PRESENT, UNKNOWN, LandmarkSet
 
 
 @pytest.fixture

@@ -11,13 +11,13 @@ import torch
 import torch.nn.functional as F
 from monai.bundle import ConfigParser
 
-from auto3dlandmark.bundle import write_bundle
-from auto3dlandmark.datalist import read_datalist
+from auto3dlandmark.bundles.fill import write_bundle
+from auto3dlandmark.data.datalist import read_datalist
 from auto3dlandmark.files import read_json
 from auto3dlandmark.landmarks import PRESENT
-from auto3dlandmark.networks.presets import PRESETS, network_def
-from auto3dlandmark.planner import read_plan
-from auto3dlandmark.topology import configure
+from auto3dlandmark.planning.nnunet_rules import configure
+from auto3dlandmark.planning.plan import read_plan
+from auto3dlandmark.planning.presets import PRESETS, network_def
 
 RECIPES = ("quick", "nnlandmark_2026", "nnlandmark_2025", "nnlandmark_2026+poses")
 SIZE = 16

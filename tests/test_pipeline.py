@@ -14,7 +14,7 @@ import pytest
 
 from auto3dlandmark import LandmarkError, read_landmarks
 from auto3dlandmark.files import read_json, write_json
-from auto3dlandmark.pipeline import Work, find_images
+from auto3dlandmark.workflow.work_folder import Work, find_images
 
 STEPS = ["check", "analyze", "plan", "build fold 0", "train fold 0", "predict fold 0", "evaluate predictions"]
 

@@ -9,10 +9,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from auto3dlandmark.fingerprint import Fingerprint
-from auto3dlandmark.landmarks import LandmarkError
-from auto3dlandmark.networks.presets import PRESETS
-from auto3dlandmark.planner import make_plan, read_plan, write_plan
+from auto3dlandmark.errors import LandmarkError
+from auto3dlandmark.planning.fingerprint import Fingerprint
+from auto3dlandmark.planning.plan import read_plan, write_plan
+from auto3dlandmark.planning.planner import make_plan
+from auto3dlandmark.planning.presets import PRESETS
 from auto3dlandmark.transforms import separate_axis
 
 PRESET_OF = {"default": "plain", "ResEncM": "resenc_m", "ResEncL": "resenc_l"}
@@ -91,9 +92,11 @@ def compared(case):
     lowres = golden["lowres"]
     yield "lowres", plan.lowres is not None, golden["lowres_created"]
     if lowres is not None and plan.lowres is not None:
-        yield "lowres spacing", np.round(plan.lowres["spacing"], 9).tolist(), np.round(lowres["spacing"], 9)[
-            to_xyz
-        ].tolist()
+        yield (
+            "lowres spacing",
+            np.round(plan.lowres["spacing"], 9).tolist(),
+            np.round(lowres["spacing"], 9)[to_xyz].tolist(),
+        )
         yield "lowres patch_size", plan.lowres["patch_size"], np.array(lowres["patch_size"])[to_xyz].tolist()
         yield "lowres batch_size", plan.lowres["batch_size"], lowres["batch_size"]
 

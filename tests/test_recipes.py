@@ -7,7 +7,7 @@ import pytest
 
 from auto3dlandmark import LandmarkError
 from auto3dlandmark.files import write_json
-from auto3dlandmark.recipes import override, read_recipe
+from auto3dlandmark.planning.recipes import override, read_recipe
 
 
 def test_recipes_are_read_in_the_order_they_are_named(tmp_path):

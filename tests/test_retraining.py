@@ -12,15 +12,16 @@ import time
 import numpy as np
 import pytest
 
-from auto3dlandmark import retraining
-from auto3dlandmark.datalist import scan_folder
+from auto3dlandmark.data.datalist import scan_folder
+from auto3dlandmark.errors import LandmarkError
 from auto3dlandmark.files import read_json, write_json
 from auto3dlandmark.formats import write_landmarks
-from auto3dlandmark.inference import LandmarkPredictor
-from auto3dlandmark.landmarks import LandmarkError, LandmarkSet
-from auto3dlandmark.retraining import Agreement, retrain, retraining_status
+from auto3dlandmark.inference.predictor.predictor import LandmarkPredictor
+from auto3dlandmark.landmarks import LandmarkSet
+from auto3dlandmark.review import retraining
+from auto3dlandmark.review.retraining import Agreement, retrain, retraining_status
 from auto3dlandmark.review.store import ReviewStore
-from auto3dlandmark.served import ServedModel
+from auto3dlandmark.review.versions import ServedModel
 
 A_MOMENT = 0.05  # minutes
 
@@ -172,9 +173,9 @@ def test_bundles_that_do_not_fit_together_are_refused(reviewed, trained_bundle, 
 
 TRAINER = """
 import sys
-from auto3dlandmark.retraining import retrain
+from auto3dlandmark.review.retraining import retrain
 from auto3dlandmark.review.store import ReviewStore
-from auto3dlandmark.served import ServedModel
+from auto3dlandmark.review.versions import ServedModel
 studies, folder, bundle = sys.argv[1:]
 model = ServedModel(folder, [bundle])
 retrain(model, ReviewStore(studies, model.names), 0.02)

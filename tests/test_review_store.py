@@ -10,8 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from auto3dlandmark.errors import LandmarkError
 from auto3dlandmark.formats import read_landmarks, write_landmarks
-from auto3dlandmark.landmarks import LandmarkError, LandmarkSet
+from auto3dlandmark.landmarks import LandmarkSet
 from auto3dlandmark.review.store import FINAL, ORIGINAL, ReviewStore, Saved, checksum_of
 from auto3dlandmark.review.submission import ReviewError, check_submission, parse_parameters
 

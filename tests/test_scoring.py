@@ -8,13 +8,14 @@ import shutil
 import numpy as np
 import pytest
 
-from auto3dlandmark.inference import LandmarkPredictor
+from auto3dlandmark.inference.confidence import confidence_of, disagreement_of
+from auto3dlandmark.inference.predictor.predictor import LandmarkPredictor
 from auto3dlandmark.landmarks import LandmarkSet
 from auto3dlandmark.networks.mean import mean_state_dict
+from auto3dlandmark.networks.weights import load_weights
 from auto3dlandmark.review.store import ORIGINAL, ReviewStore
-from auto3dlandmark.scoring import confidence_of, disagreement_of, score_waiting
-from auto3dlandmark.served import ServedModel
-from auto3dlandmark.weights import load_weights
+from auto3dlandmark.review.versions import ServedModel
+from auto3dlandmark.review.waiting import score_waiting
 
 
 def test_the_confidence_is_that_of_the_least_certain_landmark():
@@ -45,7 +46,7 @@ def test_each_network_of_an_ensemble_has_an_opinion(demo_dataset, trained_bundle
 
 def test_a_published_bundle_has_the_opinions_of_its_folds(demo_dataset, trained_bundle, tmp_path):
     from auto3dlandmark.files import read_json, write_json
-    from auto3dlandmark.weights import save_atomically
+    from auto3dlandmark.networks.weights import save_atomically
 
     bundle = shutil.copytree(trained_bundle, tmp_path / "published")
     weights = load_weights(bundle / "models" / "model.pt")

@@ -8,9 +8,9 @@ import json
 
 import pytest
 
-from auto3dlandmark.cli import main
-from auto3dlandmark.landmarks import LandmarkError
-from auto3dlandmark.serving import server_command
+from auto3dlandmark.cli.commands.commands import main
+from auto3dlandmark.errors import LandmarkError
+from auto3dlandmark.review.server import server_command
 
 
 @pytest.fixture

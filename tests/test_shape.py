@@ -10,12 +10,12 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from auto3dlandmark import read_landmarks, write_landmarks
-from auto3dlandmark.checks import check_dataset
-from auto3dlandmark.datalist import scan_folder
-from auto3dlandmark.findings import ERROR, SUSPECT
+from auto3dlandmark.checks.dataset.arrangement import compare_shapes
+from auto3dlandmark.checks.dataset.dataset import check_dataset
+from auto3dlandmark.checks.dataset.findings import ERROR, SUSPECT
+from auto3dlandmark.data.datalist import scan_folder
 from auto3dlandmark.geometry import lps_to_ras
 from auto3dlandmark.landmarks import LandmarkSet
-from auto3dlandmark.shape import compare_shapes
 
 NAMES = ["apex", "left", "right", "front", "back", "low"]
 SHAPE = np.array([[0, 0, 30], [-20, 0, 0], [22, 1, 2], [0, 25, -3], [3, -24, 1], [2, 3, -28.0]])

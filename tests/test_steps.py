@@ -7,8 +7,8 @@ import os
 
 import pytest
 
-from auto3dlandmark.landmarks import LandmarkError
-from auto3dlandmark.steps import Steps, digest, files_digest
+from auto3dlandmark.errors import LandmarkError
+from auto3dlandmark.workflow.record import Steps, digest, files_digest
 
 
 @pytest.fixture

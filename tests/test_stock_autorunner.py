@@ -20,8 +20,8 @@ from monai.apps.auto3dseg import (
 from monai.utils.enums import AlgoKeys
 
 from auto3dlandmark import read_landmarks, templates_path
-from auto3dlandmark.datalist import read_datalist
-from auto3dlandmark.ensemble import LandmarkEnsemble
+from auto3dlandmark.auto3dseg.ensemble import LandmarkEnsemble
+from auto3dlandmark.data.datalist import read_datalist
 from auto3dlandmark.files import read_json, write_json
 from auto3dlandmark.geometry import world_to_voxel
 
@@ -67,7 +67,7 @@ def by_dictionary(source, tmp_path_factory):
     return run(
         source,
         tmp_path_factory.mktemp("dictionary") / "work",
-        algos={"heatmap": {"_target_": "auto3dlandmark.algo.HeatmapAlgo"}},
+        algos={"heatmap": {"_target_": "auto3dlandmark.auto3dseg.algo.HeatmapAlgo"}},
     )
 
 
@@ -146,7 +146,7 @@ def test_generating_again_leaves_trained_models_alone(by_dictionary, source, tmp
     runner = AutoRunner(
         work_dir=str(work),
         input=dict(source),
-        algos={"heatmap": {"_target_": "auto3dlandmark.algo.HeatmapAlgo"}},
+        algos={"heatmap": {"_target_": "auto3dlandmark.auto3dseg.algo.HeatmapAlgo"}},
         analyze=False,
         algo_gen=True,
         train=False,

@@ -6,8 +6,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from auto3dlandmark.errors import LandmarkError
 from auto3dlandmark.formats.table import read_table, write_table
-from auto3dlandmark.landmarks import ABSENT, PRESENT, UNKNOWN, LandmarkError, LandmarkSet
+from auto3dlandmark.landmarks import ABSENT, PRESENT, UNKNOWN, LandmarkSet
 
 
 @pytest.fixture

@@ -6,8 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from auto3dlandmark.networks.presets import PRESETS
-from auto3dlandmark.topology import (
+from auto3dlandmark.planning.nnunet_rules import (
     Configuration,
     configure,
     low_resolution,
@@ -15,6 +14,7 @@ from auto3dlandmark.topology import (
     target_spacing,
     transpose_order,
 )
+from auto3dlandmark.planning.presets import PRESETS
 
 PRESET_OF = {"default": "plain", "ResEncM": "resenc_m", "ResEncL": "resenc_l"}
 PLAIN = PRESETS["plain"]

@@ -8,18 +8,13 @@ import numpy as np
 import pytest
 
 from auto3dlandmark import LandmarkError, LandmarkSet, read_landmarks
-from auto3dlandmark.cli import main
-from auto3dlandmark.datalist import scan_folder
-from auto3dlandmark.datasets import convert
+from auto3dlandmark.cli.commands.commands import main
+from auto3dlandmark.data.datalist import scan_folder
+from auto3dlandmark.data.published import convert
 from auto3dlandmark.files import read_json, write_json
-from auto3dlandmark.formats.voxels import (
-    landmarks_of_labels,
-    paint_cubes,
-    paint_spheres,
-    read_nnlandmark_cases,
-    read_nnlandmark_prediction,
-    write_nnlandmark_prediction,
-)
+from auto3dlandmark.formats.label_maps import landmarks_of_labels, paint_cubes, paint_spheres
+from auto3dlandmark.formats.nnlandmark_json import read_nnlandmark_cases
+from auto3dlandmark.formats.voxels import read_nnlandmark_prediction, write_nnlandmark_prediction
 from auto3dlandmark.geometry import voxel_to_world, world_to_voxel
 from auto3dlandmark.landmarks import ABSENT, PRESENT, UNKNOWN
 
@@ -85,8 +80,9 @@ def test_there_and_back_keeps_every_position(demo_dataset, tmp_path, capsys):
     report = convert("nnlandmark", tmp_path / "raw", tmp_path / "back", progress=False)
     assert len(report["converted"]) == 6 and report["missing"] == []
     for case in scan_folder(demo_dataset).training:
-        truth, back = read_landmarks(case.label), read_landmarks(
-            tmp_path / "back" / "landmarks" / case.label.name
+        truth, back = (
+            read_landmarks(case.label),
+            read_landmarks(tmp_path / "back" / "landmarks" / case.label.name),
         )
         assert back.names == truth.names
         np.testing.assert_allclose(back.points, truth.points, atol=1e-6)
@@ -99,8 +95,9 @@ def test_without_exact_voxels_the_label_maps_are_read(demo_dataset, tmp_path):
     (tmp_path / "raw" / "all_landmarks_voxel.json").unlink()
     convert("nnlandmark", tmp_path / "raw", tmp_path / "back", progress=False)
     case = scan_folder(demo_dataset).training[0]
-    truth, back = read_landmarks(case.label), read_landmarks(
-        tmp_path / "back" / "landmarks" / case.label.name
+    truth, back = (
+        read_landmarks(case.label),
+        read_landmarks(tmp_path / "back" / "landmarks" / case.label.name),
     )
     affine = nib.load(case.image).affine
     assert np.abs(world_to_voxel(back.points, affine) - world_to_voxel(truth.points, affine)).max() <= 0.5001

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from auto3dlandmark import LandmarkError
-from auto3dlandmark.weights import load_weights, save_atomically
+from auto3dlandmark.networks.weights import load_weights, save_atomically
 
 
 def test_what_was_saved_is_loaded(tmp_path):

@@ -18,12 +18,12 @@ from monailabel.interfaces.tasks.batch_infer import BatchInferTask
 from monailabel.utils.async_tasks.task import AsyncTask
 from starlette.routing import Mount
 
+from auto3dlandmark.errors import LandmarkError
 from auto3dlandmark.formats.markups import markups_bytes
-from auto3dlandmark.landmarks import LandmarkError
 from auto3dlandmark.review.choice import STRATEGIES
 from auto3dlandmark.review.store import ORIGINAL, ReviewStore
 from auto3dlandmark.review.submission import ReviewError
-from auto3dlandmark.served import ServedModel
+from auto3dlandmark.review.versions import ServedModel
 from monailabel_landmarks.lib.datastore import LandmarkDatastore
 from monailabel_landmarks.lib.infer import SPHERES, LandmarkBatchTask, LandmarkInferTask, Predictor
 from monailabel_landmarks.lib.server import create_app

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from .errors import LandmarkError
 from .formats import read_landmarks, write_landmarks
-from .landmarks import LandmarkError, LandmarkSet
+from .landmarks import LandmarkSet
 
 __version__ = "0.1.0"
+__path__.append(str(Path(__file__).parent / "moved"))  # names of 0.1 lead to where their modules are now
 __all__ = [
     "LandmarkError",
     "LandmarkSet",
@@ -26,4 +28,4 @@ def templates_path() -> str:
     """
     The folder of algorithm templates, as stock ``AutoRunner`` takes it.
     """
-    return str(Path(__file__).parent / "templates")
+    return str(Path(__file__).parent / "bundles" / "templates")

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .landmarks import LandmarkError
+from .errors import LandmarkError
 
 __all__ = ["atomic_folder", "atomic_path", "json_text", "read_json", "read_text", "write_json", "write_text"]
 

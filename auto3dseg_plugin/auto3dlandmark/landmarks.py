@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .errors import LandmarkError
+
 __all__ = [
     "ABSENT",
     "PRESENT",
@@ -27,10 +29,6 @@ __all__ = [
 UNKNOWN, PRESENT, ABSENT = 0, 1, 2
 SIDES = (("left", "right"), ("l", "r"), ("lh", "rh"), ("lt", "rt"))
 STATUSES = ("unknown", "present", "absent")
-
-
-class LandmarkError(ValueError):
-    """Data that cannot be used; the message says which file, what is wrong and what to do."""
 
 
 @dataclass(frozen=True, eq=False)

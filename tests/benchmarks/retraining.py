@@ -15,13 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
-from auto3dlandmark.datalist import scan_folder
-from auto3dlandmark.evaluation import evaluate
-from auto3dlandmark.inference import LandmarkPredictor, predict_images
-from auto3dlandmark.pipeline import Work
-from auto3dlandmark.retraining import retrain
+from auto3dlandmark.data.datalist import scan_folder
+from auto3dlandmark.evaluation.compare.compare import evaluate
+from auto3dlandmark.inference.predictor.predictor import LandmarkPredictor, predict_images
+from auto3dlandmark.review.retraining import retrain
 from auto3dlandmark.review.store import ReviewStore
-from auto3dlandmark.served import ServedModel
+from auto3dlandmark.review.versions import ServedModel
+from auto3dlandmark.workflow.work_folder import Work
 
 
 def copy_cases(cases, folder: Path) -> Path:

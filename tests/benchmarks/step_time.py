@@ -21,11 +21,11 @@ from monai.transforms import Compose
 
 from auto3dlandmark import templates_path
 from auto3dlandmark.files import read_json
-from auto3dlandmark.inferers import AutocastInferer
-from auto3dlandmark.networks.presets import PRESETS, network_def
-from auto3dlandmark.planner import read_plan
-from auto3dlandmark.recipes import override, read_recipe
-from auto3dlandmark.topology import configure
+from auto3dlandmark.inferers.window.window import AutocastInferer
+from auto3dlandmark.planning.nnunet_rules import configure
+from auto3dlandmark.planning.plan import read_plan
+from auto3dlandmark.planning.presets import PRESETS, network_def
+from auto3dlandmark.planning.recipes import override, read_recipe
 from auto3dlandmark.transforms import PrepareHeatmapBatch, VoxelLandmarksd
 
 PARTS = ("data", "forward", "target and loss", "backward", "optimiser")
@@ -83,8 +83,9 @@ def main(
         ],
         lazy=True,
     )
-    names, size = parser.get_parsed_content("landmark_names"), np.array(
-        parser.get_parsed_content("patch_size")
+    names, size = (
+        parser.get_parsed_content("landmark_names"),
+        np.array(parser.get_parsed_content("patch_size")),
     )
     shape = np.round(size * 1.3).astype(int)
     case = {

@@ -13,10 +13,9 @@ import pytest
 import requests
 from LandmarkReviewLib.client import Client, ConnectionLost
 
+from auto3dlandmark.conftest import BUNDLE
 from auto3dlandmark.review.store import ReviewStore, checksum_of
-from auto3dlandmark.served import ServedModel
-
-from .conftest import BUNDLE
+from auto3dlandmark.review.versions import ServedModel
 
 TIMES = 20
 

@@ -53,9 +53,9 @@ def test_two_reviewers_and_a_batch_at_once_lose_nothing(own_server, client, make
             case, content = CASES[number % 3], make_label(number / 1000)
             submitted[number] = content
             answer = put_label(url, case, content, reviewer=name)
-            assert answer.status_code == 200 and answer.json()["checksum"] == checksum_of(
-                content
-            ), answer.text
+            assert answer.status_code == 200 and answer.json()["checksum"] == checksum_of(content), (
+                answer.text
+            )
 
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(review, ("ann", "ben"), (range(0, 100), range(100, 200))))

@@ -16,9 +16,8 @@ from monailabel.client import MONAILabelClient
 from monailabel.client.client import MONAILabelClientException
 
 from auto3dlandmark import read_landmarks
-from auto3dlandmark.inference import LandmarkPredictor
-
-from .conftest import BUNDLE, Server, fill_studies
+from auto3dlandmark.conftest import BUNDLE, Server, fill_studies
+from auto3dlandmark.inference.predictor.predictor import LandmarkPredictor
 
 CASE = "C3HeB.FeJ_"
 

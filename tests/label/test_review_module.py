@@ -16,9 +16,8 @@ from LandmarkReviewLib.scene import Scene
 from LandmarkReviewLib.session import Conflict, ReviewSession
 
 from auto3dlandmark import read_landmarks, write_landmarks
+from auto3dlandmark.conftest import MODULE
 from auto3dlandmark.landmarks import STATUSES, LandmarkSet
-
-from .conftest import MODULE
 
 
 class FakeScene(Scene):
@@ -264,7 +263,9 @@ def test_the_logic_needs_nothing_but_python(file):
         for name in (
             [alias.name for alias in node.names]
             if isinstance(node, ast.Import)
-            else [node.module or ""] if isinstance(node, ast.ImportFrom) and node.level == 0 else []
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom) and node.level == 0
+            else []
         )
     }
     allowed = set(sys.stdlib_module_names) | ({"slicer", "vtk"} if file == "slicer_scene.py" else set())

@@ -16,12 +16,13 @@ import numpy as np
 from monailabel.interfaces.tasks.batch_infer import BatchInferTask
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
+from auto3dlandmark.data.images import read_geometry
+from auto3dlandmark.errors import LandmarkError
 from auto3dlandmark.formats import write_landmarks
-from auto3dlandmark.images import read_geometry
-from auto3dlandmark.inference import LandmarkPredictor, readable_error
-from auto3dlandmark.landmarks import STATUSES, LandmarkError, LandmarkSet
-from auto3dlandmark.scoring import confidence_of
-from auto3dlandmark.served import ServedModel
+from auto3dlandmark.inference.confidence import confidence_of
+from auto3dlandmark.inference.predictor.predictor import LandmarkPredictor, readable_error
+from auto3dlandmark.landmarks import STATUSES, LandmarkSet
+from auto3dlandmark.review.versions import ServedModel
 from monailabel_landmarks.lib.spheres import spheres_of
 
 logger = logging.getLogger(__name__)

@@ -21,7 +21,7 @@ from monailabel.interfaces.utils.app import app_instance
 from starlette.exceptions import HTTPException
 
 from auto3dlandmark import __version__
-from auto3dlandmark.landmarks import LandmarkError
+from auto3dlandmark.errors import LandmarkError
 from monailabel_landmarks.lib import data_routes, task_routes
 from monailabel_landmarks.lib.guard import SameOrigin, UploadLimit
 

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from auto3dlandmark.data.images import IMAGE_SUFFIXES, read_geometry, read_image
+from auto3dlandmark.errors import LandmarkError
+from auto3dlandmark.formats.label_maps import landmarks_of_labels, paint_spheres
 from auto3dlandmark.formats.markups import markups_bytes
-from auto3dlandmark.formats.voxels import landmarks_of_labels, paint_spheres
 from auto3dlandmark.geometry import voxel_spacing
-from auto3dlandmark.images import IMAGE_SUFFIXES, read_geometry, read_image
-from auto3dlandmark.landmarks import ABSENT, PRESENT, UNKNOWN, LandmarkError, LandmarkSet
+from auto3dlandmark.landmarks import ABSENT, PRESENT, UNKNOWN, LandmarkSet
 from auto3dlandmark.review.store import FINAL, ORIGINAL, ReviewStore
 from auto3dlandmark.review.submission import ReviewError
 

@@ -12,8 +12,8 @@ from monailabel.interfaces.tasks.strategy import Strategy
 
 from auto3dlandmark.review.choice import STRATEGIES, next_case
 from auto3dlandmark.review.store import ReviewStore
-from auto3dlandmark.scoring import score_waiting
-from auto3dlandmark.served import ServedModel
+from auto3dlandmark.review.versions import ServedModel
+from auto3dlandmark.review.waiting import score_waiting
 from monailabel_landmarks.lib.train import BACKGROUND
 
 __all__ = ["ChoiceStrategy", "UncertaintyScoring"]

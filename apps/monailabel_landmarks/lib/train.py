@@ -11,9 +11,9 @@ from typing import Any
 from monailabel.interfaces.tasks.train import TrainTask
 from monailabel.utils.async_tasks.utils import processes
 
-from auto3dlandmark.retraining import announce, retrain, retraining_status
+from auto3dlandmark.review.retraining import announce, retrain, retraining_status
 from auto3dlandmark.review.store import ReviewStore
-from auto3dlandmark.served import ServedModel
+from auto3dlandmark.review.versions import ServedModel
 
 __all__ = ["BACKGROUND", "LandmarkTrainTask"]
 
@@ -39,7 +39,7 @@ class LandmarkTrainTask(TrainTask):
 
     def stats(self) -> dict[str, Any]:
         """
-        How the running or last training stands, as :func:`auto3dlandmark.retraining.retraining_status` says it;
+        How the running or last training stands, as :func:`auto3dlandmark.review.retraining.retraining_status` says it;
         Slicer's stock module reads ``epoch`` of ``total_epochs``.
         """
         status = retraining_status(self.model)
@@ -50,7 +50,7 @@ class LandmarkTrainTask(TrainTask):
         return status
 
     def announce(self, minutes: float | None) -> None:
-        """As :func:`auto3dlandmark.retraining.announce`."""
+        """As :func:`auto3dlandmark.review.retraining.announce`."""
         announce(self.model, self.store, self.minutes if minutes is None else minutes)
 
     def __call__(self, request: dict[str, Any], datastore: Any) -> dict[str, Any]:

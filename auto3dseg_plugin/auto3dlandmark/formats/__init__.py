@@ -7,7 +7,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from ..landmarks import LandmarkError, LandmarkSet
+from ..errors import LandmarkError
+from ..landmarks import LandmarkSet
 from .fcsv import read_fcsv, write_fcsv
 from .markups import read_markups, write_markups
 from .table import read_table, write_table

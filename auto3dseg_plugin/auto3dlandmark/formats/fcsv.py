@@ -18,10 +18,11 @@ import re
 
 import numpy as np
 
+from ..errors import LandmarkError
 from ..files import read_text, write_text
 from ..geometry import lps_to_ras
-from ..landmarks import ABSENT, PRESENT, UNKNOWN, LandmarkError, LandmarkSet
-from .notes import notes_of, read_missing, read_score
+from ..landmarks import ABSENT, PRESENT, UNKNOWN, LandmarkSet
+from .descriptions import notes_of, read_missing, read_score
 
 __all__ = ["read_fcsv", "write_fcsv"]
 

@@ -16,10 +16,11 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import LandmarkError
 from ..files import json_text, read_json, write_json
 from ..geometry import lps_to_ras
-from ..landmarks import ABSENT, PRESENT, UNKNOWN, LandmarkError, LandmarkSet
-from .notes import notes_of, read_missing, read_score
+from ..landmarks import ABSENT, PRESENT, UNKNOWN, LandmarkSet
+from .descriptions import notes_of, read_missing, read_score
 from .positions import three_numbers
 
 __all__ = ["markups_bytes", "markups_document", "read_markups", "write_markups"]

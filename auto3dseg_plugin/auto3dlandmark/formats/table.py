@@ -13,8 +13,9 @@ import os
 
 import numpy as np
 
+from ..errors import LandmarkError
 from ..files import read_text, write_text
-from ..landmarks import ABSENT, PRESENT, STATUSES, UNKNOWN, LandmarkError, LandmarkSet
+from ..landmarks import ABSENT, PRESENT, STATUSES, UNKNOWN, LandmarkSet
 
 __all__ = ["read_table", "write_table"]
 

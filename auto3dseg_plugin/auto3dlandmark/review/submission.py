@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import NEAR_VOXELS
+from ..checks.dataset import NEAR_VOXELS
+from ..data.images import read_geometry
+from ..errors import LandmarkError
 from ..formats import read_landmarks
 from ..formats.markups import POINT_LISTS
 from ..geometry import voxels_outside, world_to_voxel
-from ..images import read_geometry
-from ..landmarks import UNKNOWN, LandmarkError, LandmarkSet, some_names
+from ..landmarks import UNKNOWN, LandmarkSet, some_names
 
 __all__ = ["MOST_BYTES", "ReviewError", "check_plain", "check_submission", "parse_parameters"]
 

@@ -6,9 +6,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ..checks import image_problems
-from ..images import UPLOAD_SUFFIXES, case_id, read_image, refuse_detached
-from ..landmarks import LandmarkError
+from ..checks.dataset import image_problems
+from ..data.images import UPLOAD_SUFFIXES, case_id, read_image, refuse_detached
+from ..errors import LandmarkError
 from .submission import ReviewError
 
 __all__ = ["check_upload", "new_image"]

@@ -3,18 +3,12 @@
 
 from __future__ import annotations
 
-from .augment import RandPatchLandmarksd
 from .decode import HeatmapToLandmarksd, decode_argmax, decode_centroid
 from .intensity import RandLowResolution, RandPerChanneld
-from .io import (
-    CheckImaged,
-    LoadChannelsd,
-    LoadLandmarksd,
-    SaveLandmarksd,
-    VoxelLandmarksd,
-    predicted_landmarks,
-    prediction_path,
-)
+from .load import CheckImaged, LoadChannelsd
+from .patch import RandPatchLandmarksd
+from .points import LoadLandmarksd, SaveLandmarksd, VoxelLandmarksd
+from .presence import predicted_landmarks
 from .resample import AntiAliasd, SplineSpacingd, separate_axis
 from .targets import ConeTarget, GaussianTarget, HeatmapTarget, PrepareHeatmapBatch
 
@@ -37,6 +31,5 @@ __all__ = [
     "decode_argmax",
     "decode_centroid",
     "predicted_landmarks",
-    "prediction_path",
     "separate_axis",
 ]

@@ -4,7 +4,7 @@
 import slicer
 import vtk
 
-from .scene import Scene
+from auto3dlandmark.scene import Scene
 
 __all__ = ["SlicerScene"]
 

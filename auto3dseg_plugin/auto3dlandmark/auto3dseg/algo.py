@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The template as an Auto3DSeg algorithm: what stock ``AutoRunner``, and our own pipeline, drive."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from monai.apps.auto3dseg import BundleAlgo
+from monai.auto3dseg.utils import algo_from_json, algo_to_json
+from monai.bundle import ConfigParser
+
+from .. import templates_path
+from ..bundles.fill import copy_template, fill_bundle
+from ..errors import LandmarkError
+from ..files import read_json
+from ..inference.label_map import HeatmapInferer
+from ..planning.plan import read_plan
+from ..training.run import config_overrides, prepare_models, run_on_devices, train_here, training_lock
+from ..workflow.plan_folder import WorkFolder, default_recipe
+
+__all__ = ["HeatmapAlgo"]
+
+NAME = "heatmap"
+OPTIONS = ("network", "recipe", "gpu_memory_gb", "network_def", "fit_memory")
+
+
+class HeatmapAlgo(BundleAlgo):
+    """
+    Heatmap regression of landmarks, for ``BundleGen``, ``AutoRunner`` and ``AlgoEnsembleBuilder`` of MONAI.
+
+    Args:
+        template_path: the folder that holds the template ``heatmap``; left out, the package's own.
+        network: a preset; left out, what suits the machine.
+        recipe: a name or a JSON file; left out, what suits the network.
+        gpu_memory_gb: plan for a GPU of this size.
+        network_def: a JSON file with another network to train, as for :meth:`WorkFolder.make_plan`.
+        fit_memory: count heatmaps and loss in the memory, as for :meth:`WorkFolder.make_plan`.
+
+    All but the first may also stand in AutoRunner's input config, beside ``modality``, ``datalist`` and ``dataroot``.
+    """
+
+    def __init__(
+        self,
+        template_path: str | os.PathLike | None = None,
+        network: str | None = None,
+        recipe: str | None = None,
+        gpu_memory_gb: float | None = None,
+        network_def: str | None = None,
+        fit_memory: bool = False,
+    ) -> None:
+        super().__init__(templates_path() if template_path is None else template_path)
+        self.name = NAME
+        self.options: dict[str, Any] = {
+            "network": network,
+            "recipe": recipe,
+            "gpu_memory_gb": gpu_memory_gb,
+            "network_def": network_def,
+            "fit_memory": fit_memory,
+        }
+
+    @classmethod
+    def load(cls, bundle: str | os.PathLike) -> HeatmapAlgo:
+        """
+        The algorithm of a bundle folder, wherever that is now.
+
+        Raises:
+            LandmarkError: when the folder has no ``algo_object.json`` of this algorithm.
+        """
+        path = Path(bundle).resolve() / "algo_object.json"
+        if not path.is_file():
+            raise LandmarkError(f"{bundle}: is not a bundle, it has no algo_object.json. Run 'build' first.")
+        algo, _ = algo_from_json(str(path))
+        if not isinstance(algo, cls):
+            raise LandmarkError(f"{path}: is of the algorithm {type(algo).__name__}, not {cls.__name__}.")
+        return algo
+
+    def save(self) -> None:
+        """Write ``algo_object.json``, with the score when there is one."""
+        trained = self._summary().exists()
+        algo_to_json(
+            self, template_path=self.template_path, **({"best_metric": self.get_score()} if trained else {})
+        )
+
+    def export_to_disk(self, output_path: str, algo_name: str, **kwargs: Any) -> None:
+        """
+        Write the bundle ``output_path/algo_name``. Unlike MONAI's, this leaves trained models there alone.
+
+        Args:
+            kwargs: ``copy_dirs`` and ``fill_template`` as for MONAI's; the rest goes to
+                :meth:`fill_template_config`.
+        """
+        self.output_path = str(Path(output_path, algo_name).resolve())
+        if kwargs.pop("copy_dirs", True):
+            copy_template(self.output_path, Path(self.template_path or templates_path()) / NAME)
+        if kwargs.pop("fill_template", True):
+            self.fill_records = self.fill_template_config(self.data_stats_files, self.output_path, **kwargs)
+
+    def fill_template_config(
+        self, data_stats_filename: str, algo_path: str, fold: int = 0, **kwargs: Any
+    ) -> dict[str, Any]:
+        """
+        Plan, once per work folder, and write the plan into the bundle.
+
+        Args:
+            data_stats_filename: MONAI's report; not needed, it knows no landmarks.
+            algo_path: the bundle.
+            fold: the held-out fold.
+            kwargs: top-level values of train.json; those of ``OPTIONS`` as for the constructor.
+
+        Returns:
+            the values of train.json's head keys, as ``{"train.json": {...}}``.
+        """
+        for name in ("gpu_customization", "gpu_customization_specs"):  # the plan has fitted the GPU already
+            kwargs.pop(name, None)
+        options = {name: kwargs.pop(name, None) or self.options[name] for name in OPTIONS}
+        work = WorkFolder(Path(algo_path).parent)
+        if self.data_list_file:
+            source = ConfigParser.load_config_file(self.data_list_file)
+            options = {name: source.get(name) or options[name] for name in OPTIONS}
+            work.check(source["datalist"], source["dataroot"])
+            work.analyze(source["modality"])
+            work.make_plan(**{name: value for name, value in options.items() if name != "recipe"})
+        plan = read_plan(work.plan)
+        recipe = options["recipe"] or default_recipe(plan.network)
+        return {"train.json": fill_bundle(algo_path, plan, work.datalist, fold, recipe, **kwargs)}
+
+    def train(
+        self, train_params: Mapping[str, Any] | None = None, device_setting: Mapping[str, Any] | None = None
+    ) -> subprocess.CompletedProcess:
+        """
+        Train the bundle; an interrupted training with the same settings goes on.
+
+        Args:
+            train_params: overrides, as for :func:`auto3dlandmark.training.run.config_overrides`.
+            device_setting: as ``AutoRunner.set_device_info`` makes it. Several GPUs, or another one than this
+                process sees, get processes of their own; otherwise the training runs here.
+
+        Raises:
+            LandmarkError: when a parameter is unknown, the bundle is being trained already, or the training fails.
+        """
+        bundle = Path(self.output_path)
+        parameters = {
+            key: value for key, value in (train_params or {}).items() if key != "CUDA_VISIBLE_DEVICES"
+        }
+        overrides = config_overrides(parameters, read_json(bundle / "configs" / "train.json"))
+        setting = dict(device_setting or {})
+        devices = [device for device in str(setting.get("CUDA_VISIBLE_DEVICES", "")).split(",") if device]
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")
+        with training_lock(bundle):
+            old = prepare_models(bundle, overrides)
+            if old is not None:
+                print(f"{bundle.name}: the earlier models are now in {old.name}")
+            nodes, launcher = _nodes_and_launcher(setting)
+            if launcher or len(devices) > 1 or (devices and devices[:1] != visible[:1]):
+                return run_on_devices(bundle, devices, nodes, launcher, **overrides)
+            train_here(bundle, **overrides)
+        return subprocess.CompletedProcess(["monai.bundle", "run", "training"], 0)
+
+    def get_score(self, *args: Any, **kwargs: Any) -> float:
+        """
+        1 / (1 + MRE in mm) on the held-out fold: larger is better, as AutoRunner wants it.
+
+        Raises:
+            LandmarkError: before the training has ended.
+        """
+        summary = self._summary()
+        if not summary.exists():
+            raise LandmarkError(f"{summary}: there is no such file. The training has not ended.")
+        mre_mm = read_json(summary)["mre_mm"]
+        return 0.0 if mre_mm is None else 1.0 / (1.0 + mre_mm)
+
+    def get_inferer(self, *args: Any, **kwargs: Any) -> HeatmapInferer:
+        """The loaded bundle; ``device`` may be given, what AutoRunner adds for others is ignored."""
+        device = kwargs.get("device")
+        if self._inferer is None or self._inferer.device != device:
+            self._inferer = HeatmapInferer(Path(self.output_path) / "configs", device=device)
+        return self._inferer
+
+    def state_dict(self) -> dict[str, Any]:
+        """What ``algo_object.json`` keeps; nothing in it points to where the template was."""
+        state = super().state_dict()
+        del state["template_path"]
+        return {**state, "options": self.options}
+
+    _inferer: HeatmapInferer | None = None
+
+    def _summary(self) -> Path:
+        return Path(self.output_path) / "models" / "training.json"
+
+
+def _nodes_and_launcher(setting: Mapping[str, Any]) -> tuple[int, list[str]]:
+    """How many machines take part, and the user's own command to start Python there."""
+    nodes, launcher = int(setting.get("NUM_NODES", 1)), shlex.split(str(setting.get("CMD_PREFIX") or ""))
+    if nodes > 1 and not launcher:
+        raise LandmarkError(
+            f"NUM_NODES={nodes}: set CMD_PREFIX to the command that starts Python on every node, for example "
+            "'torchrun --nnodes=2 --nproc_per_node=8 --rdzv_backend=c10d --rdzv_endpoint=HOST:29500'."
+        )
+    return nodes, launcher

@@ -1,0 +1,290 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Write a plan into a copy of the template: a MONAI bundle, ready to be trained.
+
+The template's configs are complete; filling one means replacing the values of its top-level keys, never
+editing its structure. A recipe is a JSON file of such values: how to learn, where the plan says what.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import shutil
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .. import templates_path
+from ..data.datalist import read_datalist
+from ..files import read_json, write_json
+from ..errors import LandmarkError
+from ..planning.plan import Plan, write_plan
+from ..planning.recipes import override, read_recipe, top_level
+
+__all__ = [
+    "continue_bundle",
+    "copy_template",
+    "fill_bundle",
+    "fill_configs",
+    "normalization_transforms",
+    "write_bundle",
+]
+
+CONFIGS = ("train", "inference", "metadata")
+CACHE_GB = 8.0
+
+
+def write_bundle(
+    folder: str | os.PathLike,
+    plan: Plan,
+    datalist: str | os.PathLike,
+    fold: int,
+    recipe: str,
+    **overrides: Any,
+) -> None:
+    """
+    Copy the template to ``folder`` and fill it; a trained model that lies there stays.
+
+    Args: as for :func:`fill_bundle`.
+    """
+    copy_template(folder)
+    fill_bundle(folder, plan, datalist, fold, recipe, **overrides)
+
+
+def copy_template(folder: str | os.PathLike, template: str | os.PathLike | None = None) -> None:
+    """
+    Copy a template's files to ``folder``, over those of the same names; other files there stay.
+
+    Args:
+        template: a folder of the form of ``templates/heatmap``; left out, that one.
+    """
+    source = Path(templates_path()) / "heatmap" if template is None else template
+    shutil.copytree(source, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+
+
+def fill_bundle(
+    folder: str | os.PathLike,
+    plan: Plan,
+    datalist: str | os.PathLike,
+    fold: int,
+    recipe: str,
+    **overrides: Any,
+) -> dict[str, Any]:
+    """
+    Replace the head keys of a copied template by a plan's, a recipe's and a dataset's values.
+
+    Args:
+        folder: the bundle.
+        plan: what to train.
+        datalist: the datalist file.
+        fold: the held-out fold.
+        recipe: how to train, as for :func:`auto3dlandmark.planning.recipes.read_recipe`.
+        overrides: further values of train.json, such as ``minutes`` or ``optimizer#lr``.
+
+    Returns:
+        the values of train.json's head keys.
+
+    Raises:
+        LandmarkError: when the fold has no case, or an override is not a key of train.json.
+    """
+    datalist = Path(datalist).resolve()
+    listed = read_datalist(datalist)
+    if fold not in listed.folds:
+        raise LandmarkError(f"{datalist}: has no fold {fold}, only {listed.folds}.")
+    places: dict[str, Any] = {
+        "dataset_dir": str(listed.root.resolve()),
+        "datalist": str(datalist),
+        "fold": fold,
+    }
+    if listed.left_right_pairs:
+        number = {name: index for index, name in enumerate(plan.landmark_names)}
+        places["mirrored_landmarks"] = [[number[name] for name in pair] for pair in listed.left_right_pairs]
+    return fill_configs(folder, plan, recipe, {**places, **overrides})
+
+
+def continue_bundle(
+    source: str | os.PathLike, folder: str | os.PathLike, gentler: float = 1.0, **places: Any
+) -> None:
+    """
+    Write a bundle that trains another one's network on, from its weights.
+
+    Args:
+        source: a trained bundle; of a published one, the network of its first fold.
+        folder: of the new bundle.
+        gentler: the learning rate is multiplied by this.
+        places: further values of train.json's head keys, such as ``dataset_dir`` and ``datalist``.
+
+    Raises:
+        LandmarkError: when the source was made by an earlier version.
+    """
+    source, folder = Path(source).resolve(), Path(folder)
+    copy_template(folder)
+    template = read_json(folder / "configs" / "inference.json")
+    configs = {name: read_json(source / "configs" / f"{name}.json") for name in CONFIGS}
+    train = configs["train"]
+    if "initial_weights" not in train:
+        raise LandmarkError(
+            f"{source}: was made by an earlier version, and cannot be trained on. Build it again."
+        )
+    weights = str(source / "models" / "model.pt")
+    optimizer = {**train["optimizer"], "lr": train["optimizer"]["lr"] * gentler}
+    values = {
+        **places,
+        "bundle_root": template["bundle_root"],
+        "initial_weights": weights,
+        "optimizer": optimizer,
+    }
+    write_json(folder / "configs" / "train.json", {**train, **values})
+    alone = {"network_def": train["network_def"], "ckpt_path": template["ckpt_path"]}
+    inference = {**configs["inference"], **alone, "bundle_root": template["bundle_root"]}
+    write_json(folder / "configs" / "inference.json", inference)
+    write_json(folder / "configs" / "metadata.json", configs["metadata"])
+    shutil.copyfile(source / "configs" / "plan.json", folder / "configs" / "plan.json")
+
+
+def fill_configs(
+    folder: str | os.PathLike, plan: Plan, recipe: str, overrides: Mapping[str, Any]
+) -> dict[str, Any]:
+    """
+    Replace the head keys of a copied template by a plan's values, those a recipe's, and those by ``overrides``.
+
+    Returns:
+        the values of the replaced head keys.
+
+    Raises:
+        LandmarkError: when a landmark's name would run as code, or the recipe or an override sets what is not there.
+    """
+    folder = Path(folder).resolve()
+    _refuse_expressions("landmark", plan.landmark_names)
+    _refuse_expressions("channel", plan.modalities)
+    configs = {name: read_json(folder / "configs" / f"{name}.json") for name in CONFIGS}
+    train, inference = configs["train"], configs["inference"]
+    planned: dict[str, Any] = {
+        "bundle_root": str(folder),
+        "landmark_names": list(plan.landmark_names),
+        "may_be_absent": list(plan.may_be_absent),
+        "channels": len(plan.modalities),
+        "spacing": list(plan.spacing),
+        "antialias": plan.antialias,
+        "patch_size": list(plan.patch_size),
+        "roi_size": list(plan.roi_size),
+        "divisor": plan.divisor and list(plan.divisor),
+        "batch_size": plan.batch_size,
+        "normalization": normalization_transforms(plan.normalization),
+        "network_def": plan.network_def,
+        "rotation_deg": plan.rotation_deg,
+        "rotation_prob": plan.rotation_prob,
+        "thick_axis": plan.thick_axis,
+        "cache_rate": min(1.0, round(CACHE_GB / max(plan.cached_gb, 1e-9), 3)),
+    }
+    layers = [*read_recipe(recipe, train), dict(overrides)]
+    filled = {**train, **planned}
+    for layer in layers:
+        filled = override(filled, layer)
+    changed = {*planned, *(top_level(key) for layer in layers for key in layer)}
+    values = {key: filled[key] for key in changed}
+    if {one["scheme"] for one in plan.normalization} != {
+        "zscore"
+    }:  # the others fix the range of values themselves
+        values["clip_percentiles"] = train["clip_percentiles"]
+    write_json(folder / "configs" / "train.json", _filled(train, values))
+    # Where predictions come from and go is said at the call, not by the plan.
+    elsewhere = {key: inference[key] for key in ("dataset_dir", "output_dir")}
+    write_json(folder / "configs" / "inference.json", _filled(inference, {**values, **elsewhere}))
+    write_json(folder / "configs" / "metadata.json", _filled_metadata(configs["metadata"], plan))
+    write_plan(folder / "configs" / "plan.json", plan)
+    return values
+
+
+def _refuse_expressions(kind: str, names: Collection[str]) -> None:
+    """MONAI's configs run what begins with "$" and look up what begins with "@" or "%"."""
+    for name in names:
+        if name.startswith(("$", "@", "%")):
+            raise LandmarkError(
+                f"the {kind} name {name!r} begins with {name[0]!r}, which a MONAI config would not read as a name. "
+                "Rename it in the files it comes from."
+            )
+
+
+def normalization_transforms(normalization: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """
+    A plan's normalisation as MONAI transforms: channels that are not treated alike are taken apart for it.
+    """
+    first = normalization[0]
+    alike = all(
+        one["scheme"] == first["scheme"] and one["nonzero"] == first["nonzero"] for one in normalization
+    )
+    if len(normalization) == 1 or (alike and first["scheme"] != "ct"):
+        return _normalization(first, "image")
+    parts = [f"image_{channel}" for channel in range(len(normalization))]
+    return [
+        {"_target_": "SplitDimd", "keys": "image", "output_postfixes": [part[6:] for part in parts]},
+        *(step for one, part in zip(normalization, parts) for step in _normalization(one, part)),
+        {"_target_": "ConcatItemsd", "keys": parts, "name": "image"},
+        {"_target_": "DeleteItemsd", "keys": parts},
+    ]
+
+
+def _normalization(normalization: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
+    scheme, intensity = normalization["scheme"], normalization["intensity"]
+    if scheme == "none":
+        return [{"_target_": "Identityd", "keys": key}]
+    if scheme == "rescale":
+        return [{"_target_": "ScaleIntensityd", "keys": key, "channel_wise": True}]
+    if scheme == "rgb":
+        return [
+            {
+                "_target_": "ScaleIntensityRanged",
+                "keys": key,
+                "a_min": 0,
+                "a_max": 255,
+                "b_min": 0,
+                "b_max": 1,
+            }
+        ]
+    if scheme == "ct":
+        low, high = intensity["percentile_00_5"], intensity["percentile_99_5"]
+        clip = {"a_min": low, "a_max": high, "b_min": low, "b_max": high, "clip": True}
+        mean, deviation = intensity["mean"], max(intensity["std"], 1e-8)
+        return [
+            {"_target_": "ScaleIntensityRanged", "keys": key, **clip},
+            {"_target_": "NormalizeIntensityd", "keys": key, "subtrahend": mean, "divisor": deviation},
+        ]
+    return [
+        {
+            "_target_": "NormalizeIntensityd",
+            "keys": key,
+            "nonzero": normalization["nonzero"],
+            "channel_wise": True,
+        }
+    ]
+
+
+def _filled(config: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The config with the values of those of its own top-level keys that ``values`` has."""
+    return {key: values.get(key, value) for key, value in config.items()}
+
+
+def _filled_metadata(metadata: dict[str, Any], plan: Plan) -> dict[str, Any]:
+    def version(package: str) -> str:
+        return importlib.metadata.version(package).split("+")[0]
+
+    channels = {str(channel): name for channel, name in enumerate(plan.landmark_names)}
+    formats = metadata["network_data_format"]
+    image, heatmap = formats["inputs"]["image"], formats["outputs"]["pred"]
+    inputs = {str(channel): name for channel, name in enumerate(plan.modalities)}
+    modality = ", ".join(dict.fromkeys(plan.modalities))
+    image.update(
+        modality=modality, num_channels=len(inputs), channel_def=inputs, spatial_shape=list(plan.patch_size)
+    )
+    heatmap.update(num_channels=len(channels), spatial_shape=list(plan.patch_size), channel_def=channels)
+    metadata["post_processed_outputs"]["pred"].update(num_channels=len(channels), channel_def=channels)
+    required = metadata["required_packages_version"]
+    return {
+        **metadata,
+        "monai_version": version("monai"),
+        "pytorch_version": version("torch"),
+        "numpy_version": version("numpy"),
+        "required_packages_version": {package: version(package) for package in required},
+        "description": f"Finds {len(channels)} landmarks in 3D images ({modality}) by heatmap regression.",
+    }

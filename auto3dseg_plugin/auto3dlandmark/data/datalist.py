@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which cases a dataset has, where their files are, and in which fold each is held out.
+
+On disk this is a MONAI datalist (``image``, ``label``, ``fold``), so stock MONAI tools read it too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..errors import LandmarkError
+from ..files import read_json, write_json
+from ..formats import read_landmarks
+from .folder import find_pairs
+from .folds import Case, assign_folds, read_groups
+from .images import case_id
+
+__all__ = [
+    "Case",
+    "Datalist",
+    "assign_folds",
+    "held_out_items",
+    "read_datalist",
+    "scan_folder",
+    "training_items",
+    "write_datalist",
+]
+
+
+@dataclass(frozen=True)
+class Datalist:
+    """
+    The cases of a dataset.
+
+    Args:
+        root: the folder the paths in the file are relative to.
+        landmark_names: in the order of the network's channels.
+        training: annotated cases, each in one fold.
+        testing: cases never trained on; with or without landmarks.
+        left_right_pairs: names of landmarks that mirror each other, where the dataset says so.
+    """
+
+    root: Path
+    landmark_names: tuple[str, ...]
+    training: tuple[Case, ...]
+    testing: tuple[Case, ...] = ()
+    left_right_pairs: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def folds(self) -> list[int]:
+        """The folds that have at least one case."""
+        return sorted({case.fold for case in self.training if case.fold is not None})
+
+    def held_out(self, fold: int) -> list[Case]:
+        """The cases that fold ``fold`` does not train on."""
+        return [case for case in self.training if case.fold == fold]
+
+
+def scan_folder(
+    folder: str | os.PathLike,
+    landmark_names: Sequence[str] | None = None,
+    folds: Mapping[str, int] | None = None,
+) -> Datalist:
+    """
+    Find the cases of a dataset folder, and give each annotated one a fold.
+
+    The folder has one of the forms of :func:`auto3dlandmark.data.folder.find_pairs`, or holds a ``dataset.json`` in the
+    form of :func:`write_datalist`, which then decides.
+    Images without landmarks are left out of the training cases. A file ``groups.csv`` with the columns ``case`` and
+    ``group`` says which cases belong together, such as those of one subject.
+
+    Args:
+        landmark_names: the order to keep; left out, the order of the first case's file.
+        folds: of cases that were given one before, by id; they keep it.
+
+    Raises:
+        LandmarkError: when the folder is missing or is none of these, or files do not pair up.
+    """
+    folder = Path(folder)
+    if (folder / "dataset.json").is_file():
+        return read_datalist(folder / "dataset.json")
+    images, labels = find_pairs(folder)
+    kept = {} if folds is None else folds
+    groups = read_groups(folder / "groups.csv", images)
+    cases = [
+        Case(case, path, labels[case], kept.get(case), groups.get(case))
+        for case, path in images.items()
+        if case in labels
+    ]
+    return Datalist(folder, _names_of(cases, landmark_names), tuple(assign_folds(cases)))
+
+
+def _names_of(cases: Sequence[Case], names: Sequence[str] | None) -> tuple[str, ...]:
+    """The given names, or those of the first readable file; whether all cases agree is checks.py's business."""
+    if names is not None:
+        return tuple(names)
+    found: list[tuple[str, ...]] = []
+    for case in cases:
+        with contextlib.suppress(LandmarkError):
+            found.append(tuple(read_landmarks(case.label).names))  # type: ignore[arg-type]
+    counts = Counter(frozenset(names) for names in found)
+    return max(found, key=lambda names: counts[frozenset(names)], default=())
+
+
+def write_datalist(path: str | os.PathLike, datalist: Datalist, dataroot: str | None = None) -> None:
+    """
+    Write a MONAI datalist; paths inside the dataset's root are relative to it.
+
+    Args:
+        dataroot: where the file says the root is; left out, its absolute path.
+    """
+
+    def entry(case: Case) -> dict:
+        item: dict = {"image": _relative(case.image, datalist.root)}
+        if case.label is not None:
+            item["label"] = _relative(case.label, datalist.root)
+        if case.group is not None:
+            item["group"] = case.group
+        return item if case.fold is None else {**item, "fold": case.fold}
+
+    content = {
+        "dataroot": dataroot or os.path.abspath(datalist.root),
+        "landmark_names": list(datalist.landmark_names),
+        "training": [entry(case) for case in datalist.training],
+        "testing": [entry(case) for case in datalist.testing],
+    }
+    if datalist.left_right_pairs:
+        content["left_right_pairs"] = [list(pair) for pair in datalist.left_right_pairs]
+    write_json(path, content)
+
+
+def _relative(path: Path, root: Path) -> str:
+    path, root = Path(os.path.abspath(path)), Path(os.path.abspath(root))
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+
+
+def read_datalist(path: str | os.PathLike, dataroot: str | os.PathLike | None = None) -> Datalist:
+    """
+    Read a MONAI datalist.
+
+    Args:
+        path: the file.
+        dataroot: what its paths are relative to; left out, what the file names so, or its own folder.
+
+    Raises:
+        LandmarkError: when an entry has no image or label, or two cases share an id.
+    """
+    path = Path(path)
+    content = read_json(path)
+    if (
+        not isinstance(content, dict)
+        or not isinstance(content.get("training"), list)
+        or not content["training"]
+    ):
+        raise LandmarkError(f"{path}: holds no list 'training' of cases with 'image' and 'label'.")
+    root = Path(dataroot) if dataroot is not None else path.parent / content.get("dataroot", ".")
+
+    def cases(section: str, needs_label: bool) -> list[Case]:
+        found = []
+        for number, item in enumerate(content.get(section) or [], start=1):
+            item = {"image": item} if isinstance(item, str) else item
+            if isinstance(item, dict) and isinstance(item.get("image"), list):
+                raise LandmarkError(
+                    f"{path}: {section} entry {number} lists {len(item['image'])} images. Put the channels of a case "
+                    "into a folder of its own and name that folder as its 'image'."
+                )
+            if not isinstance(item, dict) or not isinstance(item.get("image"), str):
+                raise LandmarkError(f"{path}: {section} entry {number} has no 'image'.")
+            if needs_label and not isinstance(item.get("label"), str):
+                raise LandmarkError(f"{path}: {section} entry {number} ({item['image']}) has no 'label'.")
+            fold = item.get("fold")
+            if fold is not None and (not isinstance(fold, int) or isinstance(fold, bool)):
+                raise LandmarkError(
+                    f"{path}: {section} entry {number} ({item['image']}) has the fold {fold!r}, not a whole number."
+                )
+            label = root / item["label"] if isinstance(item.get("label"), str) else None
+            group = item.get("group")
+            if group is not None and not isinstance(group, str):
+                raise LandmarkError(
+                    f"{path}: {section} entry {number} ({item['image']}) has the group {group!r}, not a name."
+                )
+            name = case_id(item["image"]) or Path(item["image"]).name
+            found.append(Case(name, root / item["image"], label, fold, group))
+        return found
+
+    training, testing = cases("training", True), cases("testing", False)
+    ids = [case.id for case in training + testing]
+    repeated = sorted({case for case in ids if ids.count(case) > 1})
+    if repeated:
+        raise LandmarkError(f"{path}: case {repeated[0]!r} is listed more than once. Keep one entry.")
+    names = _names_of(training, content.get("landmark_names"))
+    return Datalist(
+        root,
+        names,
+        tuple(assign_folds(training)),
+        tuple(replace(case, fold=None) for case in testing),
+        _pairs(path, content.get("left_right_pairs", []), names),
+    )
+
+
+def _pairs(path: Path, pairs: object, names: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    known = set(names)
+    if not isinstance(pairs, list) or any(
+        not isinstance(pair, list)
+        or len(pair) != 2
+        or len({one for one in pair if isinstance(one, str)} & known) != 2
+        for pair in pairs
+    ):
+        raise LandmarkError(f"{path}: left_right_pairs must be pairs of different names among the landmarks.")
+    return tuple((first, second) for first, second in pairs)
+
+
+def training_items(
+    path: str | os.PathLike, fold: int, dataset_dir: str | os.PathLike | None = None
+) -> list[dict[str, str]]:
+    """
+    What MONAI's datasets take for training: ``image`` and ``label`` of every case outside ``fold``.
+
+    Args:
+        path: a datalist file.
+        fold: the held-out fold.
+        dataset_dir: where the files are now; left out, where the datalist says.
+    """
+    return _items(
+        path, dataset_dir, lambda case: case.fold != fold, f"no case to train on outside fold {fold}"
+    )
+
+
+def held_out_items(
+    path: str | os.PathLike, fold: int, dataset_dir: str | os.PathLike | None = None
+) -> list[dict[str, str]]:
+    """
+    As :func:`training_items`, for the cases inside ``fold``.
+    """
+    return _items(path, dataset_dir, lambda case: case.fold == fold, f"no case in fold {fold}")
+
+
+def _items(
+    path: str | os.PathLike, dataset_dir: str | os.PathLike | None, keep, complaint: str
+) -> list[dict[str, str]]:
+    datalist = read_datalist(path)
+    chosen = [case for case in datalist.training if keep(case)]
+    if not chosen:
+        raise LandmarkError(f"{path}: there is {complaint}. It has the folds {datalist.folds}.")
+    root = Path(dataset_dir) if dataset_dir is not None else datalist.root
+
+    def place(file: Path) -> str:
+        return str(root / file.relative_to(datalist.root) if file.is_relative_to(datalist.root) else file)
+
+    return [
+        {"image": place(case.image), "label": place(case.label)} for case in chosen if case.label is not None
+    ]

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A picture to look at: slices of cases through their landmarks, with the true and the predicted points."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from ..files import atomic_path
+from ..formats import read_landmarks
+from ..geometry import voxel_spacing, world_to_voxel
+from .datalist import Case
+from .folder import prediction_path
+from .images import first_channel, read_image, reorient_to_ras
+
+__all__ = ["three_slices", "write_preview"]
+
+TILE = 192  # pixels
+COLUMNS = 6
+TRUE, PREDICTED = (90, 220, 120), (255, 90, 90)
+
+
+def write_preview(
+    path: str | os.PathLike, cases: Sequence[Case], predictions: str | os.PathLike, rows: int = 3
+) -> None:
+    """
+    Draw cases, one per row, each with axial slices through its first six landmarks that have a true point.
+
+    A circle is the true point, a cross the predicted one, moved into the slice along its normal.
+
+    Args:
+        path: a .png file.
+        cases: annotated; evenly spaced ones of them are drawn.
+        predictions: the folder of their predictions.
+        rows: how many cases.
+    """
+    shown = [
+        cases[index] for index in np.linspace(0, len(cases) - 1, min(rows, len(cases))).round().astype(int)
+    ]
+    sheet = Image.new("RGB", (COLUMNS * TILE, len(shown) * TILE))
+    for row, case in enumerate(shown):
+        array, affine = reorient_to_ras(*read_image(case.image))
+        voxels = first_channel(array)
+        truth = read_landmarks(case.label)  # type: ignore[arg-type]
+        predicted = read_landmarks(prediction_path(predictions, case.image)).select(truth.names)
+        low, high = np.percentile(voxels, (1, 99.5))
+        for column, index in enumerate(np.flatnonzero(truth.present)[:COLUMNS]):
+            point = world_to_voxel(truth.points[index], affine)
+            found = world_to_voxel(predicted.points[index], affine) if predicted.present[index] else None
+            depth = int(np.clip(round(point[2]), 0, voxels.shape[2] - 1))
+            plane = np.clip((voxels[:, :, depth] - low) / max(high - low, 1e-9), 0, 1)
+            tile = _tile(plane, voxel_spacing(affine)[:2], point[:2], None if found is None else found[:2])
+            ImageDraw.Draw(tile).text((4, 4), f"{case.id}: {truth.names[index]}", fill=(255, 255, 255))
+            sheet.paste(tile, (column * TILE, row * TILE))
+    with atomic_path(path) as temporary:
+        sheet.save(temporary, format="PNG")
+
+
+def three_slices(
+    case: Case, landmark: str | None = None, expected: Sequence[float] | None = None
+) -> Image.Image:
+    """
+    Sagittal, coronal and axial slices of a case through one of its landmarks, marked by a circle.
+
+    Args:
+        landmark: left out, the slices go through the middle of its landmarks.
+        expected: another place to mark, by a cross, moved into the slices along their normals; RAS millimetres.
+
+    Raises:
+        LandmarkError: when the image or the landmarks cannot be read.
+    """
+    array, affine = reorient_to_ras(*read_image(case.image))
+    voxels = first_channel(array)
+    landmarks = read_landmarks(case.label)  # type: ignore[arg-type]
+    wanted = (
+        landmarks.present if landmark is None else np.array([name == landmark for name in landmarks.names])
+    )
+    points = world_to_voxel(landmarks.points[wanted & landmarks.present], affine)
+    point = points.mean(axis=0) if len(points) else (np.array(voxels.shape) - 1) / 2
+    low, high = np.percentile(voxels, (1, 99.5))
+    sheet = Image.new("RGB", (3 * TILE, TILE))
+    for axis in range(3):
+        others = [other for other in range(3) if other != axis]
+        depth = int(np.clip(round(point[axis]), 0, voxels.shape[axis] - 1))
+        plane = np.clip((voxels.take(depth, axis=axis) - low) / max(high - low, 1e-9), 0, 1)
+        inside = np.clip(point[others], 0, np.array(plane.shape) - 1)
+        cross = None if expected is None else world_to_voxel(np.array(expected), affine)[others]
+        sheet.paste(_tile(plane, voxel_spacing(affine)[others], inside, cross), (axis * TILE, 0))
+    return sheet
+
+
+def _tile(plane: np.ndarray, spacing: np.ndarray, point: np.ndarray, found: np.ndarray | None) -> Image.Image:
+    """One slice (i, j), seen with i to the left and j up, as radiologists do; points in voxels of it."""
+    scale = TILE / max(np.array(plane.shape) * spacing)
+    width, height = np.maximum(1, np.round(np.array(plane.shape) * spacing * scale)).astype(int)
+    grey = Image.fromarray((255 * plane[::-1, ::-1].T).astype(np.uint8)).resize(
+        (width, height), Image.Resampling.BILINEAR
+    )
+    tile = Image.new("RGB", (TILE, TILE))
+    tile.paste(grey.convert("RGB"), (0, 0))
+    draw = ImageDraw.Draw(tile)
+
+    def place(voxel: np.ndarray) -> tuple[float, float]:
+        x, y = (np.array(plane.shape) - 0.5 - voxel) * spacing * scale
+        return float(x), float(y)
+
+    x, y = place(point)
+    draw.ellipse((x - 6, y - 6, x + 6, y + 6), outline=TRUE, width=2)
+    if found is not None:
+        x, y = place(found)
+        draw.line((x - 5, y - 5, x + 5, y + 5), fill=PREDICTED, width=2)
+        draw.line((x - 5, y + 5, x + 5, y - 5), fill=PREDICTED, width=2)
+    return tile

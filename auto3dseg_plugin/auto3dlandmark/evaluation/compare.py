@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compare predicted landmarks with annotated ones: errors per case, per landmark, and over all.
+
+Only landmarks that are present in both count towards the error; those predicted absent, or annotated as
+absent, are counted as such and never turned into an error of some millimetres.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..data.datalist import Case
+from ..data.measurements import Measurement, compare_measurements, summarise_measurements
+from ..errors import LandmarkError
+from ..formats import SUFFIXES, read_landmarks
+from ..geometry import radial_error
+from ..landmarks import ABSENT, PRESENT
+from ..metrics import success_detection_rate
+
+__all__ = ["Evaluation", "evaluate"]
+
+WORST = 10
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """
+    Errors of predictions.
+
+    Args:
+        cases: ids, one per row.
+        names: landmarks, one per column.
+        errors_mm: radial errors, shape (cases, landmarks); NaN where the truth or the prediction has no point.
+        true_status, predicted_status: codes of landmarks.py, same shape.
+        scores: of the predictions, same shape; NaN where a prediction has none.
+        thresholds_mm: for the success detection rate.
+        biometry: rows of :func:`auto3dlandmark.data.measurements.compare_measurements`.
+    """
+
+    cases: tuple[str, ...]
+    names: tuple[str, ...]
+    errors_mm: np.ndarray
+    true_status: np.ndarray
+    predicted_status: np.ndarray
+    scores: np.ndarray
+    thresholds_mm: tuple[float, ...]
+    biometry: tuple[dict[str, Any], ...] = ()
+
+    def summary(self) -> dict[str, Any]:
+        """The numbers over all cases and landmarks; None where there is nothing to average."""
+        known = self.errors_mm[~np.isnan(self.errors_mm)]
+        macro = np.array(
+            [row["mre_mm"] for row in self.per_landmark() if row["mre_mm"] is not None], dtype=float
+        )
+        truth, predicted = self.true_status, self.predicted_status
+        worst = sorted(
+            (
+                (float(self.errors_mm[row, column]), row, column)
+                for row, column in np.argwhere(~np.isnan(self.errors_mm))
+            ),
+            reverse=True,
+        )[:WORST]
+        return {
+            "cases": len(self.cases),
+            "landmarks": len(self.names),
+            "points_compared": int(len(known)),
+            "mre_mm": _rounded(known.mean()) if len(known) else None,
+            "std_mm": _rounded(known.std()) if len(known) else None,
+            "median_mm": _rounded(np.median(known)) if len(known) else None,
+            "macro_mre_mm": _rounded(macro.mean()) if len(macro) else None,
+            "macro_std_mm": _rounded(macro.std()) if len(macro) else None,
+            **self._rates(known),
+            "presence": {
+                "present_found": int(((truth == PRESENT) & (predicted == PRESENT)).sum()),
+                "present_missed": int(((truth == PRESENT) & (predicted != PRESENT)).sum()),
+                "absent_recognised": int(((truth == ABSENT) & (predicted != PRESENT)).sum()),
+                "absent_but_predicted": int(((truth == ABSENT) & (predicted == PRESENT)).sum()),
+            },
+            "worst": [
+                {"case": self.cases[row], "landmark": self.names[column], "error_mm": _rounded(error)}
+                for error, row, column in worst
+            ],
+            **({"biometry": summarise_measurements(self.biometry)} if self.biometry else {}),
+        }
+
+    def per_landmark(self) -> list[dict[str, Any]]:
+        """One row per landmark."""
+        return [
+            {"landmark": name, **self._row(self.errors_mm[:, column])}
+            for column, name in enumerate(self.names)
+        ]
+
+    def per_case(self) -> list[dict[str, Any]]:
+        """One row per case, worst first."""
+        rows = []
+        for case, errors in zip(self.cases, self.errors_mm):
+            worst = None if np.isnan(errors).all() else self.names[int(np.nanargmax(errors))]
+            rows.append({"case": case, **self._row(errors), "worst_landmark": worst})
+        return sorted(rows, key=lambda row: -(row["mre_mm"] if row["mre_mm"] is not None else -1.0))
+
+    def _row(self, errors: np.ndarray) -> dict[str, Any]:
+        known = errors[~np.isnan(errors)]
+        statistics: dict[str, Callable[[np.ndarray], Any]] = {
+            "mre_mm": np.mean,
+            "std_mm": np.std,
+            "median_mm": np.median,
+            "max_mm": np.max,
+        }
+        values = {
+            key: _rounded(function(known)) if len(known) else None for key, function in statistics.items()
+        }
+        return {"points": len(known), **values, **self._rates(known)}
+
+    def _rates(self, known: np.ndarray) -> dict[str, float | None]:
+        rates = success_detection_rate(known, self.thresholds_mm)
+        return {
+            f"sdr_{t:g}mm": None if np.isnan(rate) else round(rate, 2)
+            for t, rate in zip(self.thresholds_mm, rates)
+        }
+
+
+def _rounded(value: Any) -> float:
+    return round(float(value), 4)
+
+
+def evaluate(
+    cases: Sequence[Case],
+    names: Sequence[str],
+    predictions: str | os.PathLike,
+    thresholds_mm: Sequence[float] = (2, 3, 4),
+    measurements: Sequence[Measurement] = (),
+) -> Evaluation:
+    """
+    Compare the annotated cases that have a prediction with it.
+
+    Args:
+        cases: of a dataset; those without landmarks are left out.
+        names: the landmarks to compare.
+        predictions: a folder of landmark files named after the cases.
+        thresholds_mm: for the success detection rate.
+        measurements: lengths and angles to compare too.
+
+    Raises:
+        LandmarkError: when the folder is missing, has no prediction for any case, or a prediction has none
+            of the landmarks.
+    """
+    folder = Path(predictions)
+    if not folder.is_dir():
+        raise LandmarkError(f"{folder}: there is no such folder. Run 'auto3dlandmark predict' first.")
+    if not thresholds_mm or not all(np.isfinite(threshold) and threshold > 0 for threshold in thresholds_mm):
+        raise LandmarkError(f"thresholds_mm={thresholds_mm} must be positive numbers, as in 2,3,4.")
+    found, errors, truth, predicted, scores, both = [], [], [], [], [], []
+    for case in cases:
+        path = next(
+            (folder / f"{case.id}{end}" for end in SUFFIXES if (folder / f"{case.id}{end}").is_file()), None
+        )
+        if path is None or case.label is None:
+            continue
+        reference, prediction = read_landmarks(case.label).select(names), read_landmarks(path)
+        if not set(prediction.names) & set(names):
+            raise LandmarkError(
+                f"{path}: has none of the dataset's landmarks ({', '.join(names[:5])}, ...) "
+                f"but {', '.join(prediction.names[:5])}. "
+                "Evaluate predictions of a bundle that was trained on this dataset's landmarks."
+            )
+        prediction = prediction.select(names)
+        found.append(case.id)
+        errors.append(radial_error(prediction.points, reference.points))
+        truth.append(reference.status)
+        predicted.append(prediction.status)
+        scores.append(prediction.scores)
+        both.append((case.id, reference, prediction))
+    if not found:
+        raise LandmarkError(
+            f"{folder}: holds no prediction for any annotated case. Files are named after cases: CASE.mrk.json."
+        )
+    return Evaluation(
+        tuple(found),
+        tuple(names),
+        np.array(errors),
+        np.array(truth),
+        np.array(predicted),
+        np.array(scores, dtype=float),
+        tuple(thresholds_mm),
+        tuple(compare_measurements(both, measurements)),
+    )

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An evaluation as files that people and spreadsheets read, and as a table for a terminal."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..files import read_json, write_json, write_text
+from .compare import Evaluation
+
+__all__ = ["landmark_table", "summary_text", "write_cross_validation", "write_evaluation"]
+
+
+def write_cross_validation(path: str | os.PathLike, evaluation: Evaluation) -> None:
+    """
+    Write the error and score of every held-out point, by landmark, for calibration later.
+
+    The file has ``cases`` and, for each landmark, the lists ``error_mm``, ``score``, ``true_status`` and
+    ``predicted_status`` in the order of the cases; None where there is no value.
+    """
+
+    def column(values: np.ndarray, number: int) -> list[float | None]:
+        return [None if np.isnan(value) else round(float(value), 4) for value in values[:, number]]
+
+    content = {
+        "mre_mm": evaluation.summary()["mre_mm"],
+        "cases": list(evaluation.cases),
+        "landmarks": {
+            name: {
+                "error_mm": column(evaluation.errors_mm, number),
+                "score": column(evaluation.scores, number),
+                "true_status": evaluation.true_status[:, number].tolist(),
+                "predicted_status": evaluation.predicted_status[:, number].tolist(),
+            }
+            for number, name in enumerate(evaluation.names)
+        },
+    }
+    write_json(path, content)
+
+
+def write_evaluation(folder: str | os.PathLike, evaluation: Evaluation) -> None:
+    """
+    Write ``per_landmark.csv``, ``per_case.csv``, with measurements ``biometry.csv``, and, last, ``metrics.json``.
+    """
+    tables: dict[str, Sequence[dict[str, Any]]] = {
+        "per_landmark": evaluation.per_landmark(),
+        "per_case": evaluation.per_case(),
+    }
+    if evaluation.biometry:
+        tables["biometry"] = evaluation.biometry
+    for name, rows in tables.items():
+        stream = io.StringIO(newline="")
+        writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_text(Path(folder) / f"{name}.csv", stream.getvalue())
+    write_json(Path(folder) / "metrics.json", evaluation.summary())
+
+
+def landmark_table(folder: str | os.PathLike) -> tuple[dict[str, Any], list[dict[str, str]]]:
+    """
+    What :func:`write_evaluation` wrote: the figures over all, and one row per landmark.
+    """
+    with open(Path(folder) / "per_landmark.csv", encoding="utf-8", newline="") as stream:
+        return read_json(Path(folder) / "metrics.json"), list(csv.DictReader(stream))
+
+
+def summary_text(folder: str | os.PathLike, title: str) -> str:
+    """
+    The main figures and the landmarks' errors that :func:`write_evaluation` wrote, as a table for a terminal.
+    """
+    metrics, rows = landmark_table(folder)
+    rates = [key for key in rows[0] if key.startswith("sdr_")]
+    total = {"landmark": "all landmarks", "max_mm": None, **metrics}
+    width = max(len(row["landmark"]) for row in [*rows, total])
+    lines = [
+        f"\n{title}: {metrics['cases']} cases, {metrics['points_compared']} points",
+        f"{'landmark':{width}}  {'MRE mm':>7} {'std':>6} {'median':>6} {'max':>6}  "
+        + "  ".join(f"{rate[4:]:>6}" for rate in rates),
+    ]
+    for row in [*rows, total]:
+        cells = " ".join(f"{_cell(row[key]):>6}" for key in ("std_mm", "median_mm", "max_mm"))
+        lines.append(
+            f"{row['landmark']:{width}}  {_cell(row['mre_mm']):>7} {cells}  "
+            + "  ".join(f"{_cell(row[rate], 1):>6}" for rate in rates)
+        )
+    for row in metrics.get("biometry", ()):
+        error, bias = _cell(row["mean_absolute_error"]), _cell(row["bias"])
+        lines.append(
+            f"{row['measurement']}: mean absolute error {error} {row['unit']}, bias {bias} {row['unit']}"
+        )
+    presence = metrics["presence"]
+    if presence["present_missed"] or presence["absent_recognised"] or presence["absent_but_predicted"]:
+        lines.append(
+            "presence: " + ", ".join(f"{count} {key.replace('_', ' ')}" for key, count in presence.items())
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _cell(value: Any, digits: int = 2) -> str:
+    return "-" if value in (None, "") else f"{float(value):.{digits}f}"

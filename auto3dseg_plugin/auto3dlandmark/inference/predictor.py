@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Predict the landmarks of images with one bundle, or with several whose heatmaps are averaged.
+
+The steps are those of each bundle's inference.json; only the averaging is ours.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from monai.bundle import ConfigParser
+from monai.data import MetaTensor
+from tqdm import tqdm
+
+from ..data.folder import prediction_path
+from ..errors import LandmarkError, readable_error
+from ..files import read_json
+from ..formats import write_landmarks
+from ..landmarks import LandmarkSet
+from ..networks.weights import load_weights
+from ..transforms import HeatmapToLandmarksd, predicted_landmarks
+from ..transforms.decode import activate
+from .fusion import on_grid, voxel_volume
+
+__all__ = [
+    "LandmarkPredictor",
+    "predict_images",
+]
+
+
+# Bundles that agree in these see an image alike, so it is read once for all of them.
+PREPROCESSING_KEYS = (
+    "preprocessing_transforms",
+    "channels",
+    "framing",
+    "spacing",
+    "antialias",
+    "resample",
+    "clip_percentiles",
+    "normalization",
+)
+
+
+class LandmarkPredictor:
+    """
+    Trained bundles, loaded once, that turn an image file into landmarks.
+
+    Args:
+        bundles: folders of bundles that agree in their landmarks, such as the folds of one training.
+        device: where to run; left out, what the bundle's config says: a GPU if there is one.
+
+    Raises:
+        LandmarkError: when a folder is no bundle, its weights are missing or damaged, or landmarks differ.
+    """
+
+    def __init__(self, bundles: Sequence[str | os.PathLike], device: str | None = None) -> None:
+        if not bundles:
+            raise LandmarkError("no bundle given. Name at least one folder of a trained bundle.")
+        self.members = [_Member(Path(folder), device) for folder in bundles]
+        self.names: list[str] = self.members[0].names
+        for member in self.members[1:]:
+            if member.names != self.names:
+                different = sorted(set(member.names) ^ set(self.names)) or ["the order"]
+                raise LandmarkError(
+                    f"{member.folder}: finds other landmarks than {self.members[0].folder} ({', '.join(different[:5])} "
+                    "differ). Only bundles of the same landmarks can be averaged."
+                )
+            if member.decode.activation != self.members[0].decode.activation:
+                raise LandmarkError(
+                    f"{member.folder}: has {member.decode.activation} heatmaps, {self.members[0].folder} has "
+                    f"{self.members[0].decode.activation} ones. Only bundles with the same kind can be averaged."
+                )
+
+    def predict(self, image: str | os.PathLike) -> LandmarkSet:
+        """
+        Find the landmarks of one image.
+
+        Returns:
+            landmarks in RAS millimetres of the image's own frame, with scores in [0, 1].
+
+        Raises:
+            LandmarkError: when the image cannot be used.
+        """
+        return self.landmarks(*self.heatmaps(image))
+
+    def landmarks(self, heatmaps: MetaTensor, radius: int) -> LandmarkSet:
+        """What :meth:`heatmaps` gave, as landmarks."""
+        points, scores = self.members[0].decode.decode(heatmaps.as_tensor(), heatmaps.affine, radius)
+        return predicted_landmarks(self.names, points, scores, self.members[0].may_be_absent)
+
+    def opinions(self, image: str | os.PathLike) -> np.ndarray:
+        """
+        Where each network alone puts the landmarks: RAS millimetres, shape (networks, N, 3).
+
+        Raises:
+            LandmarkError: when the image cannot be used.
+        """
+        found = []
+        for member in self.members:
+            grid = member.load(image)
+            for network in member.networks:
+                heatmaps = member.heatmaps(grid, network)
+                points, _ = member.decode.decode(heatmaps, grid.affine, member.decode.radius)
+                found.append(points.double().cpu().numpy())
+        return np.stack(found)
+
+    def heatmaps(self, image: str | os.PathLike) -> tuple[MetaTensor, int]:
+        """
+        The mean of the members' heatmaps, in the world: on the finest of their grids.
+
+        Returns:
+            heatmaps: values in [0, 1], shape (N, H, W, D), with that grid's affine and the image's meta data.
+            radius: how far around a peak its mass may lie, in voxels of that grid: as far as for the coarsest member.
+        """
+        inputs: dict[str, MetaTensor] = {}
+        for member in self.members:
+            if member.preprocessing_id not in inputs:
+                inputs[member.preprocessing_id] = member.load(image)
+        finest = min(inputs.values(), key=voxel_volume)
+        total: torch.Tensor | float = 0.0
+        radius = 0
+        for member in self.members:
+            grid = inputs[member.preprocessing_id]
+            total = total + on_grid(
+                MetaTensor(member.heatmaps(grid), grid.affine), finest, member.decode.activation
+            )
+            coarser = float((grid.pixdim / finest.pixdim).max())
+            radius = max(radius, math.ceil(member.decode.radius * coarser - 1e-3))
+        return MetaTensor(total / len(self.members), meta=finest.meta), radius
+
+
+class _Member:
+    """One bundle, ready to run."""
+
+    def __init__(self, folder: Path, device: str | None) -> None:
+        self.folder = folder
+        config = folder / "configs" / "inference.json"
+        if not config.is_file():
+            raise LandmarkError(
+                f"{folder}: is not a bundle, it has no configs/inference.json. Name a folder made by 'build'."
+            )
+        parser = ConfigParser(read_json(config))
+        parser["bundle_root"] = str(folder.resolve())
+        if device is not None:
+            parser["device"] = f"$torch.device({device!r})"
+        self.names: list[str] = list(parser.get_parsed_content("landmark_names"))
+        self.may_be_absent = set(parser.get_parsed_content("may_be_absent"))
+        self.device: torch.device = parser.get_parsed_content("device")
+        path = parser.get_parsed_content("ckpt_path")
+        weights = load_weights(path)
+        self.network: torch.nn.Module = parser.get_parsed_content("network")
+        try:
+            self.network.load_state_dict(weights)
+        except (RuntimeError, TypeError, AttributeError) as error:
+            reason = str(error).splitlines()[0]
+            raise LandmarkError(
+                f"{path}: does not fit the network of this bundle ({reason}). Train it again."
+            ) from error
+        self.network.eval()
+        # A published bundle holds the networks of several folds as one.
+        self.networks = list(getattr(self.network, "networks", None) or [self.network])
+        self.preprocessing = parser.get_parsed_content("preprocessing")
+        self.preprocessing_id = repr([parser.get(key) for key in PREPROCESSING_KEYS])
+        self.inferer = parser.get_parsed_content("inferer")
+        self.decode: HeatmapToLandmarksd = parser.get_parsed_content("decode")
+
+    def load(self, image: str | os.PathLike) -> MetaTensor:
+        """The network's input, shape (C, H, W, D)."""
+        try:
+            return self.preprocessing({"image": str(image)})["image"]
+        except Exception as error:  # MONAI wraps whatever a reader raises
+            raise readable_error(error, f"{image}: cannot be read as an image") from error
+
+    def heatmaps(self, network_input: MetaTensor, network: torch.nn.Module | None = None) -> torch.Tensor:
+        """Values in [0, 1], shape (N, H, W, D), on the CPU; of all its networks, or of one."""
+        with torch.no_grad():
+            logits = self.inferer(network_input.as_tensor()[None].to(self.device), network or self.network)[0]
+            return activate(logits.float(), self.decode.activation).cpu()
+
+
+def predict_images(
+    predictor: LandmarkPredictor,
+    images: Iterable[str | os.PathLike],
+    folder: str | os.PathLike,
+    progress: bool = True,
+) -> list[Path]:
+    """
+    Write the landmarks of each image to ``<folder>/<case>.mrk.json``.
+
+    Returns:
+        the files, in the order of ``images``.
+
+    Raises:
+        LandmarkError: for the first image that cannot be used; files of the images before it are there.
+    """
+    written = []
+    for image in tqdm(list(images), desc="predict", unit="image", disable=not progress):
+        path = prediction_path(folder, image)
+        write_landmarks(path, predictor.predict(image))
+        written.append(path)
+    return written

@@ -1,0 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Moved to auto3dlandmark.training.distributed; this name works until version 1.0."""
+
+from auto3dlandmark.training.distributed import *  # noqa: F403

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Start the MONAI Label server for a studies folder, in whatever environment has the extra ``label``."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import LandmarkError
+from ..files import write_text
+from .versions import ServedModel
+
+__all__ = ["server_command"]
+
+APP = (
+    "from monailabel_landmarks.main import LandmarksApp  # noqa: F401  MONAI Label looks for the class here\n"
+)
+# What MONAI Label does on its own and should not: it scores after every answer, and reloads the folder.
+SETTINGS = {"MONAI_LABEL_AUTO_UPDATE_SCORING": "false", "MONAI_LABEL_DATASTORE_AUTO_RELOAD": "false"}
+SETTINGS |= {"MONAI_LABEL_SESSIONS": "false"}
+
+
+def server_command(
+    studies: str | os.PathLike,
+    bundles: Sequence[str | os.PathLike],
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    **settings: Any,
+) -> tuple[list[str], dict[str, str]]:
+    """
+    The command that serves a studies folder, and its environment.
+
+    Args:
+        studies: the folder of images; logs and everything that is kept go to its folder ``review``.
+        bundles: trained bundles that find the same landmarks; several are averaged.
+        host: the address to listen at. Whoever reaches it may read images and change labels: there is no log-in.
+        settings: of the app, such as ``minutes`` or ``hosts``.
+
+    Raises:
+        LandmarkError: when MONAI Label is not installed here, or a folder is missing or no bundle.
+    """
+    if importlib.util.find_spec("monailabel") is None:
+        raise LandmarkError(
+            f"MONAI Label is not installed for {sys.executable}. It needs an environment of its own: run "
+            "'make label-env', then .venv-label/bin/auto3dlandmark serve."
+        )
+    folder = Path(studies).resolve()
+    if not folder.is_dir():
+        raise LandmarkError(f"{studies}: there is no such folder. Give the folder of the images to review.")
+    model = ServedModel(folder / "review" / "models", bundles)
+    app = folder / "review" / "app"  # MONAI Label writes its log beside the app's main.py
+    write_text(app / "main.py", APP)
+    conf = {"bundles": json.dumps([str(bundle) for bundle in model.given]), **settings}
+    command = [
+        sys.executable,
+        "-m",
+        "monailabel.main",
+        "start_server",
+        "--app",
+        str(app),
+        "--studies",
+        str(folder),
+    ]
+    command += ["--host", host, "--port", str(port), "--uvicorn_app", "monailabel_landmarks.lib.server:app"]
+    for name, value in conf.items():
+        if value is not None:
+            command += ["--conf", name, str(value)]
+    return command, {**os.environ, **SETTINGS}

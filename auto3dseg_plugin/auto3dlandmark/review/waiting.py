@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How sure a model is of an image, so that reviewers begin where it is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..errors import LandmarkError
+from ..formats.markups import markups_bytes
+from ..inference.confidence import confidence_of, disagreement_of
+from ..inference.predictor import LandmarkPredictor
+from .store import ORIGINAL, ReviewStore
+from .versions import ServedModel
+
+__all__ = ["score_waiting"]
+
+
+def score_waiting(
+    model: ServedModel, store: ReviewStore, say: Callable[[str], None] = print
+) -> dict[str, dict[str, float | None]]:
+    """
+    Predict every image without a reviewed label that the served version has not scored yet; keep prediction and scores.
+
+    Returns:
+        the new scores by image. An image that cannot be read is named and left out.
+    """
+    served = model.current()
+    reviewed, notes = set(store.labelled()), store.notes()
+    waiting = [
+        image
+        for image in store.images()
+        if image not in reviewed and notes.get(image, {}).get("version") != served.version
+    ]
+    if not waiting:
+        return {}
+    predictor, scores = LandmarkPredictor(served.bundles), {}
+    for number, image in enumerate(waiting, start=1):
+        try:
+            path = store.image(image)
+            landmarks = predictor.predict(path)
+            scores[image] = {
+                "confidence": confidence_of(landmarks),
+                "disagreement": disagreement_of(predictor.opinions(path)[:, landmarks.present]),
+            }
+            store.save(image, markups_bytes(landmarks), ORIGINAL)
+            store.note(image, version=served.version, **scores[image])
+            say(f"{number} of {len(waiting)}: {image}: confidence {scores[image]['confidence']:.3f}")
+        except LandmarkError as error:
+            say(f"{number} of {len(waiting)}: {image}: left out: {error}")
+            if image in store.images():
+                store.note(image, version=served.version, unreadable=True)  # and is not tried again
+    return scores

@@ -1,6 +1,0 @@
-# SPDX-License-Identifier: Apache-2.0
-"""Where Auto3DSeg looks for the algorithm; it lives in the package."""
-
-from auto3dlandmark.algo import HeatmapAlgo
-
-__all__ = ["HeatmapAlgo"]

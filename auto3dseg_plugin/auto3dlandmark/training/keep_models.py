@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a training leaves on disk, and how it goes on from there."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from pathlib import Path
+
+import torch
+from ignite.engine import Engine, Events
+from monai.engines import Evaluator
+
+from ..errors import LandmarkError
+from ..files import write_json
+from ..networks.weights import load_weights, save_atomically
+from .averaging import WeightAverage, bare_network
+from .distributed import rank
+from .schedule import TrainingSchedule
+
+__all__ = ["KeepModels"]
+
+CHECKPOINT, MODEL, BEST_MODEL, SUMMARY = "checkpoint.pt", "model.pt", "model_best.pt", "training.json"
+
+
+class KeepModels:
+    """
+    Keep a training's models on disk, each file whole or not there, and go on from the last checkpoint.
+
+    Of several processes that train together, all read and the first one writes.
+
+    ``checkpoint.pt`` holds all that is needed to go on; ``model_best.pt`` the weights of the best validation;
+    ``model.pt`` the weights at the end, which inference uses (picking the best would make the held-out error look
+    better than it is); ``training.json`` says that and how the training ended.
+
+    Args:
+        folder: where the files go.
+        network: whose weights are kept.
+        average: whose weights are kept as the models, while the checkpoint has both; None for ``network``'s own.
+        optimizer: whose state is kept in the checkpoint.
+        schedule: whose state is kept in the checkpoint.
+        evaluator: MONAI evaluator; run once more at the end.
+        interval: a checkpoint every this many epochs.
+        seconds_between: but not more often than this.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike,
+        network: torch.nn.Module,
+        optimizer: torch.optim.Optimizer,
+        schedule: TrainingSchedule,
+        evaluator: Evaluator | None = None,
+        average: WeightAverage | None = None,
+        interval: int = 1,
+        seconds_between: float = 20.0,
+    ) -> None:
+        self.folder = Path(folder)
+        self.network, self.optimizer, self.schedule, self.evaluator = (
+            bare_network(network),
+            optimizer,
+            schedule,
+            evaluator,
+        )
+        self.average = WeightAverage(network) if average is None else average
+        self.interval, self.seconds_between = interval, seconds_between
+        self.last_saved = time.time()
+        self.best_mm = math.inf
+        self.history: list[dict[str, float]] = []
+
+    def attach(self, engine: Engine) -> None:
+        """Register with a trainer."""
+        engine.add_event_handler(Events.STARTED, self._resume)
+        engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval), self._save_now_and_then)
+        engine.add_event_handler(Events.COMPLETED, self._finish)
+        if self.evaluator is not None:
+            self.evaluator.add_event_handler(Events.COMPLETED, self._validated)
+
+    def _resume(self, engine: Engine) -> None:
+        path = self.folder / CHECKPOINT
+        if not path.exists():
+            return
+        state = load_weights(path)
+        try:
+            self.network.load_state_dict(state["network"])
+            self.average.load_state_dict(state["average"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.schedule.load_state_dict(state["schedule"])
+            self.history = list(state["history"])
+            engine.state.epoch, engine.state.iteration = state["epoch"], state["iteration"]
+        except (KeyError, RuntimeError, ValueError, TypeError) as error:
+            raise LandmarkError(
+                f"{path}: is of another training ({str(error).splitlines()[0]}). Remove it to start from the beginning."
+            ) from error
+        self.best_mm = min((entry["mre_mm"] for entry in self.history), default=math.inf)
+        engine.logger.info(
+            f"Going on from {path}: epoch {engine.state.epoch}, {self.schedule.progress:.0%} done."
+        )
+
+    def _save_now_and_then(self, engine: Engine) -> None:
+        if rank() > 0 or time.time() - self.last_saved < self.seconds_between:
+            return
+        state = {
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "history": self.history,
+            "epoch": engine.state.epoch,
+            "iteration": engine.state.iteration,
+        }
+        save_atomically(state, self.folder / CHECKPOINT)
+        self.last_saved = time.time()
+
+    def _validated(self, evaluator: Engine) -> None:
+        mre_mm = float(next(iter(evaluator.state.metrics.values())))
+        self.history.append(
+            {"step": self.schedule.steps, "seconds": round(self.schedule.seconds, 1), "mre_mm": mre_mm}
+        )
+        if mre_mm < self.best_mm:
+            self.best_mm = mre_mm
+            if rank() == 0:
+                save_atomically(self.average.network.state_dict(), self.folder / BEST_MODEL)
+
+    def _finish(self, engine: Engine) -> None:
+        if rank() == 0:
+            save_atomically(self.average.network.state_dict(), self.folder / MODEL)
+        validated = bool(self.history) and self.history[-1]["step"] == self.schedule.steps
+        if self.evaluator is not None and not validated:
+            self.evaluator.run(engine.state.epoch)
+        if rank() == 0:
+            self._summarise()
+
+    def _summarise(self) -> None:
+        finite = [
+            {**entry, "mre_mm": round(entry["mre_mm"], 4)}
+            for entry in self.history
+            if math.isfinite(entry["mre_mm"])
+        ]
+        summary = {
+            "steps": self.schedule.steps,
+            "seconds": round(self.schedule.seconds, 1),
+            "mre_mm": finite[-1]["mre_mm"] if finite else None,
+            "best_mre_mm": min(entry["mre_mm"] for entry in finite) if finite else None,
+            "history": finite,
+        }
+        write_json(self.folder / SUMMARY, summary)
+        (self.folder / CHECKPOINT).unlink(missing_ok=True)

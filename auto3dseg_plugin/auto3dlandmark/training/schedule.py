@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The schedule of a training: how fast to learn, and when its steps or its minutes are used up."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import psutil
+import torch
+from ignite.engine import Engine, Events
+
+from ..errors import LandmarkError
+from .distributed import agreed
+
+__all__ = ["TrainingSchedule"]
+
+
+class TrainingSchedule:
+    """
+    Set the learning rate at each step, and end the training when its steps or its minutes are used up.
+
+    With ``minutes``, progress is the share of the time that has passed since the process started, all earlier
+    runs of the same training included, less what the last validation will take. So the rate always
+    reaches its end, whatever a step costs. Without it, progress is the share of the steps.
+
+    Args:
+        optimizer: its present learning rates are the highest ones.
+        total_steps: steps of the whole training; ignored with ``minutes``.
+        minutes: wall clock time of the whole training.
+        power: the rate falls as (1 - progress) ** power.
+        drop: progress, and what the rate is multiplied by from there on, such as (0.8, 0.1); None: no drop.
+        warmup_steps: the rate rises linearly over this many steps first.
+        clip_norm: gradients are scaled down to this norm; None leaves them.
+        evaluator: its duration is measured, to leave room for it at the end.
+        started: when the clock started, in seconds since the epoch; left out, when this process started.
+    """
+
+    def __init__(
+        self,
+        optimizer: torch.optim.Optimizer,
+        total_steps: int,
+        minutes: float | None = None,
+        power: float = 0.9,
+        drop: Sequence[float] | None = None,
+        warmup_steps: int = 0,
+        clip_norm: float | None = 12.0,
+        evaluator: Engine | None = None,
+        started: float | None = None,
+    ) -> None:
+        if minutes is not None and not minutes > 0:
+            raise LandmarkError(f"minutes={minutes} must be greater than 0.")
+        self.optimizer, self.total_steps, self.minutes = optimizer, total_steps, minutes
+        self.drop = drop
+        self.power, self.warmup_steps, self.clip_norm = power, warmup_steps, clip_norm
+        self.top_rates = [group["lr"] for group in optimizer.param_groups]
+        self.earlier_seconds = 0.0
+        self.validation_seconds = 0.0
+        self.steps = 0
+        self.started = psutil.Process().create_time() if started is None else started
+        if clip_norm is not None:
+            optimizer.register_step_pre_hook(self._clip)
+        if evaluator is not None:
+            evaluator.add_event_handler(Events.STARTED, self._validation_started)
+            evaluator.add_event_handler(Events.COMPLETED, self._validation_ended)
+
+    def attach(self, engine: Engine) -> None:
+        """Register with a trainer."""
+        engine.add_event_handler(Events.ITERATION_STARTED, self._set_rate)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._stop_when_done)
+
+    @property
+    def seconds(self) -> float:
+        """Wall clock time spent on this training, in all its runs."""
+        return self.earlier_seconds + time.time() - self.started
+
+    @property
+    def progress(self) -> float:
+        """Share of the training that is done, 0 to 1."""
+        if self.minutes is None:
+            return min(1.0, self.steps / self.total_steps)
+        return min(1.0, self.seconds / max(60 * self.minutes - 1.2 * self.validation_seconds, 1.0))
+
+    def seconds_left(self) -> float:
+        """How long the training is going to go on; infinity before its first step."""
+        if self.minutes is not None:
+            return max(0.0, 60 * self.minutes - self.seconds)
+        return self.seconds / self.progress * (1 - self.progress) if self.progress > 0 else math.inf
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a restarted training needs to go on along the same schedule."""
+        return {"seconds": self.seconds, "steps": self.steps, "validation_seconds": self.validation_seconds}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from :meth:`state_dict` of an earlier run."""
+        self.earlier_seconds, self.steps = state["seconds"], state["steps"]
+        self.validation_seconds = state["validation_seconds"]
+
+    def _set_rate(self, engine: Engine) -> None:
+        progress = self._agreed_progress()
+        factor = (1 - progress) ** self.power
+        if self.drop is not None and progress >= self.drop[0]:
+            factor *= self.drop[1]
+        if self.steps < self.warmup_steps:
+            factor *= (self.steps + 1) / self.warmup_steps
+        for group, top in zip(self.optimizer.param_groups, self.top_rates):
+            group["lr"] = top * factor
+
+    def _stop_when_done(self, engine: Engine) -> None:
+        self.steps += 1
+        if self.minutes is not None and self._agreed_progress() >= 1:
+            engine.terminate()
+
+    def _agreed_progress(self) -> float:
+        """Clocks differ between processes; steps do not."""
+        return self.progress if self.minutes is None else agreed(self.progress)
+
+    def _clip(self, optimizer: torch.optim.Optimizer, *unused: Any) -> None:
+        for group in optimizer.param_groups:
+            torch.nn.utils.clip_grad_norm_(group["params"], self.clip_norm)  # type: ignore[arg-type]
+
+    def _validation_started(self, engine: Engine) -> None:
+        self._validation_start = time.time()
+
+    def _validation_ended(self, engine: Engine) -> None:
+        # The first validation also fills the cache, so only the latest one counts.
+        self.validation_seconds = time.time() - self._validation_start
