@@ -160,23 +160,34 @@ def tiny_plan(demo_dataset: Path):
 
 
 @pytest.fixture(scope="session")
+def build_bundle() -> Callable[..., Path]:
+    """A bundle as the step ``build`` makes it, of a plan that somebody wrote and a dataset's folder or datalist."""
+    from auto3dlandmark.data.datalist import read_datalist, scan_folder, write_datalist
+    from auto3dlandmark.planning.plan import write_plan
+    from auto3dlandmark.workflow.work_folder import WorkFolder
+
+    def build(work: Path, plan, dataset: Path, fold: int, recipe: str | None, **overrides) -> Path:
+        folder = WorkFolder(work, say=lambda line: None)
+        write_plan(folder.plan, plan)
+        write_datalist(folder.datalist, read_datalist(dataset) if dataset.is_file() else scan_folder(dataset))
+        folder.build(fold, recipe, **overrides)
+        return folder.bundle(fold).path
+
+    return build
+
+
+@pytest.fixture(scope="session")
 def tiny_bundle(
-    tiny_plan, tiny_recipe: str, demo_dataset: Path, tmp_path_factory: pytest.TempPathFactory
+    build_bundle, tiny_plan, tiny_recipe: str, demo_dataset: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """A built bundle that nobody has trained."""
-    from auto3dlandmark.bundles.fill import write_bundle
-    from auto3dlandmark.data.datalist import scan_folder, write_datalist
-
-    work = tmp_path_factory.mktemp("work")
-    write_datalist(work / "datalist.json", scan_folder(demo_dataset))
-    write_bundle(work / "heatmap_0", tiny_plan, work / "datalist.json", 0, tiny_recipe)
-    return work / "heatmap_0"
+    return build_bundle(tmp_path_factory.mktemp("work"), tiny_plan, demo_dataset, 0, tiny_recipe)
 
 
 @pytest.fixture(scope="session")
 def trained_bundle(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the tiny bundle after its eight steps."""
-    from auto3dlandmark.training.run.run import train_here
+    from auto3dlandmark.training.run import train_here
 
     folder = tmp_path_factory.mktemp("trained") / "heatmap_0"
     shutil.copytree(tiny_bundle, folder)

@@ -9,8 +9,8 @@ import nibabel as nib
 import numpy as np
 
 from auto3dlandmark import LandmarkSet, read_landmarks
-from auto3dlandmark.checks.dataset.dataset import check_dataset
-from auto3dlandmark.checks.dataset.findings import ERROR
+from auto3dlandmark.checks.dataset import check_dataset
+from auto3dlandmark.checks.findings import ERROR
 from auto3dlandmark.data.datalist import scan_folder
 from auto3dlandmark.data.images import read_image
 from auto3dlandmark.geometry import voxel_to_world

@@ -8,7 +8,7 @@ import pytest
 from auto3dlandmark import LandmarkError
 from auto3dlandmark.files import read_json, write_json
 from auto3dlandmark.workflow.ablation import ablate, ablation_table, read_variants
-from auto3dlandmark.workflow.work_folder import Work
+from auto3dlandmark.workflow.work_folder import WorkFolder
 
 
 def test_every_variant_is_trained_with_its_change_and_nothing_is_done_twice(
@@ -16,7 +16,7 @@ def test_every_variant_is_trained_with_its_change_and_nothing_is_done_twice(
 ):
     write_json(tmp_path / "variants.json", {"sigma 3": {"target#sigma": 3}})
     said = []
-    work = Work(tmp_path / "work", say=said.append)
+    work = WorkFolder(tmp_path / "work", say=said.append)
     work.check(demo_dataset)
     work.analyze()
     work.make_plan("small")

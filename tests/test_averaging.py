@@ -7,7 +7,7 @@ import pytest
 import torch
 from ignite.engine import Engine
 
-from auto3dlandmark.training.run.averaging import WeightAverage, bare_network
+from auto3dlandmark.training.averaging import WeightAverage, bare_network
 
 
 def weights_after(average, network, values):

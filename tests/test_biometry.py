@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from auto3dlandmark import LandmarkError, LandmarkSet, read_landmarks, write_landmarks
-from auto3dlandmark.cli.commands.commands import main
+from auto3dlandmark.cli import main
 from auto3dlandmark.data.measurements import (
     Measurement,
     compare_measurements,

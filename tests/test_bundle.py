@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from monai.bundle import ConfigParser, ConfigWorkflow, verify_metadata
 
 from auto3dlandmark import LandmarkError, templates_path
-from auto3dlandmark.bundles.fill import normalization_transforms, write_bundle
+from auto3dlandmark.bundles.fill import normalization_transforms
 from auto3dlandmark.data.datalist import scan_folder, write_datalist
 from auto3dlandmark.files import read_json
 from auto3dlandmark.planning.plan import read_plan
@@ -88,40 +89,42 @@ def test_the_metadata_names_the_landmarks_as_they_are(tiny_bundle):
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_every_recipe_sets_keys_that_train_has_and_builds_its_parts(recipe, tiny_bundle, tmp_path):
+def test_every_recipe_sets_keys_that_train_has_and_builds_its_parts(
+    build_bundle, recipe, tiny_bundle, tmp_path
+):
     plan = read_plan(tiny_bundle / "configs" / "plan.json")
     datalist = configs_of(tiny_bundle, "train")[0]["datalist"]
-    write_bundle(tmp_path / "bundle", plan, datalist, 0, recipe)
+    bundle = build_bundle(tmp_path, plan, Path(datalist), 0, recipe)
     parser = ConfigParser()
-    parser.read_config(str(tmp_path / "bundle" / "configs" / "train.json"))
+    parser.read_config(str(bundle / "configs" / "train.json"))
     for part in ("target", "loss", "optimizer", "random_patch", "augmentation"):
         assert parser.get_parsed_content(part) is not None
 
 
-def test_an_unknown_fold_or_override_is_refused(tiny_bundle, tmp_path):
+def test_an_unknown_fold_or_override_is_refused(build_bundle, tiny_bundle, tmp_path):
     plan = read_plan(tiny_bundle / "configs" / "plan.json")
     datalist = configs_of(tiny_bundle, "train")[0]["datalist"]
     with pytest.raises(LandmarkError, match="has no fold 7"):
-        write_bundle(tmp_path / "bundle", plan, datalist, 7, "quick")
+        build_bundle(tmp_path, plan, Path(datalist), 7, "quick")
     with pytest.raises(LandmarkError, match="no key 'minuets'"):
-        write_bundle(tmp_path / "bundle", plan, datalist, 0, "quick", minuets=3)
+        build_bundle(tmp_path, plan, Path(datalist), 0, "quick", minuets=3)
 
 
-def test_parts_of_a_setting_can_be_overridden(tiny_bundle, tmp_path):
+def test_parts_of_a_setting_can_be_overridden(build_bundle, tiny_bundle, tmp_path):
     plan = read_plan(tiny_bundle / "configs" / "plan.json")
     datalist = configs_of(tiny_bundle, "train")[0]["datalist"]
-    write_bundle(tmp_path / "bundle", plan, datalist, 0, "nnlandmark_2026", **{"target#radius": 7})
-    train, inference = configs_of(tmp_path / "bundle", "train", "inference")
+    bundle = build_bundle(tmp_path, plan, Path(datalist), 0, "nnlandmark_2026", **{"target#radius": 7})
+    train, inference = configs_of(bundle, "train", "inference")
     assert train["target"] == {"_target_": "auto3dlandmark.transforms.ConeTarget", "radius": 7}
     assert inference["output_dir"] == configs_of(tiny_bundle, "inference")[0]["output_dir"]
 
 
 @pytest.mark.parametrize("name", ["$__import__('os').abort()", "@network", "%train"])
-def test_a_landmark_name_never_runs_as_code(name, tiny_bundle, tmp_path):
+def test_a_landmark_name_never_runs_as_code(build_bundle, name, tiny_bundle, tmp_path):
     plan = replace(read_plan(tiny_bundle / "configs" / "plan.json"), landmark_names=("a", name))
     datalist = configs_of(tiny_bundle, "train")[0]["datalist"]
     with pytest.raises(LandmarkError, match="landmark name .* begins with"):
-        write_bundle(tmp_path / "bundle", plan, datalist, 0, "quick")
+        build_bundle(tmp_path, plan, Path(datalist), 0, "quick")
 
 
 def test_ct_is_clipped_and_scaled_by_the_datasets_intensities():
@@ -138,15 +141,15 @@ def test_configs_are_plain_json(tiny_bundle):
 
 @pytest.mark.parametrize("said, expected", [(True, [[1, 0]]), (False, [[2, 3]])])
 def test_pairs_come_from_the_dataset_or_else_from_the_names(
-    tiny_plan, demo_dataset, tmp_path, said, expected
+    build_bundle, tiny_plan, demo_dataset, tmp_path, said, expected
 ):
     names = list(tiny_plan.landmark_names)
     listed = replace(
         scan_folder(demo_dataset),
         left_right_pairs=((names[1], names[0]),) if said else (),
     )
-    write_datalist(tmp_path / "datalist.json", listed)
-    write_bundle(tmp_path / "bundle", tiny_plan, tmp_path / "datalist.json", 0, "nnlandmark_2025")
+    write_datalist(tmp_path / "said.json", listed)
+    bundle = build_bundle(tmp_path, tiny_plan, tmp_path / "said.json", 0, "nnlandmark_2025")
     for config in ("train", "inference"):
-        parser = ConfigParser(read_json(tmp_path / "bundle" / "configs" / f"{config}.json"))
+        parser = ConfigParser(read_json(bundle / "configs" / f"{config}.json"))
         assert parser.get_parsed_content("left_right_pairs") == expected

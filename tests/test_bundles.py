@@ -8,7 +8,7 @@ import pytest
 from test_publish import BUNDLES
 
 from auto3dlandmark import read_landmarks
-from auto3dlandmark.cli.commands.commands import main
+from auto3dlandmark.cli import main
 from auto3dlandmark.geometry import radial_error
 
 MOST_BYTES = 20 * 10**6

@@ -14,15 +14,16 @@ import torch
 from monai.transforms import Compose
 
 from auto3dlandmark.bundles.fill import normalization_transforms
-from auto3dlandmark.checks.dataset.dataset import check_dataset
-from auto3dlandmark.cli.commands.commands import main
+from auto3dlandmark.checks.dataset import check_dataset
+from auto3dlandmark.cli import main
 from auto3dlandmark.data.datalist import scan_folder
-from auto3dlandmark.data.images import list_images, read_image
+from auto3dlandmark.data.folder import list_images
+from auto3dlandmark.data.images import read_image
 from auto3dlandmark.data.published import convert
 from auto3dlandmark.errors import LandmarkError
 from auto3dlandmark.files import read_json, write_json
 from auto3dlandmark.formats import read_landmarks
-from auto3dlandmark.inference.predictor.predictor import LandmarkPredictor
+from auto3dlandmark.inference.predictor import LandmarkPredictor
 from auto3dlandmark.planning.fingerprint import compute_fingerprint
 from auto3dlandmark.planning.planner import make_plan
 from auto3dlandmark.transforms import LoadChannelsd

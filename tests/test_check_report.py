@@ -11,9 +11,9 @@ import shutil
 import pytest
 from PIL import Image
 
-from auto3dlandmark.checks.dataset.findings import ERROR, SUSPECT, WARNING, Finding
-from auto3dlandmark.checks.dataset.page import write_check_report
-from auto3dlandmark.cli.commands.commands import main
+from auto3dlandmark.checks.findings import ERROR, SUSPECT, WARNING, Finding
+from auto3dlandmark.checks.page import write_check_report
+from auto3dlandmark.cli import main
 from auto3dlandmark.data.datalist import scan_folder
 from auto3dlandmark.formats import read_landmarks
 

@@ -11,8 +11,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from auto3dlandmark.checks.dataset.dataset import check_dataset
-from auto3dlandmark.checks.dataset.findings import ERROR, WARNING, raise_on_errors, report_findings
+from auto3dlandmark.checks.dataset import check_dataset
+from auto3dlandmark.checks.findings import ERROR, WARNING, raise_on_errors, report_findings
 from auto3dlandmark.data.datalist import scan_folder
 from auto3dlandmark.errors import LandmarkError
 from auto3dlandmark.formats import read_landmarks, write_landmarks

@@ -9,8 +9,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from auto3dlandmark.checks.dataset.dataset import check_dataset
-from auto3dlandmark.checks.dataset.findings import ERROR, WARNING
+from auto3dlandmark.checks.dataset import check_dataset
+from auto3dlandmark.checks.findings import ERROR, WARNING
 from auto3dlandmark.data.datalist import scan_folder
 from auto3dlandmark.formats import read_landmarks, write_landmarks
 from auto3dlandmark.geometry import lps_to_ras, voxel_to_world

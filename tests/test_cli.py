@@ -10,7 +10,7 @@ import sys
 import pytest
 
 import auto3dlandmark
-from auto3dlandmark.cli.commands.commands import main
+from auto3dlandmark.cli import main
 
 
 @pytest.fixture

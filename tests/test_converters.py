@@ -9,7 +9,7 @@ import pytest
 from miniatures import SHAPE, assert_points, assert_trainable, fcsv, points_in, save_image
 
 from auto3dlandmark import LandmarkError
-from auto3dlandmark.cli.commands.commands import main
+from auto3dlandmark.cli import main
 from auto3dlandmark.data.datalist import scan_folder
 from auto3dlandmark.data.images import read_image
 from auto3dlandmark.data.published import convert

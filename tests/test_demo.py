@@ -9,7 +9,7 @@ import nibabel as nib
 import numpy as np
 
 from auto3dlandmark import read_landmarks
-from auto3dlandmark.checks.dataset.dataset import check_dataset
+from auto3dlandmark.checks.dataset import check_dataset
 from auto3dlandmark.data.datalist import scan_folder
 from auto3dlandmark.data.demo import DEMO_NAMES, make_demo_case, make_demo_dataset
 from auto3dlandmark.geometry import voxel_spacing, world_to_voxel

@@ -11,8 +11,8 @@ import pytest
 
 from auto3dlandmark.errors import LandmarkError
 from auto3dlandmark.files import read_json, write_json
-from auto3dlandmark.training.run import distributed
-from auto3dlandmark.training.run.run import run_on_devices
+from auto3dlandmark.training import distributed
+from auto3dlandmark.training.run import run_on_devices
 
 # Two processes without a launcher: gloo over a file, and each prints what it got.
 SHARDS = """

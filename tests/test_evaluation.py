@@ -10,7 +10,8 @@ import pytest
 
 from auto3dlandmark import LandmarkError, LandmarkSet, write_landmarks
 from auto3dlandmark.data.datalist import Case
-from auto3dlandmark.evaluation.compare.compare import evaluate, write_evaluation
+from auto3dlandmark.evaluation.compare import evaluate
+from auto3dlandmark.evaluation.tables import write_evaluation
 from auto3dlandmark.landmarks import ABSENT, PRESENT, UNKNOWN
 
 NAN = [float("nan")] * 3

@@ -6,10 +6,10 @@ from __future__ import annotations
 import pytest
 
 from auto3dlandmark import LandmarkError, read_landmarks
-from auto3dlandmark.files import read_json, write_json
-from auto3dlandmark.inference.predictor.predictor import LandmarkPredictor
+from auto3dlandmark.files import write_json
+from auto3dlandmark.inference.predictor import LandmarkPredictor
 from auto3dlandmark.planning.patch_fit import fit_patch
-from auto3dlandmark.workflow.work_folder import Work
+from auto3dlandmark.workflow.work_folder import WorkFolder
 
 NAMES = ["a", "b", "c"]
 LANDMARKS = "$len(@landmark_names)"
@@ -68,7 +68,7 @@ def test_a_network_of_monais_is_trained_and_predicts(network, demo_dataset, tiny
     write_json(tmp_path / "network.json", network)
     write_json(tmp_path / "short.json", {"epochs": 1, "epoch_length": 1, "patch_size": [32, 32, 64]})
     said = []
-    work = Work(tmp_path / "work", say=said.append)
+    work = WorkFolder(tmp_path / "work", say=said.append)
     work.check(demo_dataset)
     work.analyze()
     work.make_plan("small", network_def=tmp_path / "network.json")
@@ -77,13 +77,13 @@ def test_a_network_of_monais_is_trained_and_predicts(network, demo_dataset, tiny
     work.train(0)
     image = demo_dataset / "images" / "demo_01.nii.gz"
     names = read_landmarks(demo_dataset / "landmarks" / "demo_01.mrk.json").names
-    assert LandmarkPredictor([work.bundle(0)], "cpu").predict(image).names == names
-    assert read_json(work.bundle(0) / "configs" / "inference.json")["network_def"] == network
+    assert LandmarkPredictor([work.bundle(0).path], "cpu").predict(image).names == names
+    assert work.bundle(0).read_config("inference")["network_def"] == network
 
 
 def test_a_bad_network_file_is_named(demo_dataset, tmp_path):
     write_json(tmp_path / "network.json", {"_target_": "no.such.Network"})
-    work = Work(tmp_path / "work", say=lambda line: None)
+    work = WorkFolder(tmp_path / "work", say=lambda line: None)
     work.check(demo_dataset)
     work.analyze()
     with pytest.raises(LandmarkError, match=r"network\.json: the network 'no.such.Network' cannot be used"):

@@ -11,8 +11,8 @@ import torch
 from ignite.engine import Engine, Events
 
 from auto3dlandmark import LandmarkError
-from auto3dlandmark.training.run.keep_models import KeepModels
-from auto3dlandmark.training.run.schedule import TrainingSchedule
+from auto3dlandmark.training.keep_models import KeepModels
+from auto3dlandmark.training.schedule import TrainingSchedule
 
 
 def parts(lr=1.0):

@@ -9,7 +9,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from auto3dlandmark.data.images import IMAGE_SUFFIXES, case_id, list_images, read_image, reorient_to_ras
+from auto3dlandmark.data.folder import list_images
+from auto3dlandmark.data.images import IMAGE_SUFFIXES, case_id, read_image, reorient_to_ras
 from auto3dlandmark.errors import LandmarkError
 from auto3dlandmark.geometry import voxel_to_world
 

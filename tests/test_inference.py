@@ -13,7 +13,8 @@ import torch
 
 from auto3dlandmark import LandmarkError, read_landmarks
 from auto3dlandmark.files import read_json, write_json
-from auto3dlandmark.inference.predictor.predictor import HeatmapInferer, LandmarkPredictor, predict_images
+from auto3dlandmark.inference.label_map import HeatmapInferer
+from auto3dlandmark.inference.predictor import LandmarkPredictor, predict_images
 from auto3dlandmark.transforms import GaussianTarget
 
 

@@ -6,12 +6,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from auto3dlandmark.inferers.window.window import (
-    AutocastInferer,
-    FittedSlidingWindowInferer,
-    autocast_dtype,
-    nnunet_weights,
-)
+from auto3dlandmark.inferers.autocast import AutocastInferer, autocast_dtype
+from auto3dlandmark.inferers.window import FittedSlidingWindowInferer, nnunet_weights
 
 
 class Spy(torch.nn.Module):

@@ -18,7 +18,7 @@ from auto3dlandmark import LandmarkError
 from auto3dlandmark.bundles.nnlandmark_import import import_nnlandmark, turn_weights
 from auto3dlandmark.files import read_json, write_json
 from auto3dlandmark.geometry import world_to_voxel
-from auto3dlandmark.inference.predictor.predictor import LandmarkPredictor
+from auto3dlandmark.inference.predictor import LandmarkPredictor
 from auto3dlandmark.planning.presets import ARCHITECTURES
 
 FP16_STEP = (

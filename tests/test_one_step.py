@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,6 @@ import torch
 import torch.nn.functional as F
 from monai.bundle import ConfigParser
 
-from auto3dlandmark.bundles.fill import write_bundle
 from auto3dlandmark.data.datalist import read_datalist
 from auto3dlandmark.files import read_json
 from auto3dlandmark.landmarks import PRESENT
@@ -51,7 +51,7 @@ def naive_loss(name, logits, points):
 
 
 @pytest.fixture(scope="module")
-def config_of(tiny_bundle, tmp_path_factory):
+def config_of(build_bundle, tiny_bundle, tmp_path_factory):
     """train.json of a preset at a tiny patch and a recipe, parsed."""
     base = read_plan(tiny_bundle / "configs" / "plan.json")
     datalist = read_json(tiny_bundle / "configs" / "train.json")["datalist"]
@@ -61,8 +61,8 @@ def config_of(tiny_bundle, tmp_path_factory):
         wide = configure(PRESETS[preset], np.ones(3), np.full(3, float(SIZE)), 1000, 5, 8)
         built = network_def(PRESETS[preset], wide.strides, wide.kernel_sizes, len(base.landmark_names))
         plan = dataclasses.replace(base, network=preset, network_def=built, patch_size=(SIZE,) * 3)
-        folder = tmp_path_factory.mktemp("step") / "bundle"
-        write_bundle(folder, plan, datalist, 0, recipe, cache_rate=0.0, num_workers=0)
+        work = tmp_path_factory.mktemp("step")
+        folder = build_bundle(work, plan, Path(datalist), 0, recipe, cache_rate=0.0, num_workers=0)
         parser = ConfigParser()
         parser.read_config(folder / "configs" / "train.json")
         return parser

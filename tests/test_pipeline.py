@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from auto3dlandmark import LandmarkError, read_landmarks
+from auto3dlandmark.data.folder import find_images
 from auto3dlandmark.files import read_json, write_json
-from auto3dlandmark.workflow.work_folder import Work, find_images
+from auto3dlandmark.workflow.work_folder import WorkFolder
 
 STEPS = ["check", "analyze", "plan", "build fold 0", "train fold 0", "predict fold 0", "evaluate predictions"]
 
@@ -72,7 +73,7 @@ def test_a_changed_setting_repeats_what_depends_on_it_and_keeps_the_old_models(
 ):
     work = shutil.copytree(finished[0], tmp_path / "work")
     recipe = write_changed_recipe(tiny_recipe, tmp_path / "other.json")
-    Work(work, say=lambda line: None)
+    WorkFolder(work, say=lambda line: None)
     result = run(demo_dataset, work, recipe)
     assert result.returncode == 0, result.stderr[-2000:]
     assert "check: unchanged" in result.stdout and "plan: unchanged" in result.stdout
@@ -158,7 +159,7 @@ def test_images_are_found_in_a_folder_its_images_folder_or_one_file(demo_dataset
 
 
 def test_folds_are_spread_over_devices(demo_dataset, tiny_recipe, tmp_path):
-    work = Work(tmp_path / "work", say=lambda line: None)
+    work = WorkFolder(tmp_path / "work", say=lambda line: None)
     work.check(demo_dataset)
     work.analyze()
     work.make_plan("small")
@@ -166,8 +167,8 @@ def test_folds_are_spread_over_devices(demo_dataset, tiny_recipe, tmp_path):
         work.build(fold, tiny_recipe)
     work.train_folds((0, 1), devices=("0", "1"))  # without GPUs, two processes on the CPU
     for fold in (0, 1):
-        assert read_json(work.bundle(fold) / "models" / "training.json")["steps"] == 8
-        assert read_json(work.bundle(fold) / "algo_object.json")["best_metric"] > 0
+        assert read_json(work.bundle(fold).models.outcome)["steps"] == 8
+        assert read_json(work.bundle(fold).algo_object)["best_metric"] > 0
 
 
 def test_a_moved_work_folder_keeps_its_training_and_finds_the_same_points(

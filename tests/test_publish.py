@@ -14,12 +14,12 @@ from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, verify_metad
 from PIL import Image
 
 from auto3dlandmark import LandmarkError, read_landmarks
-from auto3dlandmark.cli.commands.commands import main
+from auto3dlandmark.cli import main
 from auto3dlandmark.files import read_json, write_json
-from auto3dlandmark.inference.predictor.predictor import LandmarkPredictor
+from auto3dlandmark.inference.predictor import LandmarkPredictor
 from auto3dlandmark.networks.mean import MeanNetwork, mean_state_dict
 from auto3dlandmark.workflow.publish import publish
-from auto3dlandmark.workflow.work_folder import Work
+from auto3dlandmark.workflow.work_folder import WorkFolder
 
 ZOO_FILES = ["LICENSE", "docs/README.md", "docs/data_license.txt", "models/model.pt", "configs/metadata.json"]
 ZOO_FILES += [f"configs/{name}.json" for name in ("train", "evaluate", "inference", "multi_gpu_train")]
@@ -33,7 +33,7 @@ ABOUT = {"name": "Beads", "description": "Finds beads.", "authors": "us", "copyr
 @pytest.fixture(scope="module")
 def cross_validated(demo_dataset, tiny_recipe, tmp_path_factory):
     """A work folder with two of three folds trained and evaluated."""
-    work = Work(tmp_path_factory.mktemp("publish") / "work", say=lambda line: None)
+    work = WorkFolder(tmp_path_factory.mktemp("publish") / "work", say=lambda line: None)
     work.check(demo_dataset)
     work.analyze()
     work.make_plan("small")

@@ -16,7 +16,7 @@ from auto3dlandmark.data.datalist import scan_folder
 from auto3dlandmark.errors import LandmarkError
 from auto3dlandmark.files import read_json, write_json
 from auto3dlandmark.formats import write_landmarks
-from auto3dlandmark.inference.predictor.predictor import LandmarkPredictor
+from auto3dlandmark.inference.predictor import LandmarkPredictor
 from auto3dlandmark.landmarks import LandmarkSet
 from auto3dlandmark.review import retraining
 from auto3dlandmark.review.retraining import Agreement, retrain, retraining_status

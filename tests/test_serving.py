@@ -8,7 +8,7 @@ import json
 
 import pytest
 
-from auto3dlandmark.cli.commands.commands import main
+from auto3dlandmark.cli import main
 from auto3dlandmark.errors import LandmarkError
 from auto3dlandmark.review.server import server_command
 

@@ -10,9 +10,9 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from auto3dlandmark import read_landmarks, write_landmarks
-from auto3dlandmark.checks.dataset.arrangement import compare_shapes
-from auto3dlandmark.checks.dataset.dataset import check_dataset
-from auto3dlandmark.checks.dataset.findings import ERROR, SUSPECT
+from auto3dlandmark.checks.arrangement import compare_shapes
+from auto3dlandmark.checks.dataset import check_dataset
+from auto3dlandmark.checks.findings import ERROR, SUSPECT
 from auto3dlandmark.data.datalist import scan_folder
 from auto3dlandmark.geometry import lps_to_ras
 from auto3dlandmark.landmarks import LandmarkSet

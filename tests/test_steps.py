@@ -8,7 +8,7 @@ import os
 import pytest
 
 from auto3dlandmark.errors import LandmarkError
-from auto3dlandmark.workflow.record import Steps, digest, files_digest
+from auto3dlandmark.workflow.record import WorkRecord, digest, files_digest
 
 
 @pytest.fixture
@@ -22,7 +22,9 @@ def run(tmp_path):
             (tmp_path / "out.txt").write_text(str(2 * number))
             done.append(number)
 
-        Steps(tmp_path, say=lambda line: None)(name, {"number": number}, [tmp_path / "out.txt"], action)
+        WorkRecord(tmp_path, say=lambda line: None).once(
+            name, {"number": number}, [tmp_path / "out.txt"], action
+        )
         return bool(done)
 
     return run
@@ -63,39 +65,43 @@ def test_a_step_that_failed_is_not_finished(run, tmp_path):
         raise LandmarkError("no")
 
     with pytest.raises(LandmarkError):
-        Steps(tmp_path, say=lambda line: None)("double", {"number": 1}, [tmp_path / "out.txt"], fail)
+        WorkRecord(tmp_path, say=lambda line: None).once(
+            "double", {"number": 1}, [tmp_path / "out.txt"], fail
+        )
     assert run(1)
 
 
 def test_each_step_says_what_it_does_and_where_the_result_is(tmp_path):
     said = []
     for _ in range(2):
-        Steps(tmp_path, said.append)("double", 1, [tmp_path / "out"], lambda: (tmp_path / "out").touch())
+        WorkRecord(tmp_path, said.append).once(
+            "double", 1, [tmp_path / "out"], lambda: (tmp_path / "out").touch()
+        )
     out = tmp_path / "out"
     assert said == ["double: running", f"double: done, see {out}", f"double: unchanged, kept {out}"]
 
 
 def test_a_noted_value_is_there_after_a_restart(tmp_path):
-    Steps(tmp_path).note("began", "abc")
-    assert Steps(tmp_path).record == {"began": "abc"}
+    WorkRecord(tmp_path).remember("began", "abc")
+    assert WorkRecord(tmp_path).record == {"began": "abc"}
 
 
 def test_a_work_folder_that_does_not_exist_yet_is_made_by_the_first_step(tmp_path):
     work = tmp_path / "deep" / "work"
-    Steps(work).note("began", 1)
+    WorkRecord(work).remember("began", 1)
     assert (work / "steps.json").is_file()
 
 
 def test_a_broken_record_is_named(tmp_path):
     (tmp_path / "steps.json").write_text('{"plan": ')
     with pytest.raises(LandmarkError, match=r"steps\.json"):
-        Steps(tmp_path)
+        WorkRecord(tmp_path)
 
 
 def test_a_record_that_is_no_record_is_named(tmp_path):
     (tmp_path / "steps.json").write_text("[1, 2]")
     with pytest.raises(LandmarkError, match=r"steps\.json"):
-        Steps(tmp_path)
+        WorkRecord(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 
 from auto3dlandmark import LandmarkError
 from auto3dlandmark.files import read_json, write_json
-from auto3dlandmark.training.run.run import config_overrides, prepare_models, train_here, training_lock
+from auto3dlandmark.training.run import config_overrides, prepare_models, train_here, training_lock
 
 CONFIG = {
     "bundle_root": "/here",

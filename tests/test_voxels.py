@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 
 from auto3dlandmark import LandmarkError, LandmarkSet, read_landmarks
-from auto3dlandmark.cli.commands.commands import main
+from auto3dlandmark.cli import main
 from auto3dlandmark.data.datalist import scan_folder
 from auto3dlandmark.data.published import convert
-from auto3dlandmark.files import read_json, write_json
+from auto3dlandmark.files import write_json
 from auto3dlandmark.formats.label_maps import landmarks_of_labels, paint_cubes, paint_spheres
 from auto3dlandmark.formats.nnlandmark_json import read_nnlandmark_cases
-from auto3dlandmark.formats.voxels import read_nnlandmark_prediction, write_nnlandmark_prediction
 from auto3dlandmark.geometry import voxel_to_world, world_to_voxel
 from auto3dlandmark.landmarks import ABSENT, PRESENT, UNKNOWN
 
@@ -37,34 +36,6 @@ def test_cubes_tell_what_they_cannot_hold(oblique_affine):
     landmarks = LandmarkSet(("a", "b", "c", "d"), voxel_to_world(voxels, oblique_affine))
     labels, lost = paint_cubes(landmarks, (10, 10, 10), oblique_affine)
     assert labels.dtype == np.uint8 and (labels == 2).sum() == 27 and lost == ["a", "c"]
-
-
-def test_a_prediction_comes_back(tmp_path, oblique_affine):
-    points = voxel_to_world(np.array([[1.25, 2, 3], [np.nan] * 3, [4, 5.5, 6]]), oblique_affine)
-    landmarks = LandmarkSet(tuple(NAMES.values()), points, scores=np.array([0.5, np.nan, np.nan]))
-    write_nnlandmark_prediction(tmp_path / "p.json", landmarks, NAMES, oblique_affine)
-    assert list(read_json(tmp_path / "p.json")) == ["1", "3"]
-    found = read_nnlandmark_prediction(tmp_path / "p.json", NAMES, oblique_affine)
-    np.testing.assert_allclose(found.points, points, atol=1e-6)
-    assert found.scores == pytest.approx([0.5, np.nan, np.nan], nan_ok=True)
-
-
-@pytest.mark.parametrize(
-    "content, message",
-    [
-        ([], "must hold an object"),
-        ({"9": {"coordinates": [1, 2, 3]}}, "'9' is not the number"),
-        ({"a": {"coordinates": [1, 2, 3]}}, "'a' is not the number"),
-        ({"1": [1, 2, 3]}, "'1' is not the number"),
-        ({"1": {"coordinates": [1, 2]}}, "not a voxel of three numbers"),
-        ({"1": {"coordinates": [1, 2, "3"]}}, "not a voxel of three numbers"),
-        ({"1": {"coordinates": [1, 2, 3], "likelihood": "high"}}, "the likelihood of '1' is 'high'"),
-    ],
-)
-def test_a_broken_prediction_is_refused(tmp_path, content, message):
-    write_json(tmp_path / "p.json", content)
-    with pytest.raises(LandmarkError, match=rf"p\.json: .*{message}"):
-        read_nnlandmark_prediction(tmp_path / "p.json", NAMES, np.eye(4))
 
 
 @pytest.mark.parametrize("content", [[], {"case": [1]}, {"case": {"a": [1, 2]}}, {"case": {"a": None}}])

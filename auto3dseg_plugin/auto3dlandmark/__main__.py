@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """``python -m auto3dlandmark``: the same as the ``auto3dlandmark`` command."""
 
-from .cli.commands import main
+from .cli import main
 
 if __name__ == "__main__":
     main()

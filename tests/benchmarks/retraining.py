@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 
 from auto3dlandmark.data.datalist import scan_folder
-from auto3dlandmark.evaluation.compare.compare import evaluate
-from auto3dlandmark.inference.predictor.predictor import LandmarkPredictor, predict_images
+from auto3dlandmark.evaluation.compare import evaluate
+from auto3dlandmark.inference.predictor import LandmarkPredictor, predict_images
 from auto3dlandmark.review.retraining import retrain
 from auto3dlandmark.review.store import ReviewStore
 from auto3dlandmark.review.versions import ServedModel
-from auto3dlandmark.workflow.work_folder import Work
+from auto3dlandmark.workflow.work_folder import WorkFolder
 
 
 def copy_cases(cases, folder: Path) -> Path:
@@ -47,20 +47,20 @@ def main() -> None:
     reviewed, unseen = rest[: options.reviewed], rest[options.reviewed :]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        work = Work(folder / "work")
+        work = WorkFolder(folder / "work")
         work.check(copy_cases(first, folder / "first"))
         work.analyze()
         work.make_plan("small")
         work.build(0, minutes=options.minutes)
         work.train(0)
         studies = copy_cases(reviewed, folder / "reviewed") / "images"
-        model = ServedModel(studies / "review" / "models" / "landmarks", [work.bundle(0)])
+        model = ServedModel(studies / "review" / "models" / "landmarks", [work.bundle(0).path])
         store = ReviewStore(studies, model.names)
         for case in reviewed:
             store.save(case.id, case.label.read_bytes(), reviewer="the dataset")
         outcome = retrain(model, store, options.minutes)
         print(f"\nerror on {len(unseen)} cases that no model has seen, mm: mean (median, within 2 mm)")
-        bundles = {"before": [work.bundle(0)], "after": model.current().bundles}
+        bundles = {"before": [work.bundle(0).path], "after": model.current().bundles}
         for title, chosen in bundles.items():
             predictor = LandmarkPredictor(chosen)
             predict_images(predictor, [case.image for case in unseen], folder / title)

@@ -21,7 +21,7 @@ from monai.transforms import Compose
 
 from auto3dlandmark import templates_path
 from auto3dlandmark.files import read_json
-from auto3dlandmark.inferers.window.window import AutocastInferer
+from auto3dlandmark.inferers.autocast import AutocastInferer
 from auto3dlandmark.planning.nnunet_rules import configure
 from auto3dlandmark.planning.plan import read_plan
 from auto3dlandmark.planning.presets import PRESETS, network_def

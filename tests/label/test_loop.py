@@ -17,7 +17,7 @@ from monailabel.client.client import MONAILabelClientException
 
 from auto3dlandmark import read_landmarks
 from auto3dlandmark.conftest import BUNDLE, Server, fill_studies
-from auto3dlandmark.inference.predictor.predictor import LandmarkPredictor
+from auto3dlandmark.inference.predictor import LandmarkPredictor
 
 CASE = "C3HeB.FeJ_"
 

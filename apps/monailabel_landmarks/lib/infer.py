@@ -17,10 +17,10 @@ from monailabel.interfaces.tasks.batch_infer import BatchInferTask
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
 from auto3dlandmark.data.images import read_geometry
-from auto3dlandmark.errors import LandmarkError
+from auto3dlandmark.errors import LandmarkError, readable_error
 from auto3dlandmark.formats import write_landmarks
 from auto3dlandmark.inference.confidence import confidence_of
-from auto3dlandmark.inference.predictor.predictor import LandmarkPredictor, readable_error
+from auto3dlandmark.inference.predictor import LandmarkPredictor
 from auto3dlandmark.landmarks import STATUSES, LandmarkSet
 from auto3dlandmark.review.versions import ServedModel
 from monailabel_landmarks.lib.spheres import spheres_of

@@ -13,7 +13,7 @@ from monailabel.interfaces.tasks.strategy import Strategy
 from auto3dlandmark.review.choice import STRATEGIES, next_case
 from auto3dlandmark.review.store import ReviewStore
 from auto3dlandmark.review.versions import ServedModel
-from auto3dlandmark.review.waiting import score_waiting
+from auto3dlandmark.review.waiting import predict_waiting
 from monailabel_landmarks.lib.train import BACKGROUND
 
 __all__ = ["ChoiceStrategy", "UncertaintyScoring"]
@@ -58,4 +58,4 @@ class UncertaintyScoring(ScoringMethod):
 
     def __call__(self, request: dict[str, Any], datastore: Any) -> dict[str, Any]:
         os.nice(BACKGROUND)
-        return score_waiting(self.model, self.store)
+        return predict_waiting(self.model, self.store)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The template as an Auto3DSeg algorithm: what stock ``AutoRunner``, and our own pipeline, drive."""
+"""The template as an Auto3DSeg algorithm: an adapter from what stock ``AutoRunner`` asks to the steps of a work folder."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from monai.auto3dseg.utils import algo_from_json, algo_to_json
 from monai.bundle import ConfigParser
 
 from .. import templates_path
+from ..bundles.algo_object import NAME, auto3dseg_score
 from ..bundles.fill import copy_template, fill_bundle
+from ..bundles.folder import BundleFolder
 from ..errors import LandmarkError
-from ..files import read_json
 from ..inference.label_map import HeatmapInferer
 from ..planning.plan import read_plan
-from ..training.run import config_overrides, prepare_models, run_on_devices, train_here, training_lock
-from ..workflow.plan_folder import WorkFolder, default_recipe
+from ..training.run import train_bundle
+from ..workflow.work_folder import WorkFolder
 
 __all__ = ["HeatmapAlgo"]
 
-NAME = "heatmap"
 OPTIONS = ("network", "recipe", "gpu_memory_gb", "network_def", "fit_memory")
 
 
@@ -71,7 +71,7 @@ class HeatmapAlgo(BundleAlgo):
         Raises:
             LandmarkError: when the folder has no ``algo_object.json`` of this algorithm.
         """
-        path = Path(bundle).resolve() / "algo_object.json"
+        path = BundleFolder(Path(bundle).resolve()).algo_object
         if not path.is_file():
             raise LandmarkError(f"{bundle}: is not a bundle, it has no algo_object.json. Run 'build' first.")
         algo, _ = algo_from_json(str(path))
@@ -81,9 +81,9 @@ class HeatmapAlgo(BundleAlgo):
 
     def save(self) -> None:
         """Write ``algo_object.json``, with the score when there is one."""
-        trained = self._summary().exists()
+        score = auto3dseg_score(self._bundle)
         algo_to_json(
-            self, template_path=self.template_path, **({"best_metric": self.get_score()} if trained else {})
+            self, template_path=self.template_path, **({} if score is None else {"best_metric": score})
         )
 
     def export_to_disk(self, output_path: str, algo_name: str, **kwargs: Any) -> None:
@@ -126,8 +126,7 @@ class HeatmapAlgo(BundleAlgo):
             work.analyze(source["modality"])
             work.make_plan(**{name: value for name, value in options.items() if name != "recipe"})
         plan = read_plan(work.plan)
-        recipe = options["recipe"] or default_recipe(plan.network)
-        return {"train.json": fill_bundle(algo_path, plan, work.datalist, fold, recipe, **kwargs)}
+        return {"train.json": fill_bundle(algo_path, plan, work.datalist, fold, options["recipe"], **kwargs)}
 
     def train(
         self, train_params: Mapping[str, Any] | None = None, device_setting: Mapping[str, Any] | None = None
@@ -143,22 +142,12 @@ class HeatmapAlgo(BundleAlgo):
         Raises:
             LandmarkError: when a parameter is unknown, the bundle is being trained already, or the training fails.
         """
-        bundle = Path(self.output_path)
         parameters = {
             key: value for key, value in (train_params or {}).items() if key != "CUDA_VISIBLE_DEVICES"
         }
-        overrides = config_overrides(parameters, read_json(bundle / "configs" / "train.json"))
         setting = dict(device_setting or {})
         devices = [device for device in str(setting.get("CUDA_VISIBLE_DEVICES", "")).split(",") if device]
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")
-        with training_lock(bundle):
-            old = prepare_models(bundle, overrides)
-            if old is not None:
-                print(f"{bundle.name}: the earlier models are now in {old.name}")
-            nodes, launcher = _nodes_and_launcher(setting)
-            if launcher or len(devices) > 1 or (devices and devices[:1] != visible[:1]):
-                return run_on_devices(bundle, devices, nodes, launcher, **overrides)
-            train_here(bundle, **overrides)
+        train_bundle(self._bundle.path, parameters, devices, *_nodes_and_launcher(setting))
         return subprocess.CompletedProcess(["monai.bundle", "run", "training"], 0)
 
     def get_score(self, *args: Any, **kwargs: Any) -> float:
@@ -168,17 +157,18 @@ class HeatmapAlgo(BundleAlgo):
         Raises:
             LandmarkError: before the training has ended.
         """
-        summary = self._summary()
-        if not summary.exists():
-            raise LandmarkError(f"{summary}: there is no such file. The training has not ended.")
-        mre_mm = read_json(summary)["mre_mm"]
-        return 0.0 if mre_mm is None else 1.0 / (1.0 + mre_mm)
+        score = auto3dseg_score(self._bundle)
+        if score is None:
+            raise LandmarkError(
+                f"{self._bundle.models.outcome}: there is no such file. The training has not ended."
+            )
+        return score
 
     def get_inferer(self, *args: Any, **kwargs: Any) -> HeatmapInferer:
         """The loaded bundle; ``device`` may be given, what AutoRunner adds for others is ignored."""
         device = kwargs.get("device")
         if self._inferer is None or self._inferer.device != device:
-            self._inferer = HeatmapInferer(Path(self.output_path) / "configs", device=device)
+            self._inferer = HeatmapInferer(self.output_path, device=device)
         return self._inferer
 
     def state_dict(self) -> dict[str, Any]:
@@ -189,8 +179,9 @@ class HeatmapAlgo(BundleAlgo):
 
     _inferer: HeatmapInferer | None = None
 
-    def _summary(self) -> Path:
-        return Path(self.output_path) / "models" / "training.json"
+    @property
+    def _bundle(self) -> BundleFolder:
+        return BundleFolder(self.output_path)
 
 
 def _nodes_and_launcher(setting: Mapping[str, Any]) -> tuple[int, list[str]]:

@@ -19,7 +19,9 @@ from ..data.datalist import read_datalist
 from ..files import read_json, write_json
 from ..errors import LandmarkError
 from ..planning.plan import Plan, write_plan
-from ..planning.recipes import override, read_recipe, top_level
+from .agreement import refuse_disagreement
+from .folder import BundleFolder, without_machine_keys
+from ..planning.recipes import default_recipe, override, read_recipe, top_level
 
 __all__ = [
     "continue_bundle",
@@ -27,28 +29,9 @@ __all__ = [
     "fill_bundle",
     "fill_configs",
     "normalization_transforms",
-    "write_bundle",
 ]
 
-CONFIGS = ("train", "inference", "metadata")
 CACHE_GB = 8.0
-
-
-def write_bundle(
-    folder: str | os.PathLike,
-    plan: Plan,
-    datalist: str | os.PathLike,
-    fold: int,
-    recipe: str,
-    **overrides: Any,
-) -> None:
-    """
-    Copy the template to ``folder`` and fill it; a trained model that lies there stays.
-
-    Args: as for :func:`fill_bundle`.
-    """
-    copy_template(folder)
-    fill_bundle(folder, plan, datalist, fold, recipe, **overrides)
 
 
 def copy_template(folder: str | os.PathLike, template: str | os.PathLike | None = None) -> None:
@@ -67,7 +50,7 @@ def fill_bundle(
     plan: Plan,
     datalist: str | os.PathLike,
     fold: int,
-    recipe: str,
+    recipe: str | None = None,
     **overrides: Any,
 ) -> dict[str, Any]:
     """
@@ -78,7 +61,7 @@ def fill_bundle(
         plan: what to train.
         datalist: the datalist file.
         fold: the held-out fold.
-        recipe: how to train, as for :func:`auto3dlandmark.planning.recipes.read_recipe`.
+        recipe: how to train, as for :func:`auto3dlandmark.planning.recipes.read_recipe`; left out, what suits the network.
         overrides: further values of train.json, such as ``minutes`` or ``optimizer#lr``.
 
     Returns:
@@ -99,7 +82,7 @@ def fill_bundle(
     if listed.left_right_pairs:
         number = {name: index for index, name in enumerate(plan.landmark_names)}
         places["mirrored_landmarks"] = [[number[name] for name in pair] for pair in listed.left_right_pairs]
-    return fill_configs(folder, plan, recipe, {**places, **overrides})
+    return fill_configs(folder, plan, recipe or default_recipe(plan.network), {**places, **overrides})
 
 
 def continue_bundle(
@@ -117,29 +100,25 @@ def continue_bundle(
     Raises:
         LandmarkError: when the source was made by an earlier version.
     """
-    source, folder = Path(source).resolve(), Path(folder)
     copy_template(folder)
-    template = read_json(folder / "configs" / "inference.json")
-    configs = {name: read_json(source / "configs" / f"{name}.json") for name in CONFIGS}
-    train = configs["train"]
+    old, new = BundleFolder(Path(source).resolve()), BundleFolder(folder)
+    template = {name: new.read_config(name) for name in ("train", "inference")}
+    train, inference = old.read_config("train"), old.read_config("inference")
     if "initial_weights" not in train:
         raise LandmarkError(
-            f"{source}: was made by an earlier version, and cannot be trained on. Build it again."
+            f"{old.path}: was made by an earlier version, and cannot be trained on. Build it again."
         )
-    weights = str(source / "models" / "model.pt")
-    optimizer = {**train["optimizer"], "lr": train["optimizer"]["lr"] * gentler}
     values = {
         **places,
-        "bundle_root": template["bundle_root"],
-        "initial_weights": weights,
-        "optimizer": optimizer,
+        "initial_weights": str(old.models.weights),
+        "optimizer": {**train["optimizer"], "lr": train["optimizer"]["lr"] * gentler},
     }
-    write_json(folder / "configs" / "train.json", {**train, **values})
-    alone = {"network_def": train["network_def"], "ckpt_path": template["ckpt_path"]}
-    inference = {**configs["inference"], **alone, "bundle_root": template["bundle_root"]}
-    write_json(folder / "configs" / "inference.json", inference)
-    write_json(folder / "configs" / "metadata.json", configs["metadata"])
-    shutil.copyfile(source / "configs" / "plan.json", folder / "configs" / "plan.json")
+    new.write_config("train", {**without_machine_keys(train, template["train"]), **values})
+    # Of a published bundle, which predicts with several networks, the one that is trained on.
+    alone = {"network_def": train["network_def"], "ckpt_path": template["inference"]["ckpt_path"]}
+    new.write_config("inference", {**without_machine_keys(inference, template["inference"]), **alone})
+    new.write_config("metadata", old.read_config("metadata"))
+    write_plan(new.config_path("plan"), old.read_plan())
 
 
 def fill_configs(
@@ -154,13 +133,12 @@ def fill_configs(
     Raises:
         LandmarkError: when a landmark's name would run as code, or the recipe or an override sets what is not there.
     """
-    folder = Path(folder).resolve()
+    bundle = BundleFolder(Path(folder).resolve())
     _refuse_expressions("landmark", plan.landmark_names)
     _refuse_expressions("channel", plan.modalities)
-    configs = {name: read_json(folder / "configs" / f"{name}.json") for name in CONFIGS}
-    train, inference = configs["train"], configs["inference"]
+    train, inference = bundle.read_config("train"), bundle.read_config("inference")
     planned: dict[str, Any] = {
-        "bundle_root": str(folder),
+        "bundle_root": str(bundle.path),
         "landmark_names": list(plan.landmark_names),
         "may_be_absent": list(plan.may_be_absent),
         "channels": len(plan.modalities),
@@ -183,16 +161,16 @@ def fill_configs(
         filled = override(filled, layer)
     changed = {*planned, *(top_level(key) for layer in layers for key in layer)}
     values = {key: filled[key] for key in changed}
-    if {one["scheme"] for one in plan.normalization} != {
-        "zscore"
-    }:  # the others fix the range of values themselves
+    if {one["scheme"] for one in plan.normalization} != {"zscore"}:
+        # The others fix the range of values themselves.
         values["clip_percentiles"] = train["clip_percentiles"]
-    write_json(folder / "configs" / "train.json", _filled(train, values))
+    refuse_disagreement({**train, **values}, bundle.config_path("train"))
+    bundle.write_config("train", _filled(train, values))
     # Where predictions come from and go is said at the call, not by the plan.
     elsewhere = {key: inference[key] for key in ("dataset_dir", "output_dir")}
-    write_json(folder / "configs" / "inference.json", _filled(inference, {**values, **elsewhere}))
-    write_json(folder / "configs" / "metadata.json", _filled_metadata(configs["metadata"], plan))
-    write_plan(folder / "configs" / "plan.json", plan)
+    bundle.write_config("inference", _filled(inference, {**values, **elsewhere}))
+    bundle.write_config("metadata", _filled_metadata(bundle.read_config("metadata"), plan))
+    write_plan(bundle.config_path("plan"), plan)
     return values
 
 

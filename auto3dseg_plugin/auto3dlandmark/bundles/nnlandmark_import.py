@@ -16,12 +16,13 @@ from typing import Any
 import torch
 from monai.bundle import ConfigParser
 
+from .folder import BundleFolder
 from .fill import copy_template, fill_configs
 from ..files import atomic_folder, read_json, write_json
 from ..errors import LandmarkError
 from ..planning.planner import NORMALIZATIONS
 from ..planning.plan import Plan
-from ..networks.weights import load_weights, save_atomically
+from ..networks.weights import fill_network, load_weights, save_atomically
 
 __all__ = ["import_nnlandmark", "turn_weights"]
 
@@ -276,15 +277,12 @@ def _check_weights(path: Path, plan: Plan, state: Mapping[str, torch.Tensor]) ->
     """Whether the network of the plan takes these weights."""
     parser = ConfigParser({"imports": ["$import torch"], "network_def": plan.network_def})
     try:
-        parser.get_parsed_content("network_def").load_state_dict(state)
-    except (RuntimeError, TypeError, AttributeError) as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        more = (
-            " It has a channel for the background: a model for segmentation?"
-            if "seg_layers" in str(error)
-            else ""
-        )
-        raise LandmarkError(f"{path}: does not fit the network of plans.json ({lines[-1]}).{more}") from error
+        fill_network(parser.get_parsed_content("network_def"), path, state)
+    except LandmarkError as error:
+        if "seg_layers" not in str(error):
+            raise
+        hint = "It has a channel for the background: a model for segmentation?"
+        raise LandmarkError(f"{error} {hint}") from error
 
 
 def _write(
@@ -293,9 +291,9 @@ def _write(
     with atomic_folder(bundle) as unfinished:
         copy_template(unfinished)
         fill_configs(unfinished, plan, RECIPE, {"bundle_root": ".", "framing": framing})
-        metadata = unfinished / "configs" / "metadata.json"
+        written = BundleFolder(unfinished)
         told = {
             "description": f"Finds {len(plan.landmark_names)} landmarks; imported from nnLandmark ({source})."
         }
-        write_json(metadata, {**read_json(metadata), **told})
-        save_atomically(dict(state), unfinished / "models" / "model.pt")
+        written.write_config("metadata", {**written.read_config("metadata"), **told})
+        save_atomically(dict(state), written.models.weights)

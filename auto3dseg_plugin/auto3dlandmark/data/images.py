@@ -25,8 +25,9 @@ __all__ = [
     "channel_files",
     "channel_name",
     "first_channel",
+    "holds_image",
+    "is_dicom",
     "is_nifti",
-    "list_images",
     "read_geometry",
     "read_image",
     "refuse_detached",
@@ -53,33 +54,17 @@ def case_id(path: str | os.PathLike) -> str | None:
     return name[: -len(suffix)] if suffix and not name.startswith(".") and len(name) > len(suffix) else None
 
 
-def list_images(folder: str | os.PathLike) -> dict[str, Path]:
+def holds_image(folder: Path) -> bool:
     """
-    The images of a folder by case, sorted: its image files or, when it has none, those folders in it that hold a DICOM
-    series or image files of their own, one for each channel.
-
-    Raises:
-        LandmarkError: when two images belong to the same case.
+    Whether a folder holds image files or DICOM slices.
     """
-    images: dict[str, Path] = {}
-    inside = [path for path in sorted(Path(folder).iterdir()) if not path.name.startswith(".")]
-    for path in inside:
-        case = case_id(path)
-        if case is None or path.is_dir():
-            continue
-        if case in images:
-            raise LandmarkError(
-                f"{path}: case {case!r} has a second image, {images[case].name}. Keep one of them."
-            )
-        images[case] = path
-    return images or {path.name: path for path in inside if path.is_dir() and _holds_image(path)}
+    return any(case_id(path) or is_dicom(path) for path in folder.iterdir())
 
 
-def _holds_image(folder: Path) -> bool:
-    return any(case_id(path) or _is_dicom(path) for path in folder.iterdir())
-
-
-def _is_dicom(path: Path) -> bool:
+def is_dicom(path: Path) -> bool:
+    """
+    Whether a file is a DICOM slice, by its first bytes.
+    """
     if not path.is_file():
         return False
     with open(path, "rb") as stream:
@@ -102,7 +87,7 @@ def channel_files(path: str | os.PathLike) -> list[Path]:
     files = [file for file in path.iterdir() if case_id(file) and file.is_file()]
     if files:
         return sorted(files, key=channel_name)
-    if not _holds_image(path):
+    if not holds_image(path):
         raise LandmarkError(f"{path}: holds neither image files nor a DICOM series.")
     _series_files(path)
     return [path]

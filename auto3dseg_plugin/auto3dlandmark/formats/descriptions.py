@@ -9,20 +9,20 @@ import re
 from ..errors import LandmarkError
 from ..landmarks import ABSENT
 
-__all__ = ["notes_of", "read_missing", "read_score"]
+__all__ = ["description_of", "read_missing", "read_score"]
 
 SCORE = re.compile(r"\bscore=([0-9.eE+-]+)")
 MISSING = re.compile(r"\bstatus=missing\b")
 
 
-def notes_of(status: int, score: float) -> str:
+def description_of(status: int, score: float) -> str:
     """
     The description of a point with this status and score.
     """
-    notes = [] if math.isnan(score) else [f"score={score:.6g}"]
+    parts = [] if math.isnan(score) else [f"score={score:.6g}"]
     if status == ABSENT:
-        notes.append("status=missing")
-    return " ".join(notes)
+        parts.append("status=missing")
+    return " ".join(parts)
 
 
 def read_missing(description: str) -> bool:

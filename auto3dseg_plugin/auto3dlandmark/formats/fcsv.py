@@ -22,7 +22,7 @@ from ..errors import LandmarkError
 from ..files import read_text, write_text
 from ..geometry import lps_to_ras
 from ..landmarks import ABSENT, PRESENT, UNKNOWN, LandmarkSet
-from .descriptions import notes_of, read_missing, read_score
+from .descriptions import description_of, read_missing, read_score
 
 __all__ = ["read_fcsv", "write_fcsv"]
 
@@ -156,5 +156,5 @@ def write_fcsv(path: str | os.PathLike, landmarks: LandmarkSet) -> None:
         place = [repr(float(value)) for value in point]
         state = DEFINED if status == PRESENT else MISSING if status == ABSENT else UNDEFINED
         drawn = [0, 0, 0, 1, 1, 1, 0]  # orientation; visible, selected, not locked
-        writer.writerow([row, *place, *drawn, name, notes_of(status, score), "", state, 0])
+        writer.writerow([row, *place, *drawn, name, description_of(status, score), "", state, 0])
     write_text(path, stream.getvalue())

@@ -20,7 +20,7 @@ from ..errors import LandmarkError
 from ..files import json_text, read_json, write_json
 from ..geometry import lps_to_ras
 from ..landmarks import ABSENT, PRESENT, UNKNOWN, LandmarkSet
-from .descriptions import notes_of, read_missing, read_score
+from .descriptions import description_of, read_missing, read_score
 from .positions import three_numbers
 
 __all__ = ["markups_bytes", "markups_document", "read_markups", "write_markups"]
@@ -119,7 +119,7 @@ def markups_document(landmarks: LandmarkSet) -> dict[str, Any]:
             {
                 "id": str(row),
                 "label": name,
-                "description": notes_of(status, score),
+                "description": description_of(status, score),
                 "position": [float(value) + 0.0 for value in point] if defined else "",
                 "positionStatus": "defined" if defined else "undefined",
             }

@@ -17,15 +17,15 @@ def confidence_of(landmarks: LandmarkSet) -> float:
     return float(np.nanmin(landmarks.scores))
 
 
-def disagreement_of(opinions: np.ndarray) -> float | None:
+def disagreement_of(points: np.ndarray) -> float | None:
     """
     Root mean square distance of the networks' points from their middle, in millimetres; None for a single network or no
     landmark.
 
     Args:
-        opinions: RAS millimetres, shape (networks, N, 3).
+        points: RAS millimetres, shape (networks, N, 3).
     """
-    if len(opinions) < 2 or opinions.shape[1] == 0:
+    if len(points) < 2 or points.shape[1] == 0:
         return None
-    offsets = opinions - opinions.mean(axis=0)
+    offsets = points - points.mean(axis=0)
     return float(np.sqrt((offsets**2).sum(axis=-1).mean()))

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from monai.data import MetaTensor
 
+from ..bundles.folder import BundleFolder
 from .fusion import on_grid
 from .predictor import LandmarkPredictor
 
@@ -26,7 +27,7 @@ class HeatmapInferer:
     scores, come from :class:`auto3dlandmark.auto3dseg.ensemble.LandmarkEnsemble`.
 
     Args:
-        config_file: the bundle's folder of configs, one of its files, or several.
+        config_file: the bundle, its folder of configs, one of its files, or several.
         device: where to run; left out, a GPU if there is one.
         unused: what Auto3DSeg passes for other algorithms.
     """
@@ -40,7 +41,7 @@ class HeatmapInferer:
         several = not isinstance(config_file, (str, os.PathLike))
         path = Path(config_file[0] if several else config_file)  # type: ignore[index, arg-type]
         self.device = device
-        self.predictor = LandmarkPredictor([path.parent if path.is_dir() else path.parent.parent], device)
+        self.predictor = LandmarkPredictor([BundleFolder.around(path).path], device)
 
     def infer(self, image_file: str | os.PathLike | Mapping[str, Any]) -> MetaTensor:
         """

@@ -15,15 +15,17 @@ import numpy as np
 import torch
 from monai.bundle import ConfigParser
 from monai.data import MetaTensor
+from monai.transforms import Compose
 from tqdm import tqdm
 
+from ..bundles.agreement import refuse_disagreement
+from ..bundles.folder import BundleFolder, common_landmarks
 from ..data.folder import prediction_path
 from ..errors import LandmarkError, readable_error
-from ..files import read_json
 from ..formats import write_landmarks
 from ..landmarks import LandmarkSet
-from ..networks.weights import load_weights
-from ..transforms import HeatmapToLandmarksd, predicted_landmarks
+from ..networks.weights import fill_network
+from ..transforms import HeatmapToLandmarksd, SaveLandmarksd
 from ..transforms.decode import activate
 from .fusion import on_grid, voxel_volume
 
@@ -59,20 +61,13 @@ class LandmarkPredictor:
     """
 
     def __init__(self, bundles: Sequence[str | os.PathLike], device: str | None = None) -> None:
-        if not bundles:
-            raise LandmarkError("no bundle given. Name at least one folder of a trained bundle.")
-        self.members = [_Member(Path(folder), device) for folder in bundles]
-        self.names: list[str] = self.members[0].names
+        folders = [BundleFolder(path) for path in bundles]
+        self.names: list[str] = list(common_landmarks(folders))
+        self.members = [_Member(folder, device) for folder in folders]
         for member in self.members[1:]:
-            if member.names != self.names:
-                different = sorted(set(member.names) ^ set(self.names)) or ["the order"]
-                raise LandmarkError(
-                    f"{member.folder}: finds other landmarks than {self.members[0].folder} ({', '.join(different[:5])} "
-                    "differ). Only bundles of the same landmarks can be averaged."
-                )
             if member.decode.activation != self.members[0].decode.activation:
                 raise LandmarkError(
-                    f"{member.folder}: has {member.decode.activation} heatmaps, {self.members[0].folder} has "
+                    f"{member.bundle.path}: has {member.decode.activation} heatmaps, {self.members[0].bundle.path} has "
                     f"{self.members[0].decode.activation} ones. Only bundles with the same kind can be averaged."
                 )
 
@@ -91,9 +86,9 @@ class LandmarkPredictor:
     def landmarks(self, heatmaps: MetaTensor, radius: int) -> LandmarkSet:
         """What :meth:`heatmaps` gave, as landmarks."""
         points, scores = self.members[0].decode.decode(heatmaps.as_tensor(), heatmaps.affine, radius)
-        return predicted_landmarks(self.names, points, scores, self.members[0].may_be_absent)
+        return self.members[0].presence.landmarks(points, scores)
 
-    def opinions(self, image: str | os.PathLike) -> np.ndarray:
+    def points_of_each(self, image: str | os.PathLike) -> np.ndarray:
         """
         Where each network alone puts the landmarks: RAS millimetres, shape (networks, N, 3).
 
@@ -137,30 +132,18 @@ class LandmarkPredictor:
 class _Member:
     """One bundle, ready to run."""
 
-    def __init__(self, folder: Path, device: str | None) -> None:
-        self.folder = folder
-        config = folder / "configs" / "inference.json"
-        if not config.is_file():
-            raise LandmarkError(
-                f"{folder}: is not a bundle, it has no configs/inference.json. Name a folder made by 'build'."
-            )
-        parser = ConfigParser(read_json(config))
-        parser["bundle_root"] = str(folder.resolve())
+    def __init__(self, bundle: BundleFolder, device: str | None) -> None:
+        self.bundle = bundle
+        config = bundle.read_config("inference")
+        learnt = bundle.read_config("train") if bundle.config_path("train").is_file() else {}
+        refuse_disagreement({**learnt, **config}, bundle.config_path("inference"))
+        parser = ConfigParser(config)
+        parser["bundle_root"] = str(bundle.path.resolve())
         if device is not None:
             parser["device"] = f"$torch.device({device!r})"
-        self.names: list[str] = list(parser.get_parsed_content("landmark_names"))
-        self.may_be_absent = set(parser.get_parsed_content("may_be_absent"))
         self.device: torch.device = parser.get_parsed_content("device")
-        path = parser.get_parsed_content("ckpt_path")
-        weights = load_weights(path)
         self.network: torch.nn.Module = parser.get_parsed_content("network")
-        try:
-            self.network.load_state_dict(weights)
-        except (RuntimeError, TypeError, AttributeError) as error:
-            reason = str(error).splitlines()[0]
-            raise LandmarkError(
-                f"{path}: does not fit the network of this bundle ({reason}). Train it again."
-            ) from error
+        fill_network(self.network, parser.get_parsed_content("ckpt_path"))
         self.network.eval()
         # A published bundle holds the networks of several folds as one.
         self.networks = list(getattr(self.network, "networks", None) or [self.network])
@@ -168,6 +151,7 @@ class _Member:
         self.preprocessing_id = repr([parser.get(key) for key in PREPROCESSING_KEYS])
         self.inferer = parser.get_parsed_content("inferer")
         self.decode: HeatmapToLandmarksd = parser.get_parsed_content("decode")
+        self.presence: SaveLandmarksd = _the_saver(parser.get_parsed_content("postprocessing"), bundle)
 
     def load(self, image: str | os.PathLike) -> MetaTensor:
         """The network's input, shape (C, H, W, D)."""
@@ -204,3 +188,13 @@ def predict_images(
         write_landmarks(path, predictor.predict(image))
         written.append(path)
     return written
+
+
+def _the_saver(postprocessing: Compose, bundle: BundleFolder) -> SaveLandmarksd:
+    """The step that decides which points are there, and writes them when stock MONAI runs the bundle."""
+    for step in postprocessing.transforms:
+        if isinstance(step, SaveLandmarksd):
+            return step
+    raise LandmarkError(
+        f"{bundle.config_path('inference')}: its postprocessing has no SaveLandmarksd, which decides what is absent."
+    )

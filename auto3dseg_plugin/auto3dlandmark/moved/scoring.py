@@ -2,4 +2,3 @@
 """Moved to auto3dlandmark.review.waiting and inference.confidence; this name works until version 1.0."""
 
 from auto3dlandmark.inference.confidence import confidence_of as confidence_of
-from auto3dlandmark.review.waiting import score_waiting as score_waiting

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from ..errors import LandmarkError
 from ..files import atomic_path
 
-__all__ = ["load_weights", "save_atomically", "start_from"]
+__all__ = ["fill_network", "load_weights", "save_atomically", "start_from"]
 
 # How numpy's numbers are pickled: by the name their rebuilding function has in numpy 2, or had in numpy 1.
 _SCALAR = np.float64(0).__reduce__()[0]
@@ -39,19 +40,37 @@ def save_atomically(state: Any, path: str | os.PathLike) -> None:
             raise OSError(f"torch: {str(error).splitlines()[0]}") from error
 
 
+def fill_network(
+    network: torch.nn.Module, path: str | os.PathLike, weights: Mapping[str, torch.Tensor] | None = None
+) -> None:
+    """
+    Give a network the weights of a file.
+
+    Args:
+        weights: what was read from the file, and perhaps changed; left out, the file is read.
+
+    Raises:
+        LandmarkError: when the file is missing, damaged, or of another network.
+    """
+    weights = load_weights(path) if weights is None else weights
+    try:
+        network.load_state_dict(weights)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise LandmarkError(
+            f"{path}: does not fit the network ({lines[-1]}). Name weights of this very network, or train it again."
+        ) from error
+
+
 def start_from(network: torch.nn.Module, path: str | os.PathLike | None) -> torch.nn.Module:
     """
     The network with the weights of a file, to go on from; None: as it is.
 
     Raises:
-        LandmarkError: when the file is missing, broken, or of another network.
+        LandmarkError: as :func:`fill_network`.
     """
     if path is not None:
-        try:
-            network.load_state_dict(load_weights(path))
-        except (RuntimeError, TypeError, AttributeError) as error:
-            reason = str(error).splitlines()[0]
-            raise LandmarkError(f"{path}: does not fit the network ({reason}).") from error
+        fill_network(network, path)
     return network
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["PRESETS", "Preset", "estimate_memory", "network_def", "stage_features"]
+__all__ = ["PRESETS", "Preset", "default_network", "estimate_memory", "network_def", "stage_features"]
 
 RESENC_BLOCKS = (1, 3, 4) + (6,) * 20
 ARCHITECTURES = "dynamic_network_architectures.architectures.unet"
@@ -57,6 +57,15 @@ PRESETS = {
     "resenc_m": Preset(True, 32, 320, 680e6, 8, 1.0),
     "resenc_l": Preset(True, 32, 320, 2100e6, 24, 1.0),
 }
+
+
+def default_network() -> str:
+    """
+    The preset for this machine: ``resenc_m`` with a GPU, ``small`` without one.
+    """
+    import torch
+
+    return "resenc_m" if torch.cuda.is_available() else "small"
 
 
 def stage_features(preset: Preset, stages: int) -> list[int]:

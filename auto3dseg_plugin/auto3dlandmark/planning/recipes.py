@@ -17,10 +17,17 @@ from monai.bundle import ConfigParser, ReferenceResolver
 from ..errors import LandmarkError
 from ..files import read_json
 
-__all__ = ["RECIPES", "override", "read_recipe", "top_level"]
+__all__ = ["RECIPES", "default_recipe", "override", "read_recipe", "top_level"]
 
 FOLDER = Path(__file__).parent / "recipes"
 RECIPES = tuple(sorted(path.stem for path in FOLDER.glob("*.json")))
+
+
+def default_recipe(network: str) -> str:
+    """
+    The recipe that goes with a preset of networks.
+    """
+    return "quick" if network == "small" else "nnlandmark_2026"
 
 
 def read_recipe(recipe: str, keys: Collection[str] | None = None) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ import filelock
 import numpy as np
 
 from ..bundles.fill import continue_bundle
+from ..bundles.folder import BundleFolder
 from ..data.datalist import Datalist, write_datalist
 from ..data.folds import Case, assign_folds
 from ..errors import LandmarkError
@@ -25,8 +26,7 @@ from ..evaluation.compare import evaluate
 from ..files import read_json, write_json
 from ..inference.predictor import LandmarkPredictor, predict_images
 from ..landmarks import ABSENT, PRESENT
-from ..planning.plan import read_plan
-from ..training.run import train_here
+from ..training.run import train_bundle
 from .journal import time_stamp
 from .store import FINAL, ReviewStore
 from .versions import ServedModel
@@ -97,7 +97,7 @@ def retrain(
         _clear_away(model)
         return _retrain(model, store, minutes, tolerance_mm, say)
     except Exception as error:
-        _note(model, state="failed", reason=str(error))
+        _set_status(model, state="failed", reason=str(error))
         raise
     finally:
         lock.release()
@@ -113,7 +113,7 @@ def announce(model: ServedModel, store: ReviewStore, minutes: float) -> None:
     _check_minutes(minutes)
     _check_enough(store.labelled(FINAL))
     model.folder.mkdir(parents=True, exist_ok=True)
-    _note(model, state="starting", began=time.time(), minutes=minutes)
+    _set_status(model, state="starting", began=time.time(), minutes=minutes)
 
 
 def _check_minutes(minutes: float) -> None:
@@ -155,7 +155,7 @@ def _lock(model: ServedModel) -> filelock.FileLock:
     return filelock.FileLock(model.folder / "retraining.lock", thread_local=False)
 
 
-def _note(model: ServedModel, **values: Any) -> dict[str, Any]:
+def _set_status(model: ServedModel, **values: Any) -> dict[str, Any]:
     write_json(model.folder / "status.json", values)
     return values
 
@@ -178,7 +178,7 @@ def _retrain(
 ) -> dict[str, Any]:
     _check_minutes(minutes)
     began = time.time()
-    _note(model, state="preparing", began=began, minutes=minutes)
+    _set_status(model, state="preparing", began=began, minutes=minutes)
     served = model.current()
     candidate = model.folder / "candidates" / time_stamp()
     training, held_out = _take_cases(model, store, candidate)
@@ -186,7 +186,9 @@ def _retrain(
         f"version {served.version} is served; {len(training)} reviewed cases to learn from, {len(held_out)} held out"
     )
     names = [str(number) for number in range(len(served.bundles))]
-    _note(model, state="training", began=began, minutes=minutes, cases=len(training), held_out=len(held_out))
+    _set_status(
+        model, state="training", began=began, minutes=minutes, cases=len(training), held_out=len(held_out)
+    )
     for name, source in zip(names, served.bundles):
         continue_bundle(
             source,
@@ -198,11 +200,11 @@ def _retrain(
             minutes=minutes / len(names),
         )
         say(f"training bundle {name} of {len(names)}")
-        train_here(candidate / name)
+        train_bundle(candidate / name, say=say)
         shutil.rmtree(candidate / name / "eval", ignore_errors=True)
-    _note(model, state="comparing", began=began, minutes=minutes, version=served.version)
+    _set_status(model, state="comparing", began=began, minutes=minutes, version=served.version)
     if tolerance_mm is None:
-        tolerance_mm = float(np.mean(read_plan(served.bundles[0] / "configs" / "plan.json").spacing))
+        tolerance_mm = float(np.mean(BundleFolder(served.bundles[0]).read_plan().spacing))
     old = _agreement(served.bundles, held_out, candidate / "old", tolerance_mm)
     new = _agreement([candidate / name for name in names], held_out, candidate / "new", tolerance_mm)
     better = new.at_least_as_good_as(old)
@@ -220,7 +222,7 @@ def _retrain(
     write_json(candidate / "outcome.json", outcome)
     outcome["version"] = model.promote(candidate, names, outcome) if better else served.version
     say(f"{outcome['state']}: {outcome['reason']}")
-    return _note(model, **outcome)
+    return _set_status(model, **outcome)
 
 
 def _take_cases(model: ServedModel, store: ReviewStore, candidate: Path) -> tuple[list[Case], list[Case]]:

@@ -10,7 +10,10 @@ one lock for all processes, to whole files, and what it replaces is kept::
     review/history/final/CASE/TIME.mrk.json      what was replaced
     review/trash/TIME/...                        what was deleted
     review/log.jsonl                             who did what when, a line each
-    review/notes.json                            on images: scores, who was given which; may be deleted
+    review/notes.json                            on images: how sure the model is, who was given which; may be deleted
+
+Images and reviewed labels may lie in any of the forms of :mod:`auto3dlandmark.data.folder`; that is ``images/CASE.nii.gz``
+and ``landmarks/CASE.mrk.json``, for example. New labels go where the folder keeps its landmarks.
 """
 
 from __future__ import annotations
@@ -27,7 +30,8 @@ from typing import Any
 
 import filelock
 
-from ..data.images import IMAGE_SUFFIXES, case_id, list_images
+from ..data.folder import image_folder, landmark_folder, list_images, list_landmarks
+from ..data.images import IMAGE_SUFFIXES, case_id
 from ..errors import LandmarkError
 from ..files import atomic_path
 from ..formats import landmark_suffix
@@ -75,16 +79,21 @@ class ReviewStore:
             )
         self.folder = self.studies / "review"
         self.images()
-        for path in (self.studies / "labels" / FINAL).glob("*"):
+        self.image_folder = image_folder(self.studies)
+        self.label_folders = {
+            FINAL: landmark_folder(self.studies),
+            ORIGINAL: self.studies / "labels" / ORIGINAL,
+        }
+        for path in list_landmarks(self.studies).values():
             # A second label of the case would be made beside it.
-            if landmark_suffix(path) not in (None, SUFFIX):
+            if landmark_suffix(path) != SUFFIX:
                 raise LandmarkError(
                     f"{path}: labels under review are {SUFFIX} files. Save it as one from Slicer."
                 )
         self.folder.mkdir(exist_ok=True)
         with self.locked():
             for tag in TAGS:
-                for unfinished in (self.studies / "labels" / tag).glob(".*.tmp"):  # of a killed process
+                for unfinished in self.label_folders[tag].glob(".*.tmp"):  # of a killed process
                     unfinished.unlink(missing_ok=True)
 
     @contextlib.contextmanager
@@ -111,7 +120,7 @@ class ReviewStore:
         """
         if not image_id.startswith(".") and not set("/\\\0") & set(image_id):
             for suffix in IMAGE_SUFFIXES:  # a folder of thousands is not listed for one
-                path = self.studies / f"{image_id}{suffix}"
+                path = self.image_folder / f"{image_id}{suffix}"
                 if (
                     len(os.fsencode(path.name)) < LONGEST_NAME
                     and path.is_file()
@@ -150,7 +159,7 @@ class ReviewStore:
                     raise ReviewError(f"there is an image {image_id!r} already. Choose another name.", 409)
                 self._log("add image", image_id)
                 change_notes(self.folder / "notes.json", image_id, None)
-                os.link(copy, self.studies / copy.name)  # unlike a replacement, never over another file
+                os.link(copy, self.image_folder / copy.name)  # unlike a replacement, never over another file
         return image_id
 
     def remove_image(self, image_id: str) -> None:
@@ -169,7 +178,7 @@ class ReviewStore:
 
     def labels(self, tag: str = FINAL) -> dict[str, Path]:
         """The label files by the id of their image, sorted."""
-        folder = self.studies / "labels" / _tag(tag)
+        folder = self.label_folders[_tag(tag)]
         there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
         return {image: folder / f"{image}{SUFFIX}" for image in self.images() if f"{image}{SUFFIX}" in there}
 
@@ -272,7 +281,7 @@ class ReviewStore:
 
     def _label(self, image_id: str, tag: str) -> Path:
         self.image(image_id)
-        return self.studies / "labels" / _tag(tag) / f"{image_id}{SUFFIX}"
+        return self.label_folders[_tag(tag)] / f"{image_id}{SUFFIX}"
 
     def _to_trash(self, files: Sequence[Path]) -> None:
         folder = self.folder / "trash" / time_stamp()

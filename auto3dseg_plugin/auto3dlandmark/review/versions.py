@@ -7,13 +7,13 @@ versions stay where they are.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..bundles.folder import BundleFolder, common_landmarks, weights_digest
 from ..errors import LandmarkError
 from ..files import read_json, write_json
 
@@ -43,14 +43,9 @@ class ServedModel:
     def __init__(self, folder: str | os.PathLike, given: Sequence[str | os.PathLike]) -> None:
         self.folder = Path(folder)
         self.given = tuple(Path(bundle).resolve() for bundle in given)
-        if not self.given:
-            raise LandmarkError("no bundle given. Name at least one folder of a trained bundle.")
-        configs = [_inference_config(bundle) for bundle in self.given]
-        self.names: tuple[str, ...] = tuple(configs[0]["landmark_names"])
-        for bundle, config in zip(self.given, configs):
-            if tuple(config["landmark_names"]) != self.names:
-                raise LandmarkError(f"{bundle}: finds other landmarks than {self.given[0]}.")
-        self.made_from = _weights_digest(self.given)
+        bundles = [BundleFolder(path) for path in self.given]
+        self.names = common_landmarks(bundles)
+        self.made_from = weights_digest(bundles)
 
     def current(self) -> Served:
         """What answers now. A version that was trained from other bundles than those given does not count."""
@@ -92,27 +87,3 @@ class ServedModel:
         }
         write_json(self.folder / "current.json", content)
         return version
-
-
-def _inference_config(bundle: Path) -> dict[str, Any]:
-    path = bundle / "configs" / "inference.json"
-    if not path.is_file():
-        raise LandmarkError(f"{bundle}: is not a bundle, it has no configs/inference.json.")
-    config = read_json(path)
-    if not isinstance(config, dict) or not isinstance(config.get("landmark_names"), list):
-        raise LandmarkError(f"{path}: does not name its landmarks. Is it a bundle of auto3dlandmark?")
-    return config
-
-
-def _weights_digest(bundles: Sequence[Path]) -> str:
-    """A name for the bundles by their content, wherever they lie."""
-    found = hashlib.sha256()
-    for bundle in bundles:
-        files = sorted((bundle / "models").glob("*.pt")) if (bundle / "models").is_dir() else []
-        if not files:
-            raise LandmarkError(f"{bundle}: has no weights in models/. Train it first.")
-        for file in files:
-            with open(file, "rb") as stream:
-                while block := stream.read(2**20):
-                    found.update(block)
-    return found.hexdigest()

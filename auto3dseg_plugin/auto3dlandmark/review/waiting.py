@@ -12,17 +12,17 @@ from ..inference.predictor import LandmarkPredictor
 from .store import ORIGINAL, ReviewStore
 from .versions import ServedModel
 
-__all__ = ["score_waiting"]
+__all__ = ["predict_waiting"]
 
 
-def score_waiting(
+def predict_waiting(
     model: ServedModel, store: ReviewStore, say: Callable[[str], None] = print
 ) -> dict[str, dict[str, float | None]]:
     """
-    Predict every image without a reviewed label that the served version has not scored yet; keep prediction and scores.
+    Predict every image without a reviewed label that the served version has not seen yet; keep the points, and how sure it is.
 
     Returns:
-        the new scores by image. An image that cannot be read is named and left out.
+        confidence and disagreement by image. An image that cannot be read is named and left out.
     """
     served = model.current()
     reviewed, notes = set(store.labelled()), store.notes()
@@ -33,20 +33,20 @@ def score_waiting(
     ]
     if not waiting:
         return {}
-    predictor, scores = LandmarkPredictor(served.bundles), {}
+    predictor, found = LandmarkPredictor(served.bundles), {}
     for number, image in enumerate(waiting, start=1):
         try:
             path = store.image(image)
             landmarks = predictor.predict(path)
-            scores[image] = {
+            found[image] = {
                 "confidence": confidence_of(landmarks),
-                "disagreement": disagreement_of(predictor.opinions(path)[:, landmarks.present]),
+                "disagreement": disagreement_of(predictor.points_of_each(path)[:, landmarks.present]),
             }
             store.save(image, markups_bytes(landmarks), ORIGINAL)
-            store.note(image, version=served.version, **scores[image])
-            say(f"{number} of {len(waiting)}: {image}: confidence {scores[image]['confidence']:.3f}")
+            store.note(image, version=served.version, **found[image])
+            say(f"{number} of {len(waiting)}: {image}: confidence {found[image]['confidence']:.3f}")
         except LandmarkError as error:
             say(f"{number} of {len(waiting)}: {image}: left out: {error}")
             if image in store.images():
                 store.note(image, version=served.version, unreadable=True)  # and is not tried again
-    return scores
+    return found

@@ -6,12 +6,12 @@ from __future__ import annotations
 import math
 import os
 import time
-from pathlib import Path
 
 import torch
 from ignite.engine import Engine, Events
 from monai.engines import Evaluator
 
+from ..bundles.folder import ModelsFolder
 from ..errors import LandmarkError
 from ..files import write_json
 from ..networks.weights import load_weights, save_atomically
@@ -20,8 +20,6 @@ from .distributed import rank
 from .schedule import TrainingSchedule
 
 __all__ = ["KeepModels"]
-
-CHECKPOINT, MODEL, BEST_MODEL, SUMMARY = "checkpoint.pt", "model.pt", "model_best.pt", "training.json"
 
 
 class KeepModels:
@@ -56,7 +54,7 @@ class KeepModels:
         interval: int = 1,
         seconds_between: float = 20.0,
     ) -> None:
-        self.folder = Path(folder)
+        self.models = ModelsFolder(folder)
         self.network, self.optimizer, self.schedule, self.evaluator = (
             bare_network(network),
             optimizer,
@@ -78,7 +76,7 @@ class KeepModels:
             self.evaluator.add_event_handler(Events.COMPLETED, self._validated)
 
     def _resume(self, engine: Engine) -> None:
-        path = self.folder / CHECKPOINT
+        path = self.models.checkpoint
         if not path.exists():
             return
         state = load_weights(path)
@@ -110,7 +108,7 @@ class KeepModels:
             "epoch": engine.state.epoch,
             "iteration": engine.state.iteration,
         }
-        save_atomically(state, self.folder / CHECKPOINT)
+        save_atomically(state, self.models.checkpoint)
         self.last_saved = time.time()
 
     def _validated(self, evaluator: Engine) -> None:
@@ -121,11 +119,11 @@ class KeepModels:
         if mre_mm < self.best_mm:
             self.best_mm = mre_mm
             if rank() == 0:
-                save_atomically(self.average.network.state_dict(), self.folder / BEST_MODEL)
+                save_atomically(self.average.network.state_dict(), self.models.best_weights)
 
     def _finish(self, engine: Engine) -> None:
         if rank() == 0:
-            save_atomically(self.average.network.state_dict(), self.folder / MODEL)
+            save_atomically(self.average.network.state_dict(), self.models.weights)
         validated = bool(self.history) and self.history[-1]["step"] == self.schedule.steps
         if self.evaluator is not None and not validated:
             self.evaluator.run(engine.state.epoch)
@@ -145,5 +143,5 @@ class KeepModels:
             "best_mre_mm": min(entry["mre_mm"] for entry in finite) if finite else None,
             "history": finite,
         }
-        write_json(self.folder / SUMMARY, summary)
-        (self.folder / CHECKPOINT).unlink(missing_ok=True)
+        write_json(self.models.outcome, summary)
+        self.models.checkpoint.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run the training of a bundle: with MONAI's bundle runner, here or on several devices, one at a time.
 
-``models/train.json`` keeps the settings the models beside it were trained with. A training with the same
+``models/settings.json`` keeps the settings the models beside it were trained with. A training with the same
 settings goes on where it stopped; one with others starts afresh, and the earlier models are set aside.
 """
 
@@ -15,20 +15,29 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import filelock
 
+from ..bundles.agreement import refuse_disagreement
+from ..bundles.folder import MACHINE_KEYS, BundleFolder
 from ..errors import LandmarkError, readable_error
 from ..files import read_json, write_json
 from ..planning.recipes import top_level
 
-__all__ = ["config_overrides", "prepare_models", "run_on_devices", "train_here", "training_lock"]
+__all__ = [
+    "config_overrides",
+    "train_bundle",
+    "training_settings",
+    "prepare_models",
+    "run_on_devices",
+    "train_here",
+    "training_lock",
+]
 
-# What may differ between two runs of one training: where things lie, and how long it may take.
-PLACES = ("bundle_root", "dataset_dir", "datalist", "minutes", "started")
+TIME_KEYS = ("minutes", "started")  # how long a training may take does not make it another one
 # Auto3DSeg's names for settings of ours.
 AUTO3DSEG = {
     "num_epochs": "epochs",
@@ -88,25 +97,68 @@ def training_lock(bundle: str | os.PathLike) -> Iterator[None]:
         lock.release()
 
 
-def prepare_models(bundle: str | os.PathLike, overrides: Mapping[str, Any]) -> Path | None:
+def train_bundle(
+    bundle: str | os.PathLike,
+    parameters: Mapping[str, Any] | None = None,
+    devices: Sequence[str] = (),
+    nodes: int = 1,
+    launcher: Sequence[str] = (),
+    say: Callable[[str], None] = print,
+) -> None:
+    """
+    Train a bundle; an interrupted training with the same settings goes on, any other starts anew.
+
+    Args:
+        bundle: its folder.
+        parameters: as for :func:`config_overrides`.
+        devices: GPUs, as in ``CUDA_VISIBLE_DEVICES``. Several, or another one than this process sees, get processes of
+            their own; otherwise the training runs in this process.
+        nodes: how many machines take part.
+        launcher: a command that starts Python on all of them.
+        say: told where earlier models are put.
+
+    Raises:
+        LandmarkError: when the folder is no bundle, a parameter is unknown, the bundle is being trained already, or the
+            training fails.
+    """
+    folder = BundleFolder(Path(bundle).resolve())
+    config = folder.read_config("train")
+    refuse_disagreement(config, folder.config_path("train"))
+    overrides = config_overrides(parameters or {}, config)
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")
+    with training_lock(folder.path):
+        old = prepare_models(folder, overrides)
+        if old is not None:
+            say(f"{folder.path.name}: the earlier models are now in {old.name}")
+        if launcher or len(devices) > 1 or (devices and devices[0] != visible[0]):
+            run_on_devices(folder.path, devices, nodes, launcher, **overrides)
+        else:
+            train_here(folder.path, **overrides)
+
+
+def prepare_models(folder: BundleFolder, overrides: Mapping[str, Any]) -> Path | None:
     """
     Make ready for a training: models of another training, or of a finished one, are set aside.
 
     Returns:
         the folder the earlier models are in now, if there were any.
     """
-    bundle = Path(bundle)
-    models, kept = bundle / "models", bundle / "models" / "train.json"
-    settings = {**read_json(bundle / "configs" / "train.json"), **overrides}
-    settings = {key: value for key, value in settings.items() if key not in PLACES}
-    old = None
-    if models.exists() and any(models.iterdir()):
-        same = kept.exists() and read_json(kept) == json.loads(json.dumps(settings))
-        if not same or (models / "training.json").exists():
-            number = next(n for n in range(1, 10_000) if not (bundle / f"models_old_{n}").exists())
-            old = models.rename(bundle / f"models_old_{number}")
-    write_json(kept, settings)
+    settings = training_settings({**folder.read_config("train"), **overrides})
+    models, old = folder.models, None
+    if models.path.exists() and any(models.path.iterdir()):
+        same = models.settings.exists() and read_json(models.settings) == json.loads(json.dumps(settings))
+        if not same or models.outcome.exists():
+            number = next(n for n in range(1, 10_000) if not (folder.path / f"models_old_{n}").exists())
+            old = models.path.rename(folder.path / f"models_old_{number}")
+    write_json(models.settings, settings)
     return old
+
+
+def training_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    Those values of a train.json that make it another training: not where things lie, nor how long it may take.
+    """
+    return {key: value for key, value in config.items() if key not in (*MACHINE_KEYS, *TIME_KEYS)}
 
 
 def train_here(bundle: str | os.PathLike, **overrides: Any) -> None:
@@ -121,24 +173,19 @@ def train_here(bundle: str | os.PathLike, **overrides: Any) -> None:
     """
     import monai.bundle
 
-    bundle = Path(bundle).resolve()
-    config = bundle / "configs" / "train.json"
-    if not config.is_file():
-        raise LandmarkError(
-            f"{bundle}: is not a bundle, it has no configs/train.json. Name a folder made by 'build'."
-        )
+    folder = BundleFolder(Path(bundle).resolve())
+    config = folder.require("train")
     for name in ("monai.bundle.workflows", "monai.bundle.config_parser", "monai.bundle.scripts"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    settings = {"bundle_root": str(bundle), "started": time.time(), **overrides}
+    settings = {"bundle_root": str(folder.path), "started": time.time(), **overrides}
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(open(os.devnull, "w")):
+        with warnings.catch_warnings(), open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
             warnings.simplefilter("ignore")
             monai.bundle.run("training", config_file=str(config), logging_file=False, **settings)  # type: ignore
     except RuntimeError as error:
-        found = readable_error(error, f"{bundle}: the training stopped")
-        raise found from (
-            None if isinstance(found, LandmarkError) and "the training stopped" not in str(found) else error
-        )
+        stopped = f"{bundle}: the training stopped"
+        found = readable_error(error, stopped)
+        raise found from (error if stopped in str(found) else None)
 
 
 def run_on_devices(
@@ -160,15 +207,15 @@ def run_on_devices(
     Raises:
         LandmarkError: when the training fails.
     """
-    configs = Path(bundle).resolve() / "configs"
-    files = [str(configs / "train.json")]
+    folder = BundleFolder(Path(bundle).resolve())
+    files = [str(folder.require("train"))]
     command = list(launcher) or [sys.executable]
     if len(devices) > 1 or nodes > 1:
-        files.append(str(configs / "multi_gpu_train.json"))
+        files.append(str(folder.config_path("multi_gpu_train")))
         if not launcher:
             command += ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={len(devices)}"]
     command += ["-m", "monai.bundle", "run", "training", "--config_file", repr(files)]
-    settings = {"bundle_root": str(configs.parent), **overrides}
+    settings = {"bundle_root": str(folder.path), **overrides}
     for key, value in settings.items():
         command += [f"--{key}", value if isinstance(value, str) else repr(value)]
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ",".join(devices)}

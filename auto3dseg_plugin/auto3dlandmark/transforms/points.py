@@ -122,8 +122,12 @@ class SaveLandmarksd(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         for key in self.key_iterator(data):  # type: ignore[arg-type]
             source = source_file(data[self.ref_key])
-            landmarks = predicted_landmarks(
-                self.names, data[key], data[f"{key}{self.score_postfix}"], self.may_be_absent, self.min_score
-            )
+            landmarks = self.landmarks(data[key], data[f"{key}{self.score_postfix}"])
             write_landmarks(prediction_path(self.output_dir, source, self.suffix), landmarks)
         return dict(data)
+
+    def landmarks(self, points: torch.Tensor, scores: torch.Tensor) -> LandmarkSet:
+        """
+        What is written for points in RAS millimetres, shape (N, 3), and their scores, shape (N,).
+        """
+        return predicted_landmarks(self.names, points, scores, self.may_be_absent, self.min_score)

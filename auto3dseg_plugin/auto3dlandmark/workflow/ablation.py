@@ -16,7 +16,7 @@ from typing import Any
 
 from ..errors import LandmarkError
 from ..files import read_json, write_json
-from .work_folder import Work, visible_devices
+from .work_folder import WorkFolder, visible_devices
 
 __all__ = ["ablate", "ablation_table", "read_variants"]
 
@@ -48,7 +48,7 @@ def _folder_name(name: str) -> str:
 
 
 def ablate(
-    work: Work,
+    work: WorkFolder,
     variants: Mapping[str, Mapping[str, Any]],
     folds: Sequence[int],
     recipe: str | None,
@@ -70,7 +70,7 @@ def ablate(
     rows = []
     top = work.folder / "ablation"
     for name, values in variants.items():
-        variant = Work(top / _folder_name(name), partial(_say, work.say, name))
+        variant = WorkFolder(top / _folder_name(name), partial(_say, work.say, name))
         variant.folder.mkdir(parents=True, exist_ok=True)
         for path in (work.datalist, work.plan):
             shutil.copy2(path, variant.folder / path.name)
@@ -79,7 +79,7 @@ def ablate(
         variant.train_folds(folds, visible_devices())
         variant.predict_held_out(folds)
         metrics = read_json(variant.cross_validate(folds))
-        steps = [read_json(variant.bundle(fold) / "models" / "training.json")["steps"] for fold in folds]
+        steps = [read_json(variant.bundle(fold).models.outcome)["steps"] for fold in folds]
         rows.append({"variant": name, "steps": sum(steps) // len(steps), **metrics})
         write_json(top / "table.json", rows)
     return rows

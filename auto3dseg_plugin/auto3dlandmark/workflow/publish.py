@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..bundles.fill import copy_template
+from ..bundles.folder import BundleFolder, without_machine_keys
 from ..data.datalist import read_datalist
 from ..data.slices import write_preview
 from ..errors import LandmarkError
@@ -20,8 +21,8 @@ from ..evaluation.tables import landmark_table
 from ..files import atomic_folder, read_json, write_json, write_text
 from ..networks.mean import mean_state_dict
 from ..networks.weights import load_weights, save_atomically
-from ..planning.plan import read_plan, write_plan
-from .plan_folder import WorkFolder
+from ..planning.plan import write_plan
+from .work_folder import WorkFolder
 
 __all__ = ["publish"]
 
@@ -50,16 +51,17 @@ def publish(work: str | os.PathLike, folder: str | os.PathLike, about: str | os.
     bundles = _trained(source)
     with atomic_folder(folder) as unfinished:
         copy_template(unfinished)
-        _write_configs(unfinished, bundles, told)
-        states = [load_weights(bundle / "models" / "model.pt") for bundle in bundles]
-        save_atomically(mean_state_dict(states), unfinished / "models" / "ensemble.pt")
+        published = BundleFolder(unfinished)
+        _write_configs(published, bundles, told, read_json(source.datalist))
+        states = [load_weights(bundle.models.weights) for bundle in bundles]
+        save_atomically(mean_state_dict(states), published.models.ensemble_weights)
         first = mean_state_dict(states[:1])
         save_atomically(
             {name.removeprefix("networks.0."): value for name, value in first.items()},
-            unfinished / "models" / "model.pt",
+            published.models.weights,
         )
-        validation = read_json(bundles[0] / "models" / "cross_validation.json")
-        write_json(unfinished / "models" / "cross_validation.json", validation)
+        validation = read_json(bundles[0].models.cross_validation)
+        write_json(published.models.cross_validation, validation)
         held_out = [
             case for case in read_datalist(source.datalist).training if case.id in validation["cases"]
         ]
@@ -79,48 +81,47 @@ def _read_about(path: str | os.PathLike) -> dict[str, Any]:
     return told
 
 
-def _trained(work: WorkFolder) -> list[Path]:
+def _trained(work: WorkFolder) -> list[BundleFolder]:
     """The bundles of the trained folds that can be one: same network, same preprocessing."""
     bundles = [work.bundle(fold) for fold in read_datalist(work.datalist).folds]
-    bundles = [bundle for bundle in bundles if (bundle / "models" / "training.json").is_file()]
+    bundles = [bundle for bundle in bundles if bundle.models.outcome.is_file()]
     if not bundles:
         raise LandmarkError(f"{work.folder}: has no trained fold. Run 'auto3dlandmark run' first.")
-    first = read_json(bundles[0] / "configs" / "plan.json")
+    first = read_json(bundles[0].config_path("plan"))
     for bundle in bundles:
-        if read_json(bundle / "configs" / "plan.json") != first:
+        if read_json(bundle.config_path("plan")) != first:
             raise LandmarkError(
-                f"{bundle}: was made from another plan than {bundles[0]}. Train the folds alike."
+                f"{bundle.path}: was made from another plan than {bundles[0].path}. Train the folds alike."
             )
-        if not (bundle / "models" / "cross_validation.json").is_file():
-            raise LandmarkError(f"{bundle}: has no cross-validation. Finish 'auto3dlandmark run' first.")
+        if not bundle.models.cross_validation.is_file():
+            raise LandmarkError(f"{bundle.path}: has no cross-validation. Finish 'auto3dlandmark run' first.")
     return bundles
 
 
-def _write_configs(folder: Path, bundles: Sequence[Path], about: Mapping[str, Any]) -> None:
-    source = bundles[0] / "configs"
-    template = {name: read_json(folder / "configs" / f"{name}.json") for name in ("train", "inference")}
-    for name, standard in template.items():
-        config = read_json(source / f"{name}.json")
-        for place in ("bundle_root", "dataset_dir", "datalist"):
-            if place in standard:
-                config[place] = standard[place]
+def _write_configs(
+    published: BundleFolder,
+    bundles: Sequence[BundleFolder],
+    about: Mapping[str, Any],
+    datalist: dict[str, Any],
+) -> None:
+    source = bundles[0]
+    for name in ("train", "inference"):
+        config = without_machine_keys(source.read_config(name), published.read_config(name))
         if name == "inference":
             config["network_def"] = {
                 "_target_": "auto3dlandmark.networks.mean.MeanNetwork",
                 "network": config["network_def"],
                 "count": len(bundles),
             }
-            config["ckpt_path"] = "$@bundle_root + '/models/ensemble.pt'"
-        write_json(folder / "configs" / f"{name}.json", config)
-    datalist = read_json(WorkFolder(bundles[0].parent).datalist)
+            ensemble = published.models.ensemble_weights.relative_to(published.path).as_posix()
+            config["ckpt_path"] = f"$@bundle_root + '/{ensemble}'"
+        published.write_config(name, config)
     datalist.pop("dataroot", None)
-    write_json(folder / "configs" / "datalist.json", datalist)
-    write_plan(folder / "configs" / "plan.json", read_plan(source / "plan.json"))
-    metadata = read_json(source / "metadata.json")
+    published.write_config("datalist", datalist)
+    write_plan(published.config_path("plan"), source.read_plan())
     told = {key: value for key, value in about.items() if key != "data_license"}
-    validation = read_json(bundles[0] / "models" / "cross_validation.json")
-    metrics = {"mre_mm": validation["mre_mm"]}
-    write_json(folder / "configs" / "metadata.json", {**metadata, **told, "eval_metrics": metrics})
+    metrics = {"mre_mm": read_json(source.models.cross_validation)["mre_mm"]}
+    published.write_config("metadata", {**source.read_config("metadata"), **told, "eval_metrics": metrics})
 
 
 def _write_docs(folder: Path, name: str, about: Mapping[str, Any], evaluation: Path, folds: int) -> None:

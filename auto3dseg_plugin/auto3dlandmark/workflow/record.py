@@ -18,10 +18,10 @@ from typing import Any
 from ..errors import LandmarkError
 from ..files import read_json, write_json
 
-__all__ = ["Steps", "digest", "files_digest"]
+__all__ = ["WorkRecord", "digest", "files_digest"]
 
 
-class Steps:
+class WorkRecord:
     """
     The record of a work folder's steps.
 
@@ -38,7 +38,7 @@ class Steps:
         if not isinstance(self.record, dict):
             raise LandmarkError(f"{self.path}: is not a record of steps. Delete it; the steps run again.")
 
-    def __call__(self, name: str, inputs: Any, outputs: Sequence[Path], action: Callable[[], None]) -> None:
+    def once(self, name: str, inputs: Any, outputs: Sequence[Path], action: Callable[[], None]) -> None:
         """
         Run ``action`` unless the step ``name`` was finished with the same inputs and its outputs exist.
         """
@@ -48,10 +48,10 @@ class Steps:
             return
         self.say(f"{name}: running")
         action()
-        self.note(name, made_from)
+        self.remember(name, made_from)
         self.say(f"{name}: done, see {outputs[0]}")
 
-    def note(self, name: str, value: Any) -> None:
+    def remember(self, name: str, value: Any) -> None:
         """Remember a value under a name."""
         with self.lock:
             self.record[name] = value

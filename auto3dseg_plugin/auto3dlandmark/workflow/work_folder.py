@@ -1,81 +1,151 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The steps from a plan to an evaluated bundle, each with a file between it and the next.
+"""A work folder: every step from a dataset to an evaluated bundle, each with a file between it and the next.
 
-``check -> analyze -> plan -> build -> train -> predict -> evaluate``; the first three are workfolder.py's. Each step
-reads the files of the steps before it and nothing else, so any of them can be run alone, edited in between, or
+``check -> analyze -> plan -> build -> train -> predict -> evaluate``. Each step reads the files of the steps before it
+and nothing else, and is skipped when they have not changed; so any of them can be run alone, edited in between, or
 killed and run again.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import queue
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from ..auto3dseg.algo import HeatmapAlgo
-from ..data.datalist import Case, read_datalist
-from ..data.folder import prediction_path
-from ..data.images import list_images
+from ..bundles.algo_object import note_score, write_algo_object
+from ..bundles.fill import copy_template, fill_bundle
+from ..bundles.folder import BundleFolder
+from ..checks.dataset import check_dataset
+from ..checks.findings import raise_on_errors, report_findings
+from ..data.datalist import Case, Datalist, read_datalist, scan_folder, write_datalist
+from ..data.folder import find_images, prediction_path
 from ..data.measurements import dataset_measurements
 from ..errors import LandmarkError
 from ..evaluation.compare import evaluate
 from ..evaluation.tables import write_cross_validation, write_evaluation
-from ..files import read_json
+from ..files import read_json, write_json
 from ..inference.predictor import LandmarkPredictor, predict_images
-from ..planning.plan import read_plan
-from ..planning.recipes import read_recipe
-from ..training.run import PLACES
-from .plan_folder import WorkFolder, dataset_state, default_recipe
-from .record import files_digest
+from ..planning import fingerprint, plan
+from ..planning.fingerprint import compute_fingerprint, read_fingerprint, write_fingerprint
+from ..planning.plan import read_plan, write_plan
+from ..planning.planner import make_plan
+from ..planning.presets import default_network
+from ..planning.recipes import default_recipe, read_recipe
+from ..training.run import train_bundle, training_settings
+from .record import WorkRecord, files_digest
 
-__all__ = ["Work", "find_images", "visible_devices"]
-
-
-def find_images(folder: str | os.PathLike) -> list[Path]:
-    """
-    The images to predict: those of ``folder/images`` if there is one, else those of ``folder``; or one image file.
-
-    Raises:
-        LandmarkError: when there are none.
-    """
-    folder = Path(folder)
-    if folder.is_file():
-        return [folder]
-    if not folder.is_dir():
-        raise LandmarkError(f"{folder}: there is no such folder. Give a folder of images, or one image.")
-    inner = folder / "images"
-    images = list(list_images(inner if inner.is_dir() else folder).values())
-    if not images:
-        raise LandmarkError(f"{folder}: holds no images (.nii.gz, .nii, .nrrd, .mha, .mhd).")
-    return images
+__all__ = ["WorkFolder", "dataset_state", "visible_devices"]
 
 
-def visible_devices() -> list[str]:
-    """
-    The GPUs this process may use, named as in ``CUDA_VISIBLE_DEVICES``; none on a machine without.
-    """
-    import torch
-
-    named = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
-    return (
-        (named or [str(number) for number in range(torch.cuda.device_count())])
-        if torch.cuda.is_available()
-        else []
-    )
-
-
-class Work(WorkFolder):
+class WorkFolder:
     """
     A work folder, and all steps from a dataset to an evaluated bundle.
+
+    Args:
+        folder: made when it is not there.
+        say: gets a line for each step.
     """
 
+    def __init__(self, folder: str | os.PathLike, say: Callable[[str], None] = print) -> None:
+        self.folder = Path(folder).resolve()
+        if self.folder.exists() and not self.folder.is_dir():
+            raise LandmarkError(f"{folder}: is a file, not a folder. Choose another place for the results.")
+        self.say = say
+        self.record = WorkRecord(self.folder, say)
+        self.datalist = self.folder / "datalist.json"
+        self.fingerprint = self.folder / "fingerprint.json"
+        self.plan = self.folder / "plan.json"
+
+    def bundle(self, fold: int) -> BundleFolder:
+        """The bundle that holds out this fold; named as Auto3DSeg names it."""
+        return BundleFolder(self.folder / f"heatmap_{fold}")
+
+    def check(self, dataset: str | os.PathLike, dataroot: str | os.PathLike | None = None) -> None:
+        """
+        Find the cases, write ``datalist.json`` and ``check.json``, and stop when the data has errors.
+
+        Args:
+            dataset: a folder as for :func:`scan_folder`, or a MONAI datalist file.
+            dataroot: what the paths in a datalist file are relative to, as for :func:`read_datalist`.
+        """
+        if Path(dataset).is_file():
+            listed = read_datalist(dataset, dataroot)
+        else:
+            earlier = read_datalist(self.datalist).training if self.datalist.exists() else ()
+            folds = {case.id: case.fold for case in earlier if case.fold is not None}
+            listed = scan_folder(dataset, folds=folds)
+        report = self.folder / "check.json"
+
+        def action() -> None:
+            findings = check_dataset(listed)
+            write_json(report, [dataclasses.asdict(finding) for finding in findings])
+            raise_on_errors(findings)
+            if findings:
+                self.say(report_findings(findings))
+            write_datalist(self.datalist, listed)
+
+        listing = [[case.id, case.fold] for case in (*listed.training, *listed.testing)]
+        self.record.once("check", [listing, dataset_state(listed)], [report, self.datalist], action)
+
+    def analyze(self, modality: str | Sequence[str] = "MRI") -> None:
+        """Write ``fingerprint.json``; ``modality`` as for :func:`compute_fingerprint`."""
+        listed = read_datalist(self.datalist)
+
+        def action() -> None:
+            write_fingerprint(self.fingerprint, compute_fingerprint(listed, modality))
+
+        self.record.once(
+            "analyze",
+            [fingerprint.VERSION, modality, read_json(self.datalist), dataset_state(listed)],
+            [self.fingerprint],
+            action,
+        )
+
+    def make_plan(
+        self,
+        network: str | None = None,
+        gpu_memory_gb: float | None = None,
+        network_def: str | os.PathLike | None = None,
+        fit_memory: bool = False,
+    ) -> None:
+        """
+        Write ``plan.json``.
+
+        Args:
+            network: a preset; left out, what suits this machine.
+            gpu_memory_gb: plan for a GPU of this size.
+            network_def: a JSON file with the MONAI config of another network to train.
+            fit_memory: count heatmaps and loss, and plan for the GPU at hand unless ``gpu_memory_gb`` says otherwise.
+        """
+        network, chosen_here = network or default_network(), network is None
+        if chosen_here:
+            reason = "this machine has no GPU" if network == "small" else "this machine has a GPU"
+            self.say(f"network: {network}, because {reason}; --network chooses another")
+        if fit_memory and gpu_memory_gb is None:
+            gpu_memory_gb = _gpu_memory_gb()
+        own = None if network_def is None else read_json(network_def)
+
+        def action() -> None:
+            found = read_fingerprint(self.fingerprint)
+            try:
+                made = make_plan(found, network, gpu_memory_gb, network_def=own, fit_memory=fit_memory)
+            except LandmarkError as error:
+                raise error if network_def is None else LandmarkError(f"{network_def}: {error}") from error
+            write_plan(self.plan, made)
+            for note in made.notes:
+                self.say(f"note: {note}")
+
+        wishes = [network, gpu_memory_gb, own, fit_memory]
+        self.record.once("plan", [plan.VERSION, *wishes, read_json(self.fingerprint)], [self.plan], action)
+
     def build(self, fold: int, recipe: str | None = None, **overrides: Any) -> None:
-        """Write the bundle of one fold."""
-        plan = read_plan(self.plan)
-        recipe = recipe or default_recipe(plan.network)
+        """Write the bundle of one fold; a trained model that lies there stays."""
+        planned = read_plan(self.plan)
+        recipe = recipe or default_recipe(planned.network)
         made_from = [
             read_json(self.plan),
             read_json(self.datalist),
@@ -85,14 +155,14 @@ class Work(WorkFolder):
             str(self.folder),
         ]
         bundle = self.bundle(fold)
-        outputs = [bundle / "configs" / f"{name}.json" for name in ("train", "inference", "metadata")]
+        outputs = [bundle.config_path(name) for name in ("train", "inference", "metadata")]
 
         def action() -> None:
-            algo = HeatmapAlgo(recipe=recipe)
-            algo.export_to_disk(str(self.folder), bundle.name, fold=fold, **overrides)
-            algo.save()
+            copy_template(bundle.path)
+            fill_bundle(bundle.path, planned, self.datalist, fold, recipe, **overrides)
+            write_algo_object(bundle, recipe=recipe)
 
-        self.steps(f"build fold {fold}", made_from, [*outputs, bundle / "algo_object.json"], action)
+        self.record.once(f"build fold {fold}", made_from, [*outputs, bundle.algo_object], action)
 
     def train(self, fold: int, device: str | None = None) -> None:
         """
@@ -102,18 +172,17 @@ class Work(WorkFolder):
             device: the GPU to use, as in ``CUDA_VISIBLE_DEVICES``; left out, the first one, or the CPU.
         """
         bundle = self.bundle(fold)
-        config = read_json(bundle / "configs" / "train.json")
-        settings = {key: value for key, value in config.items() if key not in PLACES or key == "minutes"}
+        config = bundle.read_config("train")
+        settings = {**training_settings(config), "minutes": config["minutes"]}
 
         def action() -> None:
-            algo = HeatmapAlgo.load(bundle)
-            algo.train(device_setting=None if device is None else {"CUDA_VISIBLE_DEVICES": device})
-            algo.save()
+            train_bundle(bundle.path, devices=[] if device is None else [device], say=self.say)
+            note_score(bundle)
 
-        self.steps(
+        self.record.once(
             f"train fold {fold}",
             [settings, dataset_state(read_datalist(self.datalist))],
-            [bundle / "models" / "model.pt", bundle / "models" / "training.json"],
+            [bundle.models.weights, bundle.models.outcome],
             action,
         )
 
@@ -156,14 +225,14 @@ class Work(WorkFolder):
     def _predict(self, name: str, folds: Sequence[int], images: Sequence[Path], folder: Path) -> None:
         bundles = [self.bundle(fold) for fold in folds]
         made_from = [files_digest(images)] + [
-            [files_digest([bundle / "models" / "model.pt"]), read_json(bundle / "configs" / "inference.json")]
-            for bundle in bundles
+            [files_digest([bundle.models.weights]), bundle.read_config("inference")] for bundle in bundles
         ]
 
         def action() -> None:
-            predict_images(LandmarkPredictor(bundles), images, folder)
+            predict_images(LandmarkPredictor([bundle.path for bundle in bundles]), images, folder)
 
-        self.steps(name, made_from, [folder, *(prediction_path(folder, image) for image in images)], action)
+        outputs = [folder, *(prediction_path(folder, image) for image in images)]
+        self.record.once(name, made_from, outputs, action)
 
     def cross_validate(self, folds: Sequence[int], thresholds_mm: Sequence[float] = (2, 3, 4)) -> Path:
         """
@@ -174,7 +243,7 @@ class Work(WorkFolder):
         """
         listed = read_datalist(self.datalist)
         cases = [case for fold in folds for case in listed.held_out(fold)]
-        kept = [self.bundle(fold) / "models" / "cross_validation.json" for fold in folds]
+        kept = [self.bundle(fold).models.cross_validation for fold in folds]
         return self.evaluate(cases, thresholds_mm=thresholds_mm, cross_validation=kept)
 
     def evaluate(
@@ -197,10 +266,37 @@ class Work(WorkFolder):
             write_evaluation(out, result)
 
         state = files_digest([*(case.label for case in cases), *sorted(folder.glob("*"))])
-        self.steps(
+        self.record.once(
             f"evaluate {predictions}",
             [state, list(thresholds_mm), [str(one) for one in measurements]],
             [out / "metrics.json", *cross_validation],
             action,
         )
         return out / "metrics.json"
+
+
+def visible_devices() -> list[str]:
+    """
+    The GPUs this process may use, named as in ``CUDA_VISIBLE_DEVICES``; none on a machine without.
+    """
+    import torch
+
+    if not torch.cuda.is_available():
+        return []
+    named = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    return named or [str(number) for number in range(torch.cuda.device_count())]
+
+
+def _gpu_memory_gb() -> float | None:
+    """Memory of the first GPU; None without one."""
+    import torch
+
+    return torch.cuda.get_device_properties(0).total_memory / 1e9 if torch.cuda.is_available() else None
+
+
+def dataset_state(datalist: Datalist) -> str:
+    """
+    A short name for the state of a dataset's files: it changes when one of them does.
+    """
+    cases = (*datalist.training, *datalist.testing)
+    return files_digest([case.image for case in cases] + [case.label for case in cases])

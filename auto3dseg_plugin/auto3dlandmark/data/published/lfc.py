@@ -16,7 +16,7 @@ from ...errors import LandmarkError
 from ...files import read_json
 from ...formats import read_landmarks
 from ...landmarks import LandmarkSet
-from ..images import list_images
+from ..folder import list_images
 from .source import RawCase, Source, present_file, published_split, two_ends
 
 __all__ = ["find_lfc"]

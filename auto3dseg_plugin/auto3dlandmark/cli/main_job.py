@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The commands most people need: everything at once, new images, how good predictions are, and a try."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..data.folder import find_images, has_landmarks
+from ..errors import LandmarkError
+from .arguments import first_folds, given, positive, positives
+
+__all__ = ["demo", "evaluate", "predict", "run"]
+
+
+def run(
+    dataset: str,
+    work: str,
+    folds: int = 5,
+    network: str | None = None,
+    recipe: str | None = None,
+    minutes: float | None = None,
+    gpu_memory_gb: float | None = None,
+    network_def: str | None = None,
+    fit_memory: bool = False,
+    modality: str = "MRI",
+    test: str | None = None,
+    thresholds_mm: Sequence[float] = (2, 3, 4),
+) -> None:
+    """
+    Do everything: check, analyze, plan, build, train, predict, evaluate.
+
+    Interrupt it whenever you like: the same command goes on where it was.
+
+    Args:
+        dataset: a folder of images with landmarks.
+        work: where all results go.
+        folds: train the first so many of the five folds.
+        network: small, plain, resenc_m or resenc_l; left out, what suits this machine.
+        recipe: quick, nnlandmark_2026, nnlandmark_2025, or a JSON file; left out, what suits the network.
+        minutes: end all training after so many minutes.
+        gpu_memory_gb: plan for a GPU of this size.
+        network_def: a JSON file with another network to train.
+        fit_memory: count heatmaps and loss in the memory, and plan for the GPU at hand.
+        modality: CT, MRI or another name, one for all channels or one for each: T1,CT. CT is clipped and scaled by the
+            dataset's intensities.
+        test: a folder of images to predict with all trained folds, and to evaluate if it has landmarks.
+        thresholds_mm: for the success detection rate.
+    """
+    thresholds = positives("thresholds_mm", thresholds_mm)
+    options = given(minutes=None if minutes is None else positive("minutes", minutes))
+    tested = test is not None and bool(find_images(test)) and has_landmarks(test)
+    from ..data.datalist import read_datalist, scan_folder
+    from ..evaluation.tables import summary_text
+    from ..workflow.work_folder import WorkFolder, visible_devices
+
+    folder = WorkFolder(work)
+    folder.check(dataset)
+    listed = read_datalist(folder.datalist)
+    chosen = first_folds(listed.folds, folds)
+    annotated = scan_folder(test, listed.landmark_names) if tested and test is not None else None
+    folder.analyze(channels(modality))
+    folder.make_plan(network, gpu_memory_gb, network_def, fit_memory)
+    devices = visible_devices()
+    if minutes is not None:
+        options = {"minutes": minutes / math.ceil(len(chosen) / max(1, len(devices)))}
+    for fold in chosen:
+        folder.build(fold, recipe, **options)
+    folder.train_folds(chosen, devices)
+    folder.predict_held_out(chosen)
+    metrics = folder.cross_validate(chosen, thresholds)
+    if test is not None:
+        folder.predict_test(chosen, test)
+    title = "held-out cases" if len(chosen) == 1 else f"cross-validation over {len(chosen)} folds"
+    print(summary_text(metrics.parent, title))
+    if annotated is not None:
+        cases = (*annotated.training, *annotated.testing)
+        metrics_of_test = folder.evaluate(cases, "test_predictions", "test_evaluation", thresholds)
+        print(summary_text(metrics_of_test.parent, "test cases"))
+    elif test is not None:
+        print(
+            f"test cases: predicted to {folder.folder / 'test_predictions'}; {test} has no landmarks to compare"
+        )
+    bundles = " ".join(str(folder.bundle(fold).path) for fold in chosen)
+    print(
+        f"tables:      {metrics.parent}\npredictions: {folder.folder / 'predictions'}\nbundles:     {bundles}"
+    )
+    print(f"new images:  auto3dlandmark predict {bundles} IMAGES OUT")
+
+
+def channels(modality: str) -> str | list[str]:
+    """
+    What the channels are called: one name for all, or several.
+    """
+    names = [name.strip() for name in modality.split(",")]
+    return names if len(names) > 1 else modality
+
+
+def predict(*bundles_images_out: str, device: str | None = None) -> None:
+    """
+    Find the landmarks of new images: BUNDLE [BUNDLE ...] IMAGES OUT.
+
+    The heatmaps of several bundles are averaged.
+
+    Args:
+        bundles_images_out: folders of trained bundles; a folder of images, or one image; and the folder for one .mrk.json
+            of each image.
+        device: cpu or cuda:0; left out, a GPU if there is one.
+    """
+    if len(bundles_images_out) < 3:
+        raise LandmarkError("predict takes at least three arguments: BUNDLE [BUNDLE ...] IMAGES OUT.")
+    *bundles, images, out = bundles_images_out
+    found = find_images(images)
+    from ..inference.predictor import LandmarkPredictor, predict_images
+
+    written = predict_images(LandmarkPredictor(bundles, device), found, out)
+    print(f"{len(written)} files written to {out}")
+
+
+def evaluate(dataset: str, predictions: str, out: str, thresholds_mm: Sequence[float] = (2, 3, 4)) -> None:
+    """
+    Compare predictions with the annotated landmarks of a dataset, and write tables.
+
+    Args:
+        dataset: a folder of images with landmarks.
+        predictions: a folder of files named after the cases.
+        out: gets metrics.json, per_landmark.csv and per_case.csv.
+        thresholds_mm: for the success detection rate.
+    """
+    thresholds = positives("thresholds_mm", thresholds_mm)
+    from ..data.datalist import scan_folder
+    from ..data.measurements import dataset_measurements
+    from ..evaluation.compare import evaluate as compare
+    from ..evaluation.tables import summary_text, write_evaluation
+
+    listed = scan_folder(dataset)
+    cases = (*listed.training, *listed.testing)
+    measurements = dataset_measurements(dataset, listed.landmark_names)
+    result = compare(cases, listed.landmark_names, predictions, thresholds, measurements)
+    write_evaluation(out, result)
+    print(summary_text(out, f"{len(result.cases)} cases"))
+    print(f"tables: {out}")
+
+
+def demo(work: str = "demo_work", minutes: float = 4.0) -> None:
+    """
+    Make a small dataset and run everything on it.
+
+    Args:
+        work: gets the dataset and all results.
+        minutes: of training.
+    """
+    minutes = positive("minutes", minutes)
+    from ..data.demo import make_demo_dataset
+
+    dataset = Path(work) / "dataset"
+    make_demo_dataset(dataset)
+    run(str(dataset), str(Path(work) / "work"), folds=1, minutes=minutes, network="small")

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command that lets people review and correct."""
+
+from __future__ import annotations
+
+import os
+
+from .arguments import positive
+
+__all__ = ["serve"]
+
+
+def serve(
+    studies: str,
+    *more: str,
+    bundle: str | None = None,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    minutes: float = 15.0,
+    hosts: str = "",
+) -> None:
+    """
+    Start the MONAI Label server, for review and retraining in 3D Slicer. Ctrl-C stops it.
+
+    Args:
+        studies: a folder of images; reviewed landmarks go where it keeps its landmarks, or to labels/final.
+        more: further bundles after --bundle; their heatmaps are averaged.
+        bundle: a trained bundle.
+        host: the address to listen at; others than this machine's own let everybody in who reaches it.
+        port: to listen at.
+        minutes: of a retraining.
+        hosts: further names this machine is reached by, separated by commas.
+    """
+    from ..review.server import server_command
+
+    bundles = [one for one in (bundle, *more) if one is not None]
+    settings = {"minutes": positive("minutes", minutes), "hosts": hosts or None}
+    command, environment = server_command(studies, bundles, host, port, **settings)
+    print(f"studies: {studies}\nserver:  http://{host}:{port}", flush=True)
+    os.execve(command[0], command, environment)

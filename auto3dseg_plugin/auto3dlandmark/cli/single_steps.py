@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The steps of ``run``, one by one."""
+
+from __future__ import annotations
+
+from .arguments import given, positive
+from .main_job import channels
+
+__all__ = ["analyze", "build", "plan", "train"]
+
+
+def analyze(dataset: str, work: str, modality: str = "MRI") -> None:
+    """
+    Look at a dataset in numbers: WORK/datalist.json and WORK/fingerprint.json.
+
+    Args:
+        dataset: a folder of images with landmarks.
+        work: where all results go.
+        modality: CT, MRI or another name, one for all channels or one for each.
+    """
+    from ..workflow.work_folder import WorkFolder
+
+    folder = WorkFolder(work)
+    folder.check(dataset)
+    folder.analyze(channels(modality))
+
+
+def plan(
+    work: str,
+    network: str | None = None,
+    gpu_memory_gb: float | None = None,
+    network_def: str | None = None,
+    fit_memory: bool = False,
+) -> None:
+    """
+    Decide spacing, patch, batch, normalisation and network: WORK/plan.json.
+
+    Args:
+        work: a folder with fingerprint.json.
+        network: small, plain, resenc_m or resenc_l; left out, what suits this machine.
+        gpu_memory_gb: plan for a GPU of this size.
+        network_def: a JSON file with another network to train.
+        fit_memory: count heatmaps and loss in the memory, and plan for the GPU at hand.
+    """
+    from ..workflow.work_folder import WorkFolder
+
+    WorkFolder(work).make_plan(network, gpu_memory_gb, network_def, fit_memory)
+
+
+def build(work: str, fold: int = 0, recipe: str | None = None, minutes: float | None = None) -> None:
+    """
+    Write the MONAI bundle WORK/heatmap_FOLD from the plan.
+
+    Args:
+        work: a folder with plan.json.
+        fold: the held-out fold.
+        recipe: quick, nnlandmark_2026, nnlandmark_2025, or a JSON file; left out, what suits the network.
+        minutes: end the training after so many minutes.
+    """
+    options = given(minutes=None if minutes is None else positive("minutes", minutes))
+    from ..workflow.work_folder import WorkFolder
+
+    WorkFolder(work).build(fold, recipe, **options)
+
+
+def train(work: str, fold: int = 0) -> None:
+    """
+    Train WORK/heatmap_FOLD; again to go on after an interruption.
+
+    Args:
+        work: a folder with a built bundle.
+        fold: the held-out fold.
+    """
+    from ..workflow.work_folder import WorkFolder
+
+    WorkFolder(work).train(fold)
