@@ -66,12 +66,12 @@ def shared_data() -> Path:
 
 
 @pytest.fixture
-def golden_plans() -> list[dict]:
+def golden_plans(data_dir: Path) -> list[dict]:
     """Plans made by nnU-Net, each with what it was made from; axes (z, y, x)."""
-    path = SHARED / "golden" / "plans.json"
-    if not path.is_file():
-        pytest.skip(f"the golden plans are missing: {path}")
-    return json.loads(path.read_text())
+    content = json.loads((data_dir / "golden_plans.json").read_text(encoding="utf-8"))
+    return [
+        {**plan, "input": {**content["datasets"][plan["name"]], **plan["input"]}} for plan in content["plans"]
+    ]
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ import pytest
 from monai.auto3dseg.utils import algo_from_json
 
 from auto3dlandmark import LandmarkError, templates_path
-from auto3dlandmark.auto3dseg import algo
 from auto3dlandmark.auto3dseg.algo import HeatmapAlgo
 from auto3dlandmark.files import read_json, write_json
+from auto3dlandmark.training import run as training
 
 
 @pytest.fixture
@@ -28,9 +28,9 @@ def built(tiny_bundle, tmp_path):
 def launched(monkeypatch):
     """Stands for both ways to start a training; holds the arguments of each call."""
     calls = []
-    monkeypatch.setattr(algo, "train_here", lambda bundle, **options: calls.append(("here", options)))
+    monkeypatch.setattr(training, "train_here", lambda bundle, **options: calls.append(("here", options)))
     monkeypatch.setattr(
-        algo,
+        training,
         "run_on_devices",
         lambda bundle, devices, nodes, launcher, **options: calls.append((devices, nodes, launcher)),
     )

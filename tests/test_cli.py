@@ -67,7 +67,7 @@ def test_check_names_every_bad_case(demo_dataset, fails, tmp_path):
         (["--minutes", "soon"], "minutes='soon' must be a number"),
         (["--network", "huge"], "network='huge' is unknown. Choose one of small, plain"),
         (["--network", "small", "--recipe", "fast"], "recipe='fast' is unknown"),
-        (["--gpu_memory_gb", "-1"], "gpu_memory_gb=-1 must be greater than 0"),
+        (["--gpu_memory_gb", "-1"], "gpu_memory_gb=-1.0 must be greater than 0"),
     ],
 )
 def test_run_refuses_options_it_cannot_use(demo_dataset, fails, tmp_path, options, message):
@@ -83,7 +83,7 @@ def test_a_work_folder_that_cannot_be_made_is_named(demo_dataset, fails, tmp_pat
 def test_steps_out_of_order_say_which_file_is_missing(fails, tmp_path):
     assert "fingerprint.json: cannot be read" in fails("plan", tmp_path / "work")
     assert "plan.json: cannot be read" in fails("build", tmp_path / "work")
-    assert "train.json: cannot be read" in fails("train", tmp_path / "work")
+    assert "it has no configs/train.json" in fails("train", tmp_path / "work")
 
 
 def test_predict_needs_a_bundle_images_and_a_place(fails, tmp_path, trained_bundle):

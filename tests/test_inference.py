@@ -73,7 +73,7 @@ def test_several_bundles_are_averaged(trained_bundle, other_bundle, image):
 
 def test_only_a_landmark_that_was_absent_before_may_be_predicted_absent(trained_bundle, image):
     predictor = LandmarkPredictor([trained_bundle])
-    assert predictor.members[0].may_be_absent == {"bead_right"}
+    assert predictor.members[0].presence.may_be_absent == {"bead_right"}
     landmarks = predictor.predict(image)
     assert {name for name, present in zip(landmarks.names, landmarks.present) if not present} <= {
         "bead_right"
@@ -142,7 +142,7 @@ def with_blob(member, point, monkeypatch):
         )
         world = index.double() @ grid.affine[:3, :3].T + grid.affine[:3, 3]
         blob = torch.exp(-((world - torch.as_tensor(point)) ** 2).sum(-1) / (2 * 3.0**2)).float()
-        return (blob / blob.sum()).expand(len(member.names), *blob.shape)
+        return (blob / blob.sum()).expand(len(member.presence.names), *blob.shape)
 
     monkeypatch.setattr(member, "heatmaps", heatmaps)
 
@@ -175,6 +175,7 @@ def test_heatmaps_of_different_kinds_cannot_be_averaged(trained_bundle, tmp_path
     folder = shutil.copytree(trained_bundle, tmp_path / "sigmoid")
     config = read_json(folder / "configs" / "inference.json")
     write_json(folder / "configs" / "inference.json", {**config, "activation": "sigmoid"})
+    (folder / "configs" / "train.json").unlink()  # which would tell that it was trained otherwise
     with pytest.raises(LandmarkError, match="Only bundles with the same kind can be averaged"):
         LandmarkPredictor([trained_bundle, folder])
 

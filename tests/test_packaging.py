@@ -17,7 +17,7 @@ def test_the_wheel_holds_everything(tmp_path):
     (wheel,) = tmp_path.glob("*.whl")
     shipped = set(zipfile.ZipFile(wheel).namelist())
     root = PROJECT / "auto3dseg_plugin"
-    for part in ("templates", "recipes"):
+    for part in ("bundles/templates", "planning/recipes", "data/published"):
         files = [path for path in (root / "auto3dlandmark" / part).rglob("*") if path.is_file()]
         wanted = {path.relative_to(root).as_posix() for path in files if "__pycache__" not in path.parts}
         assert wanted and wanted <= shipped, wanted - shipped

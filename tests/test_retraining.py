@@ -60,7 +60,7 @@ def test_it_goes_on_from_the_served_weights(reviewed, monkeypatch):
         seen.update(read_json(bundle / "configs" / "train.json"))
         raise LandmarkError("enough")
 
-    monkeypatch.setattr(retraining, "train_here", look)
+    monkeypatch.setattr(retraining, "train_bundle", look)
     with pytest.raises(LandmarkError, match="enough"):
         retrain(model, store, 1.5, say=lambda line: None)
     source = read_json(model.given[0] / "configs" / "train.json")
@@ -77,7 +77,7 @@ def test_it_goes_on_from_the_served_weights(reviewed, monkeypatch):
 def test_only_a_model_that_is_at_least_as_good_is_served(reviewed, monkeypatch, errors, state):
     model, store = reviewed
     monkeypatch.setattr(
-        retraining, "train_here", lambda bundle, **_: (bundle / "models").mkdir(exist_ok=True)
+        retraining, "train_bundle", lambda bundle, **_: (bundle / "models").mkdir(exist_ok=True)
     )
 
     class Predictor:
@@ -114,7 +114,7 @@ def test_a_case_stays_held_out_when_more_are_reviewed(reviewed, demo_dataset, mo
     def stop(bundle, **_):
         raise LandmarkError("enough")
 
-    monkeypatch.setattr(retraining, "train_here", stop)
+    monkeypatch.setattr(retraining, "train_bundle", stop)
     held_out = []
     for case in scan_folder(demo_dataset).training[3:]:
         store.save(case.id, case.label.read_bytes())

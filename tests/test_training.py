@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 
 from auto3dlandmark import LandmarkError
+from auto3dlandmark.bundles.folder import BundleFolder
 from auto3dlandmark.files import read_json, write_json
 from auto3dlandmark.training.run import config_overrides, prepare_models, train_here, training_lock
 
@@ -53,34 +54,42 @@ def test_ids_of_the_config_pass_and_others_are_refused():
 
 
 def test_a_first_training_notes_its_settings(bundle):
-    assert prepare_models(bundle, {"epochs": 2}) is None
-    kept = read_json(bundle / "models" / "train.json")
+    assert prepare_models(BundleFolder(bundle), {"epochs": 2}) is None
+    kept = read_json(bundle / "models" / "settings.json")
     assert kept["epochs"] == 2
     assert "bundle_root" not in kept and "minutes" not in kept
 
 
 @pytest.mark.parametrize("change", [{}, {"bundle_root": "/there"}, {"minutes": 20}])
 def test_an_interrupted_training_goes_on_elsewhere_and_with_more_time(bundle, change):
-    prepare_models(bundle, {})
+    prepare_models(BundleFolder(bundle), {})
     (bundle / "models" / "checkpoint.pt").write_text("half way")
     write_json(bundle / "configs" / "train.json", {**CONFIG, **change})
-    assert prepare_models(bundle, {}) is None
+    assert prepare_models(BundleFolder(bundle), {}) is None
     assert (bundle / "models" / "checkpoint.pt").read_text() == "half way"
 
 
 def test_other_settings_set_the_earlier_models_aside(bundle):
-    prepare_models(bundle, {})
+    prepare_models(BundleFolder(bundle), {})
     (bundle / "models" / "checkpoint.pt").write_text("half way")
-    old = prepare_models(bundle, {"batch_size": 8})
+    old = prepare_models(BundleFolder(bundle), {"batch_size": 8})
     assert old == bundle / "models_old_1"
     assert (old / "checkpoint.pt").read_text() == "half way"
-    assert [path.name for path in (bundle / "models").iterdir()] == ["train.json"]
+    assert [path.name for path in (bundle / "models").iterdir()] == ["settings.json"]
 
 
 def test_a_finished_training_is_never_written_over(bundle):
-    prepare_models(bundle, {})
+    prepare_models(BundleFolder(bundle), {})
     write_json(bundle / "models" / "training.json", {"mre_mm": 1})
-    assert prepare_models(bundle, {}) == bundle / "models_old_1"
+    assert prepare_models(BundleFolder(bundle), {}) == bundle / "models_old_1"
+
+
+def test_settings_that_version_01_kept_still_count(bundle):
+    prepare_models(BundleFolder(bundle), {})
+    (bundle / "models" / "settings.json").rename(bundle / "models" / "train.json")
+    (bundle / "models" / "checkpoint.pt").write_text("half way")
+    assert prepare_models(BundleFolder(bundle), {}) is None
+    assert (bundle / "models" / "checkpoint.pt").read_text() == "half way"
 
 
 def test_only_one_process_trains_a_bundle(bundle):

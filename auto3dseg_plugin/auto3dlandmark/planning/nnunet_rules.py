@@ -4,7 +4,7 @@
 Everything here is in nnU-Net's axis order (z, y, x), because ties and "the first axis" are decided in it.
 planner.py turns our (x, y, z) around on the way in and out.
 
-Source: Isensee et al., "nnU-Net", Nature Methods 2021; the rules as ../shared/design/planner.md numbers them.
+Source: Isensee et al., "nnU-Net", Nature Methods 2021; the rules as docs/planning.md numbers them.
 """
 
 from __future__ import annotations
