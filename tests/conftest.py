@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What many tests share: four hand-written points, an affine to check by hand, a little dataset, the shared data."""
+"""What many tests share: four hand-written points, an affine to check by hand, a little dataset, the shared
+data."""
 
 from __future__ import annotations
 
@@ -79,8 +80,8 @@ def write_dataset(tmp_path: Path) -> Callable[..., Path]:
     """
     Write images/ and landmarks/ for cases of these names, and give the folder.
 
-    Each volume is half bright tissue (j < 14, where the four landmarks are), half dark tissue, and empty where
-    i >= 24. World coordinates are about (100, 200, 50), so negated x and y are far away.
+    Each volume is half bright tissue (j < 14, where the four landmarks are), half dark tissue, and empty
+    where i >= 24. World coordinates are about (100, 200, 50), so negated x and y are far away.
     """
 
     def write(cases: tuple[str, ...] = ("a", "b", "c"), folder: str = "dataset") -> Path:
@@ -161,7 +162,8 @@ def tiny_plan(demo_dataset: Path):
 
 @pytest.fixture(scope="session")
 def build_bundle() -> Callable[..., Path]:
-    """A bundle as the step ``build`` makes it, of a plan that somebody wrote and a dataset's folder or datalist."""
+    """A bundle as the step ``build`` makes it, of a plan that somebody wrote and a dataset's folder or
+    datalist."""
     from auto3dlandmark.data.datalist import read_datalist, scan_folder, write_datalist
     from auto3dlandmark.planning.plan import write_plan
     from auto3dlandmark.workflow.work_folder import WorkFolder

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The house keeps its order: rooms in layers, imports lead down, nothing goes in circles, lower floors need no torch."""
+"""The house keeps its order: rooms in layers, imports lead down, nothing goes in circles, lower floors need
+no torch."""
 
 from __future__ import annotations
 
@@ -27,7 +28,10 @@ LAYERS = (
     ("auto3dseg", "review"),
     ("cli",),
 )
-ALONE = {"losses", "metrics"}  # files beside the rooms that are rooms of their own: configs name them so for good
+ALONE = {
+    "losses",
+    "metrics",
+}  # files beside the rooms that are rooms of their own: configs name them so for good
 LAYER = {room: number for number, rooms in enumerate(LAYERS) for room in rooms}
 ENTRANCES = {"", "__main__"}  # they open the house, and may import from any room
 MOVED = "moved"  # old names, which nothing of ours uses
@@ -108,9 +112,7 @@ def test_every_room_has_a_layer_and_every_layer_its_rooms():
 
 
 def test_no_import_leads_upwards():
-    upwards = [
-        f"{name} -> {below}" for name in ROOMS for below in ROOMS[name] if LAYER[below] > LAYER[name]
-    ]
+    upwards = [f"{name} -> {below}" for name in ROOMS for below in ROOMS[name] if LAYER[below] > LAYER[name]]
     assert upwards == []
 
 

@@ -23,18 +23,17 @@ def test_a_file_appears_only_when_it_is_whole(tmp_path):
 def test_an_interrupted_write_keeps_the_old_file_and_leaves_nothing_else(tmp_path, stop):
     path = tmp_path / "result.txt"
     path.write_text("old")
-    with pytest.raises(stop):
-        with atomic_path(path) as temporary:
-            temporary.write_text("new")
-            raise stop()
+    with pytest.raises(stop), atomic_path(path) as temporary:
+        temporary.write_text("new")
+        raise stop()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_full_disk_is_a_landmark_error_that_names_the_file(tmp_path):
-    with pytest.raises(LandmarkError, match=r"result\.txt: cannot be written \(No space left"):
-        with atomic_path(tmp_path / "result.txt"):
-            raise OSError(28, "No space left on device")
+    refused = pytest.raises(LandmarkError, match=r"result\.txt: cannot be written \(No space left")
+    with refused, atomic_path(tmp_path / "result.txt"):
+        raise OSError(28, "No space left on device")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The app that MONAI Label loads: ``python -m monailabel.main start_server --app THIS_FOLDER --studies STUDIES``.
+"""The app that MONAI Label loads: ``python -m monailabel.main start_server --app THIS_FOLDER --studies
+STUDIES``.
 
-Its settings are ``--conf NAME VALUE``: ``bundles``, one folder or a JSON list of them (left out, those in ``model/``);
-``minutes`` of a retraining; ``score``, false to predict nothing in advance.
+Its settings are ``--conf NAME VALUE``: ``bundles``, one folder or a JSON list of them (left out, those in
+``model/``); ``minutes`` of a retraining; ``score``, false to predict nothing in advance.
 """
 
 from __future__ import annotations
@@ -79,8 +80,8 @@ class LandmarksApp(MONAILabelApp):
         Run a model on an image of the studies folder.
 
         Args:
-            request: ``model`` and ``image``, an id, never a path; ``save_label`` keeps the points as the image's
-                prediction; a reviewed label is never touched.
+            request: ``model`` and ``image``, an id, never a path; ``save_label`` keeps the points as the
+                image's prediction; a reviewed label is never touched.
             uploaded: a file to look at instead; no request can name one.
 
         Raises:
@@ -114,7 +115,8 @@ class LandmarksApp(MONAILabelApp):
         return {**found, "checksum": None} if found else {}
 
     def on_init_complete(self) -> None:
-        """However the server was started, requests are answered by ours: stock routes would let anybody read files."""
+        """However the server was started, requests are answered by ours: stock routes would let anybody read
+        files."""
         stock = sys.modules.get("monailabel.app")
         if stock is not None:
             stock.app.router.routes[:] = [Mount("/", create_app(self.conf))]

@@ -12,15 +12,15 @@ from collections.abc import Sequence
 import numpy as np
 
 __all__ = [
-    "voxel_to_world",
-    "world_to_voxel",
-    "lps_to_ras",
-    "voxel_spacing",
-    "is_singular",
-    "voxels_outside",
-    "radial_error",
     "fit_rotation",
+    "is_singular",
+    "lps_to_ras",
+    "radial_error",
     "rotation_angle",
+    "voxel_spacing",
+    "voxel_to_world",
+    "voxels_outside",
+    "world_to_voxel",
 ]
 
 
@@ -89,7 +89,8 @@ def is_singular(affine: np.ndarray) -> bool:
 
 def voxels_outside(voxel_points: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     """
-    How far each point is outside a grid of voxels, in voxels; 0 inside. Half a voxel of edge counts as inside.
+    How far each point is outside a grid of voxels, in voxels; 0 inside. Half a voxel of edge counts as
+    inside.
 
     Args:
         voxel_points: voxel indices, shape (n, 3).

@@ -127,8 +127,8 @@ def left_right_pairs(names: Sequence[str]) -> list[list[int]]:
     """
     Landmarks that are each other's mirror image, by their names.
 
-    A side is a word of its own (``left_eye``, ``eye L``, ``LeftEye``), in any case; only pairs whose two names are both
-    there count.
+    A side is a word of its own (``left_eye``, ``eye L``, ``LeftEye``), in any case; only pairs whose two
+    names are both there count.
 
     Returns:
         for each pair, the indices of the left one and the right one.

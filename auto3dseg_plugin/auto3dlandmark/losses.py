@@ -38,7 +38,8 @@ class SpatialCrossEntropyLoss(torch.nn.Module):
     Args:
         distance_weight: adds this times the distance, in voxels, between the softmax's mean and the landmark.
 
-    Source: softmax heatmaps as in Sun et al., "Integral Human Pose Regression", ECCV 2018, whose distance term
+    Source: softmax heatmaps as in Sun et al., "Integral Human Pose Regression", ECCV 2018, whose distance
+    term
         this is too; the "not here" place is ours.
     """
 
@@ -57,7 +58,8 @@ class SpatialCrossEntropyLoss(torch.nn.Module):
 
 class _SpatialCrossEntropy(torch.autograd.Function):
     """
-    The loss above with its gradient written out, so that one buffer of the logits' size is kept between the passes.
+    The loss above with its gradient written out, so that one buffer of the logits' size is kept between the
+    passes.
 
     With p the softmax over voxels, P the chance of being here, w the normalised target, m the mean of p and u
     the unit vector from the landmark to m, the gradient of a channel's logit at voxel v is

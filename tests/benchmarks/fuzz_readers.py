@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Throw broken landmark files at every reader, and count what comes of it; anything but LandmarkError ends the run.
+"""Throw broken landmark files at every reader, and count what comes of it; anything but LandmarkError ends
+the run.
 
     python tests/benchmarks/fuzz_readers.py --seconds 60
 
-Each input is a good file with a few pieces cut, doubled, overwritten or swapped for tokens that break parsers.
+Each input is a good file with a few pieces cut, doubled, overwritten or swapped for tokens that break
+parsers.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from pathlib import Path
 import fire
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from test_properties import TOKENS, read_or_refuse, valid_files  # noqa: E402
+from test_properties import TOKENS, read_or_refuse, valid_files
 
 
 def broken(content: bytes, chance: random.Random) -> bytes:
@@ -51,7 +53,8 @@ def main(seconds: float = 60, seed: int = 0) -> None:
                 print(f"{suffix}: {type(error).__name__}: {error}\ninput: {data!r}")
                 raise
         print(
-            f"{suffix}: {counts.total()} inputs, {counts['read']} read, {counts['refused']} refused, 0 crashes"
+            f"{suffix}: {counts.total()} inputs, {counts['read']} read, {counts['refused']} refused, 0 "
+            "crashes"
         )
 
 

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bytes that target, loss and its gradient take for each voxel of a heatmap, beyond the logits themselves.
 
-    for loss in TopKBCELoss MaskedMSELoss SpatialCrossEntropyLoss; do python tests/benchmarks/loss_memory.py $loss; done
+    for loss in TopKBCELoss MaskedMSELoss SpatialCrossEntropyLoss; do python tests/benchmarks/loss_memory.py
+    $loss; done
 
-Each in a process of its own, as the highest memory of a process never falls. ``planner.HEATMAP_BYTES`` comes from here.
+Each in a process of its own, as the highest memory of a process never falls. ``planner.HEATMAP_BYTES`` comes
+from here.
 """
 
 from __future__ import annotations

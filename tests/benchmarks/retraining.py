@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-What a retraining from reviewed labels gains: a model trained on a few cases, the same one trained on with more, and
-both on cases that neither has seen. The reviewer is the dataset's own annotation.
+What a retraining from reviewed labels gains: a model trained on a few cases, the same one trained on with
+more, and both on cases that neither has seen. The reviewer is the dataset's own annotation.
 
     python tests/benchmarks/retraining.py ../shared/data/hippocampus --first 20 --reviewed 60 --minutes 4
 """

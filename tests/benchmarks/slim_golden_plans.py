@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Make tests/data/golden_plans.json, plans that nnU-Net made, from the longer file they were first written to.
+"""Make tests/data/golden_plans.json, plans that nnU-Net made, from the longer file they came in.
 
     python tests/benchmarks/slim_golden_plans.py ../shared/golden/plans.json
 
-The long file is a list of ``{name, planner, input, output}``, one for each of nnU-Net's planners (default, ResEncM,
-ResEncL) and each made-up dataset. Three things make it short: a dataset is written once and not once for each planner,
-only what the tests read is kept, and a dataset or a plan is one line. No number is changed. Axes stay (z, y, x), as
-nnU-Net reads images; what was planned is in the order of ``transpose_forward``.
+The long file is a list of ``{name, planner, input, output}``, one for each of nnU-Net's planners (default,
+ResEncM, ResEncL) and each made-up dataset. Three things make it short: a dataset is written once and not once
+for each planner, only what the tests read is kept, and a dataset or a plan is one line. No number is changed.
+Axes stay (z, y, x), as nnU-Net reads images; what was planned is in the order of ``transpose_forward``.
 """
 
 from __future__ import annotations
@@ -71,7 +71,9 @@ def slim(cases: list[dict[str, Any]]) -> tuple[dict[str, Any], list[dict[str, An
         output = kept(golden, PLANNED)
         output["separate_z"] = [kept(row, ("axis",)) for row in golden["separate_z"]]
         output["lowres"] = golden["lowres"] and kept(golden["lowres"], LOWRES)
-        plans.append({**kept(case, ("name", "planner")), "input": kept(case["input"], WISHES), "output": output})
+        plans.append(
+            {**kept(case, ("name", "planner")), "input": kept(case["input"], WISHES), "output": output}
+        )
     return datasets, plans
 
 

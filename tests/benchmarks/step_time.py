@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Seconds per training step, and the share of data, forward, target with loss, and backward.
 
-    python tests/benchmarks/step_time.py                                  # small, 45 landmarks, 64 x 64 x 64, batch 2
-    python tests/benchmarks/step_time.py --plan WORK/plan.json --recipe nnlandmark_2026
+    python tests/benchmarks/step_time.py                                  # small, 45 landmarks, 64 x 64 x 64,
+    batch 2 python tests/benchmarks/step_time.py --plan WORK/plan.json --recipe nnlandmark_2026
 
-"Target and loss" holds the making of the target, the loss and its gradient to the logits; "backward" is the network's.
+"Target and loss" holds the making of the target, the loss and its gradient to the logits; "backward" is the
+network's.
 """
 
 from __future__ import annotations

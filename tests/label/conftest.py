@@ -129,7 +129,8 @@ def client(request: pytest.FixtureRequest):
 
 @pytest.fixture(scope="session")
 def make_label():
-    """The bytes of a label of the bundle: all landmarks at a place inside every test volume, moved a little."""
+    """The bytes of a label of the bundle: all landmarks at a place inside every test volume, moved a
+    little."""
     from LandmarkReviewLib.points import PRESENT, Point, write_points
 
     names = json.loads((BUNDLE / "configs" / "inference.json").read_text())["landmark_names"]

@@ -43,7 +43,8 @@ def outside(studies):
 
 @pytest.mark.slow
 def test_two_reviewers_and_a_batch_at_once_lose_nothing(own_server, client, make_label):
-    """Hazard 1, two processes that save lose records: 200 submits, and predictions kept by a process of their own."""
+    """Hazard 1, two processes that save lose records: 200 submits, and predictions kept by a process of
+    their own."""
     url = own_server.url
     assert requests.post(f"{url}/batch/infer/landmarks?images=all", timeout=60).status_code == 200
     submitted = {}
@@ -58,7 +59,7 @@ def test_two_reviewers_and_a_batch_at_once_lose_nothing(own_server, client, make
             )
 
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(review, ("ann", "ben"), (range(0, 100), range(100, 200))))
+        list(pool.map(review, ("ann", "ben"), (range(100), range(100, 200))))
     assert {checksum_of(content) for content in submitted.values()} <= kept_labels(own_server.studies)
     assert len(submitted) == 200
     log = (own_server.studies / "review" / "log.jsonl").read_text().splitlines()
@@ -70,9 +71,9 @@ def test_two_reviewers_and_a_batch_at_once_lose_nothing(own_server, client, make
         assert time.time() - begun < 120
         time.sleep(0.5)
     listed = requests.get(f"{url}/datastore/?output=all", timeout=60).json()["objects"]
-    assert {case: sorted(entry["labels"]) for case, entry in listed.items()} == dict.fromkeys(
-        CASES, ["final", "original"]
-    )
+    assert {case: sorted(entry["labels"]) for case, entry in listed.items()} == {
+        case: ["final", "original"] for case in CASES
+    }
 
 
 def test_a_truncated_or_lost_index_loses_nothing(own_server, client, make_label):

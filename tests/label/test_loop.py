@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -42,7 +43,7 @@ def test_the_whole_loop(own_server, client, tmp_path):
     assert (found["id"], found["name"]) == (CASE, f"{CASE}.nii.gz")
     image, mark = client.download_image(CASE, found["name"], str(tmp_path))
     source = own_server.studies / f"{CASE}.nii.gz"
-    assert open(image, "rb").read() == source.read_bytes()
+    assert Path(image).read_bytes() == source.read_bytes()
 
     predicted = client.infer(CASE)
     points = read_points(predicted)
@@ -132,11 +133,11 @@ def test_the_stock_client_reviews_a_case(own_server, tmp_path):
     assert sample["id"] == CASE and sample["name"] == f"{CASE}.nii.gz"
     file, params = stock.infer("landmarks", CASE, {})
     assert file.endswith(".json")  # then it calls slicer.util.loadMarkups
-    found = read_points(open(file, "rb").read())
+    found = read_points(Path(file).read_bytes())
     assert [point.name for point in found] == list(params["label_names"])
     stock.save_label(CASE, file, params={"label_info": []})
     assert CASE in stock.datastore()["objects"] and stock.info()["datastore"]["completed"] == 1
-    assert Client(own_server.url).label(CASE)[0] == open(file, "rb").read()
+    assert Client(own_server.url).label(CASE)[0] == Path(file).read_bytes()
     boxes = tmp_path / "boxes.json"
     boxes.write_text(
         '{"@schema": "x/markups-schema-v1.0.3.json#", "markups": []}'

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The module's window and Slicer's scene fit the logic behind them; stand-ins are there for what Slicer brings."""
+"""The module's window and Slicer's scene fit the logic behind them; stand-ins are there for what Slicer
+brings."""
 
 from __future__ import annotations
 

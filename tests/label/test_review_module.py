@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Slicer module's logic through a whole review, with a scene that is not Slicer's and a server that is real."""
+"""The Slicer module's logic through a whole review, with a scene that is not Slicer's and a server that is
+real."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ import ast
 import json
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,7 +29,7 @@ class FakeScene(Scene):
         self.case, self.points, self.at = None, {}, None
 
     def show(self, image, case, points):
-        assert open(image, "rb").read(2) == b"\x1f\x8b"  # a whole .nii.gz
+        assert Path(image).read_bytes()[:2] == b"\x1f\x8b"  # a whole .nii.gz
         self.case, self.points = case, {point.name: point for point in points}
 
     def update(self, point):

@@ -2,14 +2,14 @@
 """
 Requests about images and labels.
 
-Functions without ``async`` run in threads, so none of them holds up the others. Request parameters are looked up by
-name, never merged into what the app is asked to do.
+Functions without ``async`` run in threads, so none of them holds up the others. Request parameters are looked
+up by name, never merged into what the app is asked to do.
 """
 
 from __future__ import annotations
 
 import tempfile
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Optional
 
@@ -27,7 +27,7 @@ __all__ = ["received", "router"]
 router = APIRouter()
 
 
-class Listing(str, Enum):
+class Listing(StrEnum):
     """How much of the datastore is told."""
 
     train = "train"
@@ -85,8 +85,8 @@ def save_label(
     image: str, label: UploadFile = File(...), params: str = Form("{}"), tag: str = FINAL
 ) -> dict[str, Any]:
     """
-    ``params`` may hold ``reviewer``, ``base_checksum`` (of the label this one was made from; "" when there was none),
-    ``image_mark`` (the ETag of the image it was made on) and, for a label map, ``label_info``.
+    ``params`` may hold ``reviewer``, ``base_checksum`` (of the label this one was made from; "" when there
+    was none), ``image_mark`` (the ETag of the image it was made on) and, for a label map, ``label_info``.
     """
     store, said = app_instance().store, parse_parameters(params)
     base, reviewer = said.get("base_checksum"), said.get("reviewer", "")

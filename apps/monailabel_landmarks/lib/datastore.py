@@ -16,7 +16,8 @@ __all__ = ["LandmarkDatastore"]
 
 class LandmarkDatastore(Datastore):
     """
-    Every change goes through :class:`auto3dlandmark.review.store.ReviewStore`, which locks, checks and keeps history.
+    Every change goes through :class:`auto3dlandmark.review.store.ReviewStore`, which locks, checks and keeps
+    history.
     """
 
     def __init__(self, store: ReviewStore) -> None:

@@ -15,8 +15,8 @@ __all__ = ["SameOrigin", "UploadLimit"]
 
 class SameOrigin:
     """
-    Refuse requests that a browser sends for another website, and those for a name this machine does not have: a page
-    elsewhere may make a browser resolve its own name to this server.
+    Refuse requests that a browser sends for another website, and those for a name this machine does not have:
+    a page elsewhere may make a browser resolve its own name to this server.
 
     Args:
         names: under which this machine is reached, besides addresses, ``localhost`` and its own name.
@@ -32,9 +32,11 @@ class SameOrigin:
             headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
             host, origin = headers.get("host", ""), headers.get("origin")
             if not self._ours(host):
-                return await _answer(send, 403, f"this server is not called {host!r}. Add it by '--hosts'.")
+                await _answer(send, 403, f"this server is not called {host!r}. Add it by '--hosts'.")
+                return
             if origin is not None and origin.partition("://")[2].casefold() != host.casefold():
-                return await _answer(send, 403, f"requests of the website {origin!r} are not served.")
+                await _answer(send, 403, f"requests of the website {origin!r} are not served.")
+                return
         await self.app(scope, receive, send)
 
     def _ours(self, host: str) -> bool:
@@ -57,11 +59,13 @@ class UploadLimit:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
-            return await self.app(scope, receive, send)
+            await self.app(scope, receive, send)
+            return
         sentence = f"the upload is larger than {self.most_bytes / 2**20:g} MB."
         announced = dict(scope["headers"]).get(b"content-length", b"0")
         if not announced.isdigit() or int(announced) > self.most_bytes:
-            return await _answer(send, 413, sentence)
+            await _answer(send, 413, sentence)
+            return
         taken, refused, begun = 0, False, False
 
         async def counted() -> Any:

@@ -32,7 +32,8 @@ SPHERES = "landmark_spheres"
 
 class Predictor:
     """
-    The served version, loaded when it is first needed and again when another one was promoted; one image at a time.
+    The served version, loaded when it is first needed and again when another one was promoted; one image at a
+    time.
     """
 
     def __init__(self, model: ServedModel) -> None:

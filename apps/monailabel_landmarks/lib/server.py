@@ -2,7 +2,8 @@
 """
 The web server: MONAI Label's requests, with those that touch files or wait long in our hands.
 
-Only what a review needs is there; uploading weights, proxies and logs are not. Each answer to bad input is a sentence.
+Only what a review needs is there; uploading weights, proxies and logs are not. Each answer to bad input is a
+sentence.
 """
 
 from __future__ import annotations
@@ -43,8 +44,8 @@ async def _lifespan(server: FastAPI) -> Any:
 def create_app(conf: dict[str, Any]) -> FastAPI:
     """
     Args:
-        conf: the app's settings; ``upload_mb`` bounds uploads, ``hosts`` names this machine, separated by commas, where
-            it is reached by another name than its own.
+        conf: the app's settings; ``upload_mb`` bounds uploads, ``hosts`` names this machine, separated by
+            commas, where it is reached by another name than its own.
     """
     server = FastAPI(
         title="Auto3DLandmark", version=__version__, lifespan=_lifespan, docs_url=None, redoc_url=None

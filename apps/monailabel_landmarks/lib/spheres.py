@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Landmarks as segments, for clients that know nothing else: small balls out, and what comes back as points."""
+"""Landmarks as segments, for clients that know nothing else: small balls out, and what comes back as
+points."""
 
 from __future__ import annotations
 
@@ -41,9 +42,9 @@ def points_of_spheres(
     """
     A label map as a point list, the content of a ``.mrk.json`` file.
 
-    A segment that is the very ball of a label or prediction on the server was not touched: it stands for that exact
-    point. Another one stands for its centroid. A landmark without a voxel is absent when the label on the server says
-    so, and unknown otherwise.
+    A segment that is the very ball of a label or prediction on the server was not touched: it stands for that
+    exact point. Another one stands for its centroid. A landmark without a voxel is absent when the label on
+    the server says so, and unknown otherwise.
 
     Args:
         file: the label map.

@@ -2,8 +2,8 @@
 """
 Requests for work: inference, batches, the next case, scores, training.
 
-Inference has one thread of its own, so that a slow one holds up nothing but other inferences; the rest runs in
-processes of MONAI Label's making.
+Inference has one thread of its own, so that a slow one holds up nothing but other inferences; the rest runs
+in processes of MONAI Label's making.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import json
 import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Optional
 
@@ -37,7 +37,7 @@ starting = threading.RLock()  # of two that start the same, one is refused
 inference = ThreadPoolExecutor(1, thread_name_prefix="inference")
 
 
-class Output(str, Enum):
+class Output(StrEnum):
     """What an inference answers with."""
 
     json = "json"
@@ -45,7 +45,7 @@ class Output(str, Enum):
     all = "all"
 
 
-class Images(str, Enum):
+class Images(StrEnum):
     """Which images a batch is run on."""
 
     all = "all"

@@ -39,8 +39,8 @@ class LandmarkTrainTask(TrainTask):
 
     def stats(self) -> dict[str, Any]:
         """
-        How the running or last training stands, as :func:`auto3dlandmark.review.retraining.retraining_status` says it;
-        Slicer's stock module reads ``epoch`` of ``total_epochs``.
+        How the running or last training stands, as :func:`auto3dlandmark.review.retraining.retraining_status`
+        says it; Slicer's stock module reads ``epoch`` of ``total_epochs``.
         """
         status = retraining_status(self.model)
         if processes("train") and status.get("state") == "stopped":  # its process has not come so far

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The template as an Auto3DSeg algorithm: an adapter from what stock ``AutoRunner`` asks to the steps of a work folder."""
+"""The template as an Auto3DSeg algorithm: an adapter from what stock ``AutoRunner`` asks to the steps of a
+work folder."""
 
 from __future__ import annotations
 
@@ -41,7 +42,8 @@ class HeatmapAlgo(BundleAlgo):
         network_def: a JSON file with another network to train, as for :meth:`WorkFolder.make_plan`.
         fit_memory: count heatmaps and loss in the memory, as for :meth:`WorkFolder.make_plan`.
 
-    All but the first may also stand in AutoRunner's input config, beside ``modality``, ``datalist`` and ``dataroot``.
+    All but the first may also stand in AutoRunner's input config, beside ``modality``, ``datalist`` and
+    ``dataroot``.
     """
 
     def __init__(
@@ -140,7 +142,8 @@ class HeatmapAlgo(BundleAlgo):
                 process sees, get processes of their own; otherwise the training runs here.
 
         Raises:
-            LandmarkError: when a parameter is unknown, the bundle is being trained already, or the training fails.
+            LandmarkError: when a parameter is unknown, the bundle is being trained already, or the training
+                fails.
         """
         parameters = {
             key: value for key, value in (train_params or {}).items() if key != "CUDA_VISIBLE_DEVICES"

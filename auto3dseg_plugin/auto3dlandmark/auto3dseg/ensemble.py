@@ -21,7 +21,8 @@ class LandmarkEnsemble(AlgoEnsembleBestByFold):
     """
     The best algorithm of each fold, fused into one prediction of points in RAS millimetres, with scores.
 
-    For ``AlgoEnsembleBuilder.set_ensemble_method``. Networks of different spacings and patches are fused in the
+    For ``AlgoEnsembleBuilder.set_ensemble_method``. Networks of different spacings and patches are fused in
+    the
     world: their heatmaps are averaged on the finest of their grids.
 
     Args:
@@ -45,8 +46,8 @@ class LandmarkEnsemble(AlgoEnsembleBestByFold):
         Predict the landmarks of every image.
 
         Args:
-            pred_param: ``infer_files`` and ``files_slices`` as for MONAI's ensembles; ``output_dir``, where one
-                ``<case>.mrk.json`` each is written; ``device``.
+            pred_param: ``infer_files`` and ``files_slices`` as for MONAI's ensembles; ``output_dir``, where
+                one ``<case>.mrk.json`` each is written; ``device``.
 
         Returns:
             the landmarks of each image, in the order of the files.

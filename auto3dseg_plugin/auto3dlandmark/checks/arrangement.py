@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compare the shape of each case's landmarks with the other cases': swapped, mirrored, misplaced points, wrong units.
+"""Compare the shape of each case's landmarks with the other cases': swapped, mirrored, misplaced points,
+wrong units.
 
 Nothing here reads files or knows images; poses do not matter, as cases are turned onto each other first.
 """
@@ -14,7 +15,7 @@ import numpy as np
 
 from ..geometry import fit_rotation
 
-__all__ = ["ShapeFinding", "compare_shapes"]
+__all__ = ["UnusualCase", "compare_arrangements"]
 
 FEWEST_CASES, FEWEST_LANDMARKS = 8, 4
 WRONG_SIZE = 1.35  # at least so many times larger or smaller than the others,
@@ -30,7 +31,7 @@ MIRRORED = 0.9  # the mirror image does, too, when nearly all other cases fit cl
 
 
 @dataclass(frozen=True)
-class ShapeFinding:
+class UnusualCase:
     """
     One case that does not look like the others.
 
@@ -53,25 +54,27 @@ class ShapeFinding:
     severe: bool = False
 
 
-def compare_shapes(points: Mapping[str, np.ndarray], names: Sequence[str]) -> list[ShapeFinding]:
+def compare_arrangements(points: Mapping[str, np.ndarray], names: Sequence[str]) -> list[UnusualCase]:
     """
     Findings on cases of unusual shape, the most unusual first.
 
     Args:
-        points: millimetres by case, shape (N, 3), NaN where there is no point; two cases need no common frame.
+        points: millimetres by case, shape (N, 3), NaN where there is no point; two cases need no common
+            frame.
         names: of the N landmarks.
 
     Returns:
         nothing for fewer than eight cases or four landmarks, which do not say what is usual.
 
-    Source: leave-one-out ridge regression of each landmark on the others after rigid alignment; robust Mahalanobis
+    Source: leave-one-out ridge regression of each landmark on the others after rigid alignment; robust
+    Mahalanobis
         distances of what is left.
     """
     enough = {case: p for case, p in points.items() if np.isfinite(p).all(axis=1).sum() >= FEWEST_LANDMARKS}
     if len(enough) < FEWEST_CASES or len(names) < FEWEST_LANDMARKS:
         return []
     cases, array = list(enough), np.array(list(enough.values()), dtype=np.float64)
-    found: list[ShapeFinding] = []
+    found: list[UnusualCase] = []
     sizes = _sizes(array)
     off = np.abs(np.log(np.maximum(sizes, 1e-12)))
     usual = off <= max(np.log(WRONG_SIZE), SIZE_SPREADS * 1.4826 * float(np.median(off)))
@@ -81,7 +84,7 @@ def compare_shapes(points: Mapping[str, np.ndarray], names: Sequence[str]) -> li
         advice = "the units of the file" if unit else "the voxel size in the image's header"
         suggestion = f"if the images are alike in size, divide its positions by {sizes[index]:.3g}"
         rank, sentence = 1e3 * (1 + off[index]), f"{text}. Check {advice}."
-        found.append(ShapeFinding(cases[index], (), rank, sentence, suggestion, severe=unit))
+        found.append(UnusualCase(cases[index], (), rank, sentence, suggestion, severe=unit))
     cases, array = [cases[index] for index in np.flatnonzero(usual)], array[usual]
     if len(cases) < FEWEST_CASES:
         return found
@@ -95,7 +98,8 @@ def compare_shapes(points: Mapping[str, np.ndarray], names: Sequence[str]) -> li
 
 
 def _sizes(array: np.ndarray) -> np.ndarray:
-    """Each case's size over the usual one: the median over pairs of landmarks of distance over usual distance."""
+    """Each case's size over the usual one: the median over pairs of landmarks of distance over usual
+    distance."""
     distances = np.linalg.norm(array[:, :, None] - array[:, None], axis=-1)
     first, second = np.triu_indices(array.shape[1], 1)
     pairs = distances[:, first, second]
@@ -128,7 +132,7 @@ def _misfit(shape: np.ndarray, mean: np.ndarray) -> float:
 
 def _rearranged(
     cases: Sequence[str], array: np.ndarray, mean: np.ndarray, misfit: np.ndarray, names: Sequence[str]
-) -> list[ShapeFinding]:
+) -> list[UnusualCase]:
     """Cases whose points fit the mean shape when they are mirrored, or when two of them swap their names."""
     found = []
     usual = float(np.median(misfit))
@@ -140,14 +144,16 @@ def _rearranged(
         pair, after = _best_swap(shape, mean) if before > 2 * usual else ((0, 0), np.inf)
         if after < SWAPPED * before and after < mirror:
             swapped = names[pair[0]], names[pair[1]]
-            text = f"{swapped[0]!r} and {swapped[1]!r} are probably swapped ({numbers}; exchanged {after:.1f} mm)"
+            better = f"{numbers}; exchanged {after:.1f} mm"
+            text = f"{swapped[0]!r} and {swapped[1]!r} are probably swapped ({better})"
             suggestion = f"exchange the names {swapped[0]!r} and {swapped[1]!r}"
-            found.append(ShapeFinding(case, swapped, deviation, f"{text}. Check which is which.", suggestion))
+            found.append(UnusualCase(case, swapped, deviation, f"{text}. Check which is which.", suggestion))
         elif one_handed and mirror < MIRRORED * before:
-            text = f"its landmarks form the mirror image of the other cases' ({numbers}; mirrored {mirror:.1f} mm)"
+            better = f"{numbers}; mirrored {mirror:.1f} mm"
+            text = f"its landmarks form the mirror image of the other cases' ({better})"
             advice = "Left and right are probably swapped: check the names, and the frame of the file."
             suggestion = "exchange the names of left and right landmarks, or negate one axis of all points"
-            found.append(ShapeFinding(case, (), deviation, f"{text}. {advice}", suggestion))
+            found.append(UnusualCase(case, (), deviation, f"{text}. {advice}", suggestion))
     return found
 
 
@@ -163,7 +169,7 @@ def _best_swap(shape: np.ndarray, mean: np.ndarray) -> tuple[tuple[int, int], fl
 
 def _outliers(
     cases: Sequence[str], array: np.ndarray, mean: np.ndarray, names: Sequence[str]
-) -> list[ShapeFinding]:
+) -> list[UnusualCase]:
     """Landmarks far from where the case's other landmarks put them; of each case the worst."""
     if len(cases) < FEWEST_CASES:
         return []
@@ -184,7 +190,7 @@ def _outliers(
             suggestion = f"move {names[worst]!r} to ({place}) mm RAS, if the image shows it there"
             deviation = float(deviations[row, worst])
             found.append(
-                ShapeFinding(case, (names[worst],), deviation, f"{text}; {advice}", suggestion, expected)
+                UnusualCase(case, (names[worst],), deviation, f"{text}; {advice}", suggestion, expected)
             )
     return found
 
@@ -196,7 +202,8 @@ def _expected(shape: np.ndarray, mean: np.ndarray, landmark: int, offset: np.nda
 
 
 def _left_out(array: np.ndarray, mean: np.ndarray, landmark: int) -> np.ndarray:
-    """Each case's offset of a landmark from its prediction by the case's other landmarks and the other cases."""
+    """Each case's offset of a landmark from its prediction by the case's other landmarks and the other
+    cases."""
     use = np.arange(len(mean)) != landmark
     turned = np.array([_aligned(shape, mean, use) for shape in array])
     middle = np.nanmedian(turned, axis=0)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Look for what would spoil training before anything is learnt: one list of findings, nothing repaired.
 
-Points and voxels are compared as they stand in the files; when a flip of x and y would explain an error, the finding
-says so, and that is all it does.
+Points and voxels are compared as they stand in the files; when a flip of x and y would explain an error, the
+finding says so, and that is all it does.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from ..errors import LandmarkError
 from ..formats import read_landmarks
 from ..geometry import is_singular, lps_to_ras, voxel_spacing, voxels_outside, world_to_voxel
 from ..landmarks import LandmarkSet, some_names
-from .arrangement import compare_shapes
+from .arrangement import compare_arrangements
 from .findings import ERROR, SEVERITIES, SUSPECT, WARNING, Finding
-from .surroundings import Content, compare_contents, content_at
+from .surroundings import Surroundings, compare_surroundings, surroundings_at
 
 __all__ = ["NEAR_VOXELS", "check_dataset", "image_problems"]
 
@@ -40,11 +40,11 @@ def check_dataset(datalist: Datalist, progress: bool = True) -> list[Finding]:
     Check every case of a dataset: files, names, images, and whether the landmarks lie where they should.
 
     Returns:
-        findings, errors first, then what is suspect; those of one severity in the order of the cases, unusual shapes by
-        how unusual they are.
+        findings, errors first, then what is suspect; those of one severity in the order of the cases, unusual
+        shapes by how unusual they are.
     """
     findings: list[Finding] = []
-    contents: dict[str, Content] = {}
+    contents: dict[str, Surroundings] = {}
     shapes: dict[str, np.ndarray] = {}
     copies: dict[str, list[Case]] = {}
     orientations: dict[str, list[str]] = {}
@@ -72,9 +72,9 @@ def check_dataset(datalist: Datalist, progress: bool = True) -> list[Finding]:
             unusual.suggestion,
             unusual.expected,
         )
-        for unusual in compare_shapes(shapes, datalist.landmark_names)
+        for unusual in compare_arrangements(shapes, datalist.landmark_names)
     ]
-    findings += compare_contents(contents) + _other_channels(channels)
+    findings += compare_surroundings(contents) + _other_channels(channels)
     findings += _find_copies(copies.values(), datalist) + _mixed_orientations(orientations)
     trained = {case.group for case in datalist.training} - {None}
     findings += [
@@ -90,7 +90,8 @@ def check_dataset(datalist: Datalist, progress: bool = True) -> list[Finding]:
 
 
 def _mixed_orientations(orientations: dict[str, list[str]]) -> list[Finding]:
-    """The few images stored in other directions than nearly all: no fault, but where a frame was mixed up it shows."""
+    """The few images stored in other directions than nearly all: no fault, but where a frame was mixed up it
+    shows."""
     stored = {codes: cases for codes, cases in orientations.items() if codes}
     total = sum(map(len, stored.values()))
     usual = max(stored, key=lambda codes: len(stored[codes]), default="")
@@ -135,7 +136,7 @@ class _Looked:
     """What looking at one case gave."""
 
     findings: list[Finding]
-    content: Content | None = None
+    content: Surroundings | None = None
     points: np.ndarray | None = None
     digest: str = ""
     orientation: str = ""
@@ -241,7 +242,7 @@ def image_problems(array: np.ndarray, affine: np.ndarray) -> list[str]:
 
 def _check_placement(
     case: Case, landmarks: LandmarkSet, array: np.ndarray, affine: np.ndarray
-) -> tuple[list[Finding], Content | None]:
+) -> tuple[list[Finding], Surroundings | None]:
     """Whether points are inside the image, and what they lie on."""
     points = landmarks.points[landmarks.present]
     names = [name for name, present in zip(landmarks.names, landmarks.present) if present]
@@ -259,7 +260,7 @@ def _check_placement(
             Finding(ERROR, case.id, f"{case.label}: {counts}{where}{_frame_hint(points, array, affine)}")
         )
     else:
-        content = content_at(world_to_voxel(points, affine), array)
+        content = surroundings_at(world_to_voxel(points, affine), array)
     for name, voxels in zip(names, outside):
         if 0 < voxels <= NEAR_VOXELS:
             text = f"{name!r} lies {voxels:.1f} voxels outside {case.image.name}. Check its position."
@@ -272,11 +273,13 @@ def _frame_hint(points: np.ndarray, array: np.ndarray, affine: np.ndarray) -> st
     flipped = world_to_voxel(lps_to_ras(points), affine)
     if (voxels_outside(flipped, array.shape) > NEAR_VOXELS).any():
         return "They belong to another image or frame: save them again, placed on this very image."
-    content = content_at(flipped, array)
+    content = surroundings_at(flipped, array)
     if content is None or content.empty:
         return (
-            "With x and y negated they would be inside, but in empty background, so it is not LPS marked as RAS: "
-            "they belong to another frame (a template, or the image before it was moved). Place them on this image."
+            "With x and y negated they would be inside, but in empty background, so it is not LPS marked as "
+            "RAS: "
+            "they belong to another frame (a template, or the image before it was moved). Place them on this "
+            "image."
         )
     return (
         "With x and y negated they are inside and on image content: "

@@ -27,7 +27,8 @@ class Finding:
         case: its id.
         message: what is wrong, the value, what is usual, and what to do.
         landmarks: those concerned.
-        suggestion: the very change that would put it right, as far as it can be told; nothing makes it for you.
+        suggestion: the very change that would put it right, as far as it can be told; nothing makes it for
+            you.
         expected: where the first of the landmarks is expected, RAS millimetres.
     """
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The findings of a check as one HTML page: what is wrong, worst first, with pictures. The page loads nothing."""
+"""The findings of a check as one HTML page: what is wrong, worst first, with pictures. The page loads
+nothing."""
 
 from __future__ import annotations
 

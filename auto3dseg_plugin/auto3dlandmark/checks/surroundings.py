@@ -9,7 +9,7 @@ import numpy as np
 
 from .findings import ERROR, WARNING, Finding
 
-__all__ = ["Content", "compare_contents", "content_at"]
+__all__ = ["Surroundings", "compare_surroundings", "surroundings_at"]
 
 EMPTY_TEXTURE = 0.05  # local contrast over the image's contrast, below which a place counts as empty
 MIN_RANK_SHIFT = (
@@ -19,8 +19,9 @@ MAX_SPREADS = 6.0  # and this many robust standard deviations
 
 
 @dataclass(frozen=True)
-class Content:
-    """What a case's landmarks lie on: brightness rank and contrast of their surroundings, medians over landmarks."""
+class Surroundings:
+    """What a case's landmarks lie on: brightness rank and contrast of their surroundings, medians over
+    landmarks."""
 
     rank: float
     texture: float
@@ -35,7 +36,7 @@ class Content:
         return self.empty and self.rank < 0.05
 
 
-def content_at(voxel_points: np.ndarray, array: np.ndarray, reach: int = 2) -> Content | None:
+def surroundings_at(voxel_points: np.ndarray, array: np.ndarray, reach: int = 2) -> Surroundings | None:
     """
     What lies around the points, in numbers that no scaling of the intensities changes.
 
@@ -51,10 +52,10 @@ def content_at(voxel_points: np.ndarray, array: np.ndarray, reach: int = 2) -> C
         cube = array[tuple(slice(max(c - reach, 0), c + reach + 1) for c in centre)].astype(np.float32)
         ranks.append(np.searchsorted(sample, cube.mean()) / len(sample))
         textures.append(float(cube.std()) / contrast if contrast > 0 else 0.0)
-    return Content(float(np.median(ranks)), float(np.median(textures))) if ranks else None
+    return Surroundings(float(np.median(ranks)), float(np.median(textures))) if ranks else None
 
 
-def compare_contents(contents: dict[str, Content]) -> list[Finding]:
+def compare_surroundings(contents: dict[str, Surroundings]) -> list[Finding]:
     """Cases whose landmarks lie on something else than the other cases' landmarks."""
     findings = []
     filled = [content for content in contents.values() if not content.background]
@@ -67,7 +68,7 @@ def compare_contents(contents: dict[str, Content]) -> list[Finding]:
     )
     for case, content in contents.items():
         shift = abs(content.rank - middle)
-        if content.background or content.empty and (all_textured or len(contents) < 3):
+        if content.background or (content.empty and (all_textured or len(contents) < 3)):
             findings.append(Finding(ERROR, case, f"the landmarks lie on empty background. {advice}"))
         elif content.empty:
             findings.append(

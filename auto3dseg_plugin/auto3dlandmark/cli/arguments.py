@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What users type on the command line, checked before any work begins: names of options, their values, how many."""
+"""What users type on the command line, checked before any work begins: names of options, their values, how
+many."""
 
 from __future__ import annotations
 
@@ -61,8 +62,8 @@ class Command:
         The words behind the command as values for its function.
 
         Raises:
-            LandmarkError: for an option that is unknown, given twice or without its value, a value of another kind, or
-                too few or too many arguments.
+            LandmarkError: for an option that is unknown, given twice or without its value, a value of another
+                kind, or too few or too many arguments.
         """
         places: list[str] = []
         options: dict[str, Any] = {}
@@ -106,7 +107,8 @@ class Command:
             raise LandmarkError(f"{self.name} needs {missing}. Usage: {self.usage()}")
         if len(places) > len(fixed) and not many:
             raise LandmarkError(
-                f"{self.name} takes {len(fixed)} arguments, not {len(places)}: {places[len(fixed)]!r} is left over. "
+                f"{self.name} takes {len(fixed)} arguments, not {len(places)}: {places[len(fixed)]!r} is "
+                "left over. "
                 f"Usage: {self.usage()}"
             )
 
@@ -114,7 +116,8 @@ class Command:
         return list(self.arguments)[min(number, len(self.arguments) - 1)]
 
     def _value(self, name: str, text: str) -> Any:
-        """A word as a value of the kind that the parameter's annotation names; ``None`` is what an option is left out as."""
+        """A word as a value of the kind that the parameter's annotation names; ``None`` is what an option is
+        left out as."""
         kind = self.kinds[name]
         if text == "None" and name in self.options and self.options[name].default is None:
             return None

@@ -27,7 +27,8 @@ def overview_page(groups: Mapping[str, Sequence[Command]], version: str) -> str:
     """
     width = max(len(command.name) for commands in groups.values() for command in commands)
     parts = [
-        f"Auto3DLandmark {version}: self-configuring 3D landmark detection. For research; not a medical device.",
+        f"Auto3DLandmark {version}: self-configuring 3D landmark detection. For research; not a medical "
+        "device.",
         "usage: auto3dlandmark COMMAND ...",
     ]
     for title, commands in groups.items():

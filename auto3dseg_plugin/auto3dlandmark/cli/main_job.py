@@ -43,8 +43,8 @@ def run(
         gpu_memory_gb: plan for a GPU of this size.
         network_def: a JSON file with another network to train.
         fit_memory: count heatmaps and loss in the memory, and plan for the GPU at hand.
-        modality: CT, MRI or another name, one for all channels or one for each: T1,CT. CT is clipped and scaled by the
-            dataset's intensities.
+        modality: CT, MRI or another name, one for all channels or one for each: T1,CT. CT is clipped and
+            scaled by the dataset's intensities.
         test: a folder of images to predict with all trained folds, and to evaluate if it has landmarks.
         thresholds_mm: for the success detection rate.
     """
@@ -80,7 +80,8 @@ def run(
         print(summary_text(metrics_of_test.parent, "test cases"))
     elif test is not None:
         print(
-            f"test cases: predicted to {folder.folder / 'test_predictions'}; {test} has no landmarks to compare"
+            f"test cases: predicted to {folder.folder / 'test_predictions'}; {test} has no landmarks to "
+            "compare"
         )
     bundles = " ".join(str(folder.bundle(fold).path) for fold in chosen)
     print(
@@ -104,8 +105,8 @@ def predict(*bundles_images_out: str, device: str | None = None) -> None:
     The heatmaps of several bundles are averaged.
 
     Args:
-        bundles_images_out: folders of trained bundles; a folder of images, or one image; and the folder for one .mrk.json
-            of each image.
+        bundles_images_out: folders of trained bundles; a folder of images, or one image; and the folder for
+            one .mrk.json of each image.
         device: cpu or cuda:0; left out, a GPU if there is one.
     """
     if len(bundles_images_out) < 3:

@@ -69,10 +69,10 @@ def scan_folder(
     """
     Find the cases of a dataset folder, and give each annotated one a fold.
 
-    The folder has one of the forms of :func:`auto3dlandmark.data.folder.find_pairs`, or holds a ``dataset.json`` in the
-    form of :func:`write_datalist`, which then decides.
-    Images without landmarks are left out of the training cases. A file ``groups.csv`` with the columns ``case`` and
-    ``group`` says which cases belong together, such as those of one subject.
+    The folder has one of the forms of :func:`auto3dlandmark.data.folder.find_pairs`, or holds a
+    ``dataset.json`` in the form of :func:`write_datalist`, which then decides.
+    Images without landmarks are left out of the training cases. A file ``groups.csv`` with the columns
+    ``case`` and ``group`` says which cases belong together, such as those of one subject.
 
     Args:
         landmark_names: the order to keep; left out, the order of the first case's file.
@@ -96,7 +96,8 @@ def scan_folder(
 
 
 def _names_of(cases: Sequence[Case], names: Sequence[str] | None) -> tuple[str, ...]:
-    """The given names, or those of the first readable file; whether all cases agree is checks.py's business."""
+    """The given names, or those of the first readable file; whether all cases agree is checks.py's
+    business."""
     if names is not None:
         return tuple(names)
     found: list[tuple[str, ...]] = []
@@ -166,7 +167,8 @@ def read_datalist(path: str | os.PathLike, dataroot: str | os.PathLike | None = 
             item = {"image": item} if isinstance(item, str) else item
             if isinstance(item, dict) and isinstance(item.get("image"), list):
                 raise LandmarkError(
-                    f"{path}: {section} entry {number} lists {len(item['image'])} images. Put the channels of a case "
+                    f"{path}: {section} entry {number} lists {len(item['image'])} images. Put the channels "
+                    "of a case "
                     "into a folder of its own and name that folder as its 'image'."
                 )
             if not isinstance(item, dict) or not isinstance(item.get("image"), str):
@@ -176,7 +178,8 @@ def read_datalist(path: str | os.PathLike, dataroot: str | os.PathLike | None = 
             fold = item.get("fold")
             if fold is not None and (not isinstance(fold, int) or isinstance(fold, bool)):
                 raise LandmarkError(
-                    f"{path}: {section} entry {number} ({item['image']}) has the fold {fold!r}, not a whole number."
+                    f"{path}: {section} entry {number} ({item['image']}) has the fold {fold!r}, not a whole "
+                    "number."
                 )
             label = root / item["label"] if isinstance(item.get("label"), str) else None
             group = item.get("group")

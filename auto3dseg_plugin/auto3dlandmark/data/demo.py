@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A generated dataset with exactly known landmarks: an odd object in a textured volume, in any pose.
 
-Every case shows the same object, deformed, turned by up to 20 degrees and scanned on an oblique grid of uneven
-voxels, among look-alike blobs. In one case a part, and so its landmark, is absent.
+Every case shows the same object, deformed, turned by up to 20 degrees and scanned on an oblique grid of
+uneven voxels, among look-alike blobs. In one case a part, and so its landmark, is absent.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a folder holds: which images, which landmark files, and which belong together. All commands ask here.
 
-Known are ``images/`` beside ``landmarks/``; a MONAI Label studies folder (images in the root, ``labels/final/``); images
-and landmark files side by side; and, as SlicerMorph's users keep them, a folder of images and one of landmark files,
-whatever they are called. Each may have no landmarks yet.
+Known are ``images/`` beside ``landmarks/``; a MONAI Label studies folder (images in the root,
+``labels/final/``); images and landmark files side by side; and, as SlicerMorph's users keep them, a folder of
+images and one of landmark files, whatever they are called. Each may have no landmarks yet.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ NO_CASES = ("labels", "review")  # what reviewing leaves in a studies folder
 
 def list_images(folder: str | os.PathLike) -> dict[str, Path]:
     """
-    The images of a folder by case, sorted: image files or, where there are none, folders that hold a DICOM series or
-    image files of their own, one for each channel.
+    The images of a folder by case, sorted: image files or, where there are none, folders that hold a DICOM
+    series or image files of their own, one for each channel.
 
     Raises:
         LandmarkError: when there is no such folder, or two images belong to the same case.

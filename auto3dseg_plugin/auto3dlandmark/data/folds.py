@@ -23,8 +23,8 @@ FOLD_SEED = 12345  # nnU-Net's
 @dataclass(frozen=True)
 class Case:
     """
-    One image and, when it is annotated, its landmark file. ``fold`` is None for a test case; cases of one ``group``,
-    such as a subject or a site, are held out together.
+    One image and, when it is annotated, its landmark file. ``fold`` is None for a test case; cases of one
+    ``group``, such as a subject or a site, are held out together.
     """
 
     id: str
@@ -42,8 +42,8 @@ def assign_folds(cases: Sequence[Case], folds: int = 5) -> list[Case]:
         folds: how many; fewer cases than folds give one fold a case.
 
     Returns:
-        the cases in their order; those that had a fold keep it, and the others fill up the smallest folds. Cases of one
-        group share a fold.
+        the cases in their order; those that had a fold keep it, and the others fill up the smallest folds.
+        Cases of one group share a fold.
 
     Source: nnU-Net's split, so that its results and ours hold out the same cases: scikit-learn's shuffled
         ``KFold`` with seed 12345 over the sorted ids.

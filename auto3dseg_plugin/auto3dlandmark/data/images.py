@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read a medical image as an array and an affine, without torch.
 
-The image of a case is a file, or a folder: a DICOM series, or one file for each channel. Training and inference read
-through MONAI; this is for looking at a dataset before anything is learnt.
+The image of a case is a file, or a folder: a DICOM series, or one file for each channel. Training and
+inference read through MONAI; this is for looking at a dataset before anything is learnt.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ UNEVEN = 0.02  # more than rounding in the header explains
 
 def case_id(path: str | os.PathLike) -> str | None:
     """
-    The name of the case an image file belongs to: its name without the suffix, dots kept; None for other files.
+    The name of the case an image file belongs to: its name without the suffix, dots kept; None for other
+    files.
     """
     name = Path(path).name
     suffix = next((suffix for suffix in IMAGE_SUFFIXES if name.lower().endswith(suffix)), None)
@@ -74,7 +75,8 @@ def is_dicom(path: Path) -> bool:
 
 def channel_files(path: str | os.PathLike) -> list[Path]:
     """
-    What readers take for an image: a file, a DICOM series' folder, or files in the order of their channels' names.
+    What readers take for an image: a file, a DICOM series' folder, or files in the order of their channels'
+    names.
 
     Raises:
         LandmarkError: when nothing is there, or a folder holds no image, or several DICOM series.
@@ -95,13 +97,15 @@ def channel_files(path: str | os.PathLike) -> list[Path]:
 
 def channel_name(path: Path) -> str:
     """
-    What a channel with a file of its own is called: that file's name, without the case's, which is the folder's.
+    What a channel with a file of its own is called: that file's name, without the case's, which is the
+    folder's.
     """
     return (case_id(path) or path.name).removeprefix(path.parent.name).strip("_- ")
 
 
 def _series_files(folder: Path) -> list[str]:
-    """The slices of a folder's only DICOM series, in the order of their positions, as MONAI's ITKReader finds them."""
+    """The slices of a folder's only DICOM series, in the order of their positions, as MONAI's ITKReader
+    finds them."""
     import itk
 
     finder = itk.GDCMSeriesFileNames.New()
@@ -111,7 +115,8 @@ def _series_files(folder: Path) -> list[str]:
     series = finder.GetSeriesUIDs()
     if len(series) != 1:
         raise LandmarkError(
-            f"{folder}: holds {len(series) or 'no readable'} DICOM series. Put one series into each case's folder."
+            f"{folder}: holds {len(series) or 'no readable'} DICOM series. Put one series into each case's "
+            "folder."
         )
     files = list(finder.GetFileNames(series[0]))
     _check_slices(folder, files)
@@ -148,7 +153,8 @@ def read_image(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
         affine: voxel to RAS millimetres, shape (4, 4).
 
     Raises:
-        LandmarkError: when a file is missing, empty, truncated or of an unknown kind, or channels differ in geometry.
+        LandmarkError: when a file is missing, empty, truncated or of an unknown kind, or channels differ in
+            geometry.
     """
     files = channel_files(path)
     arrays, affines = zip(*(_read_one(file) for file in files))
@@ -161,7 +167,8 @@ def read_image(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
 
 def read_geometry(path: str | os.PathLike) -> tuple[tuple[int, ...], np.ndarray]:
     """
-    The voxels along each axis, three numbers, and the affine of an image; fast for NIfTI, whose voxels stay unread.
+    The voxels along each axis, three numbers, and the affine of an image; fast for NIfTI, whose voxels stay
+    unread.
 
     Raises:
         LandmarkError: as :func:`read_image`.
@@ -238,7 +245,8 @@ def _read_itk(source: str | list[str]) -> tuple[np.ndarray, np.ndarray]:
 
 def refuse_detached(path: Path) -> None:
     """
-    Stop at a NRRD header that names another file as its data: a stranger's could name any file of this machine.
+    Stop at a NRRD header that names another file as its data: a stranger's could name any file of this
+    machine.
 
     Raises:
         LandmarkError: for such a header, or one without end.

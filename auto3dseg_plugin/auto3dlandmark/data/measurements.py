@@ -55,7 +55,8 @@ class Measurement:
 
 def read_measurements(path: str | os.PathLike, names: Collection[str]) -> list[Measurement]:
     """
-    Read ``{"lengths": {"TCD": ["TCD_left", "TCD_right"]}, "angles": {"gonial": ["chin", "corner", "condyle"]}}``.
+    Read ``{"lengths": {"TCD": ["TCD_left", "TCD_right"]}, "angles": {"gonial": ["chin", "corner",
+    "condyle"]}}``.
 
     Args:
         names: the landmarks there are.
@@ -111,7 +112,8 @@ def compare_measurements(
     cases: Sequence[tuple[str, LandmarkSet, LandmarkSet]], measurements: Sequence[Measurement]
 ) -> list[dict[str, Any]]:
     """
-    Rows of case, measurement, unit, true and predicted value and error (predicted less true), None where unknown.
+    Rows of case, measurement, unit, true and predicted value and error (predicted less true), None where
+    unknown.
 
     Args:
         cases: id, true landmarks, predicted landmarks.

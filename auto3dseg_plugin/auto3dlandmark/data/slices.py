@@ -67,7 +67,8 @@ def three_slices(
 
     Args:
         landmark: left out, the slices go through the middle of its landmarks.
-        expected: another place to mark, by a cross, moved into the slices along their normals; RAS millimetres.
+        expected: another place to mark, by a cross, moved into the slices along their normals; RAS
+            millimetres.
 
     Raises:
         LandmarkError: when the image or the landmarks cannot be read.

@@ -36,7 +36,8 @@ class Evaluation:
     Args:
         cases: ids, one per row.
         names: landmarks, one per column.
-        errors_mm: radial errors, shape (cases, landmarks); NaN where the truth or the prediction has no point.
+        errors_mm: radial errors, shape (cases, landmarks); NaN where the truth or the prediction has no
+            point.
         true_status, predicted_status: codes of landmarks.py, same shape.
         scores: of the predictions, same shape; NaN where a prediction has none.
         thresholds_mm: for the success detection rate.
@@ -69,7 +70,7 @@ class Evaluation:
         return {
             "cases": len(self.cases),
             "landmarks": len(self.names),
-            "points_compared": int(len(known)),
+            "points_compared": len(known),
             "mre_mm": _rounded(known.mean()) if len(known) else None,
             "std_mm": _rounded(known.std()) if len(known) else None,
             "median_mm": _rounded(np.median(known)) if len(known) else None,
@@ -178,7 +179,8 @@ def evaluate(
         both.append((case.id, reference, prediction))
     if not found:
         raise LandmarkError(
-            f"{folder}: holds no prediction for any annotated case. Files are named after cases: CASE.mrk.json."
+            f"{folder}: holds no prediction for any annotated case. Files are named after cases: "
+            "CASE.mrk.json."
         )
     return Evaluation(
         tuple(found),

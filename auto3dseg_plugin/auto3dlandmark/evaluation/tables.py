@@ -47,7 +47,8 @@ def write_cross_validation(path: str | os.PathLike, evaluation: Evaluation) -> N
 
 def write_evaluation(folder: str | os.PathLike, evaluation: Evaluation) -> None:
     """
-    Write ``per_landmark.csv``, ``per_case.csv``, with measurements ``biometry.csv``, and, last, ``metrics.json``.
+    Write ``per_landmark.csv``, ``per_case.csv``, with measurements ``biometry.csv``, and, last,
+    ``metrics.json``.
     """
     tables: dict[str, Sequence[dict[str, Any]]] = {
         "per_landmark": evaluation.per_landmark(),

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fiducial lists of 3D Slicer before version 5, and of much published data: ``.fcsv``.
 
-Three comment lines (version, coordinate system, columns), then a row for each point, in millimetres. Files in use leave
-comment lines out, number the system or name it, and have a field less or two more than their columns say.
+Three comment lines (version, coordinate system, columns), then a row for each point, in millimetres. Files in
+use leave comment lines out, number the system or name it, and have a field less or two more than their
+columns say.
 
-Source: Slicer's reader and writer, and published files. Readers before Slicer 4.11 take any named system for RAS, so
-points are written as RAS, numbered 0.
+Source: Slicer's reader and writer, and published files. Readers before Slicer 4.11 take any named system for
+RAS, so points are written as RAS, numbered 0.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ def read_fcsv(path: str | os.PathLike) -> LandmarkSet:
     """
     Read a list of landmarks, named by the column ``label``, in RAS millimetres.
 
-    A row whose coordinates are ``nan``, or whose position Slicer calls undefined, is unknown, or absent when marked so.
+    A row whose coordinates are ``nan``, or whose position Slicer calls undefined, is unknown, or absent when
+    marked so.
 
     Raises:
         LandmarkError: for an unknown version or coordinate system, or a row that is not as its columns say.
@@ -144,7 +146,8 @@ def _position(path: str | os.PathLike, number: int, cells: dict[str, str]) -> tu
 
 def write_fcsv(path: str | os.PathLike, landmarks: LandmarkSet) -> None:
     """
-    Write a file that every version of Slicer reads. Landmarks without a position get ``nan``, never a made-up place.
+    Write a file that every version of Slicer reads. Landmarks without a position get ``nan``, never a made-up
+    place.
     """
     stream = io.StringIO(newline="")
     stream.write("# Markups fiducial file version = 4.11\n# CoordinateSystem = 0\n")

@@ -70,8 +70,9 @@ def paint_spheres(
     landmarks: LandmarkSet, shape: Sequence[int], affine: np.ndarray, radius_mm: float
 ) -> np.ndarray:
     """
-    A label map with a ball around each present landmark, numbered from 1 in their order. Balls are smaller where
-    landmarks lie closer together, so that the centroid of each is its landmark, up to the voxels' coarseness.
+    A label map with a ball around each present landmark, numbered from 1 in their order. Balls are smaller
+    where landmarks lie closer together, so that the centroid of each is its landmark, up to the voxels'
+    coarseness.
 
     Returns:
         labels: uint8, or uint16 for more than 255 landmarks; shape ``shape``.

@@ -43,8 +43,8 @@ def read_markups(path: str | os.PathLike) -> LandmarkSet:
     A point without a position is unknown, or absent when it is marked as missing.
 
     Raises:
-        LandmarkError: when the file is not such a document, is of an unknown version, holds another kind of markup, an
-            unknown unit or coordinate system, a broken position, or one name twice.
+        LandmarkError: when the file is not such a document, is of an unknown version, holds another kind of
+            markup, an unknown unit or coordinate system, a broken position, or one name twice.
     """
     document = read_json(path)
     nodes = document.get("markups") if isinstance(document, dict) else None

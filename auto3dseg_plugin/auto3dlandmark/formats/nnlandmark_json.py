@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""nnLandmark's JSON of voxels: every case's landmarks in one file, which need the images' affines to say where they are."""
+"""nnLandmark's JSON of voxels: every case's landmarks in one file, which need the images' affines to say
+where they are."""
 
 from __future__ import annotations
 

@@ -100,6 +100,7 @@ def _number(path: str | os.PathLike, row: int, column: str, text: str) -> float:
         value = math.nan
     if not math.isfinite(value):
         raise LandmarkError(
-            f"{path}, row {row}: {column} is {text!r}, not a number. Numbers are written with a dot, as in 12.5."
+            f"{path}, row {row}: {column} is {text!r}, not a number. Numbers are written with a dot, as in "
+            "12.5."
         )
     return value

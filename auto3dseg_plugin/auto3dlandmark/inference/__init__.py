@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """From an image to landmarks: ``predictor`` runs bundles, ``fusion`` lays heatmaps over each other.
 
-``label_map`` is the form in which Auto3DSeg's ensembles take a bundle, ``confidence`` says how sure one is of a case.
+``label_map`` is the form in which Auto3DSeg's ensembles take a bundle, ``confidence`` says how sure one is of
+a case.
 """
 
 from __future__ import annotations

@@ -19,8 +19,8 @@ def confidence_of(landmarks: LandmarkSet) -> float:
 
 def disagreement_of(points: np.ndarray) -> float | None:
     """
-    Root mean square distance of the networks' points from their middle, in millimetres; None for a single network or no
-    landmark.
+    Root mean square distance of the networks' points from their middle, in millimetres; None for a single
+    network or no landmark.
 
     Args:
         points: RAS millimetres, shape (networks, N, 3).

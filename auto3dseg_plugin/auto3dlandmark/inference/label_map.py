@@ -20,11 +20,12 @@ __all__ = ["HeatmapInferer"]
 
 class HeatmapInferer:
     """
-    What Auto3DSeg's ensembles take: a trained bundle that turns an image into a map of probabilities per class.
+    What Auto3DSeg's ensembles take: a trained bundle that turns an image into a map of probabilities per
+    class.
 
-    Class 0 is the background, class k the neighbourhood of landmark k. So the stock mean and argmax over several of
-    these give a label map with a blob at each landmark, on the image's own grid. The points themselves, exact and with
-    scores, come from :class:`auto3dlandmark.auto3dseg.ensemble.LandmarkEnsemble`.
+    Class 0 is the background, class k the neighbourhood of landmark k. So the stock mean and argmax over
+    several of these give a label map with a blob at each landmark, on the image's own grid. The points
+    themselves, exact and with scores, come from :class:`auto3dlandmark.auto3dseg.ensemble.LandmarkEnsemble`.
 
     Args:
         config_file: the bundle, its folder of configs, one of its files, or several.
@@ -49,8 +50,8 @@ class HeatmapInferer:
             image_file: a path, or a dictionary with it as ``image``.
 
         Returns:
-            shape (1 + N, H, W, D) on the image's grid: 0.5, then every landmark's heatmap with a peak of 1, or all
-            zero where the landmark is predicted absent.
+            shape (1 + N, H, W, D) on the image's grid: 0.5, then every landmark's heatmap with a peak of 1,
+            or all zero where the landmark is predicted absent.
         """
         path = image_file["image"] if isinstance(image_file, Mapping) else image_file
         if isinstance(path, (list, tuple)):

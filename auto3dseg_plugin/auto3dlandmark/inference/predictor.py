@@ -67,8 +67,9 @@ class LandmarkPredictor:
         for member in self.members[1:]:
             if member.decode.activation != self.members[0].decode.activation:
                 raise LandmarkError(
-                    f"{member.bundle.path}: has {member.decode.activation} heatmaps, {self.members[0].bundle.path} has "
-                    f"{self.members[0].decode.activation} ones. Only bundles with the same kind can be averaged."
+                    f"{member.bundle.path}: has {member.decode.activation} heatmaps, "
+                    f"{self.members[0].bundle.path} has {self.members[0].decode.activation} ones. "
+                    "Only bundles with the same kind can be averaged."
                 )
 
     def predict(self, image: str | os.PathLike) -> LandmarkSet:
@@ -110,7 +111,8 @@ class LandmarkPredictor:
 
         Returns:
             heatmaps: values in [0, 1], shape (N, H, W, D), with that grid's affine and the image's meta data.
-            radius: how far around a peak its mass may lie, in voxels of that grid: as far as for the coarsest member.
+            radius: how far around a peak its mass may lie, in voxels of that grid: as far as for the coarsest
+                member.
         """
         inputs: dict[str, MetaTensor] = {}
         for member in self.members:
@@ -196,5 +198,6 @@ def _the_saver(postprocessing: Compose, bundle: BundleFolder) -> SaveLandmarksd:
         if isinstance(step, SaveLandmarksd):
             return step
     raise LandmarkError(
-        f"{bundle.config_path('inference')}: its postprocessing has no SaveLandmarksd, which decides what is absent."
+        f"{bundle.config_path('inference')}: its postprocessing has no SaveLandmarksd, which decides what is "
+        "absent."
     )

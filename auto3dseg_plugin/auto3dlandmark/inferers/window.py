@@ -16,7 +16,8 @@ __all__ = ["FittedSlidingWindowInferer", "nnunet_weights"]
 
 def nnunet_weights(size: Sequence[int]) -> torch.Tensor:
     """
-    nnU-Net's weights of a window's voxels, shape ``size``: a Gaussian of an eighth of the size, cut at four sigma.
+    nnU-Net's weights of a window's voxels, shape ``size``: a Gaussian of an eighth of the size, cut at four
+    sigma.
 
     MONAI's is nowhere below a thousandth of its peak, so borders count more where windows overlap.
     """
@@ -35,9 +36,10 @@ class FittedSlidingWindowInferer(SlidingWindowInferer):
 
     Args:
         roi_size: the largest window, in voxels, shape (3,).
-        divisor: what the network needs sizes to be multiples of, shape (3,); None keeps ``roi_size`` as it is.
-        mode: how windows that overlap are weighted: as MONAI's, or ``nnunet`` for nnU-Net's Gaussian, which nearly
-            ignores a window's border.
+        divisor: what the network needs sizes to be multiples of, shape (3,); None keeps ``roi_size`` as it
+            is.
+        mode: how windows that overlap are weighted: as MONAI's, or ``nnunet`` for nnU-Net's Gaussian, which
+            nearly ignores a window's border.
         options: as for :class:`monai.inferers.SlidingWindowInferer`.
     """
 

@@ -20,8 +20,8 @@ class MeanNetwork(torch.nn.Module):
         network: one of them.
         count: how many.
 
-    The mean of logits is, up to a factor, the geometric mean of the heatmaps; it finds the same points as their
-    arithmetic mean where the networks agree.
+    The mean of logits is, up to a factor, the geometric mean of the heatmaps; it finds the same points as
+    their arithmetic mean where the networks agree.
     """
 
     def __init__(self, network: torch.nn.Module, count: int) -> None:

@@ -58,7 +58,8 @@ def fill_network(
     except (RuntimeError, TypeError, AttributeError) as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise LandmarkError(
-            f"{path}: does not fit the network ({lines[-1]}). Name weights of this very network, or train it again."
+            f"{path}: does not fit the network ({lines[-1]}). Name weights of this very network, or train it "
+            "again."
         ) from error
 
 

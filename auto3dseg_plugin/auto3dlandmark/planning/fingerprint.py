@@ -44,10 +44,11 @@ class Fingerprint:
         shapes_after_crop: the same after cropping to the box of voxels that are not zero in every channel.
         spacings: millimetres, RAS axes.
         median_relative_size_after_crop: cropped over full volume, median over cases.
-        intensity: for each channel, over the foreground (voxels that are not zero in every channel) of all cases:
-            mean, std, median, min, max and the percentiles 0.5 and 99.5.
+        intensity: for each channel, over the foreground (voxels that are not zero in every channel) of all
+            cases: mean, std, median, min, max and the percentiles 0.5 and 99.5.
         presence: per landmark, in how many cases it is present, absent, and unknown.
-        nearest_landmark_mm: per landmark, median distance to the nearest other one; None with a single landmark.
+        nearest_landmark_mm: per landmark, median distance to the nearest other one; None with a single
+            landmark.
         pose_angles_deg: how far cases are turned against each other, over pairs of cases: median, p95, max;
             None when fewer than three landmarks are shared.
     """
@@ -76,8 +77,8 @@ def compute_fingerprint(
         modality: name of the images' channels, or of each of them.
 
     Raises:
-        LandmarkError: when a file cannot be read, images have other numbers of channels or more than were named; run
-            the checks first for a full list.
+        LandmarkError: when a file cannot be read, images have other numbers of channels or more than were
+            named; run the checks first for a full list.
     """
     shapes, cropped, spacings, samples, points, statuses = [], [], [], [], [], []
     for case in tqdm(datalist.training, desc="analyze", unit="case", disable=not progress):
@@ -127,7 +128,8 @@ def _one_each(modality: str | Sequence[str], channels: int) -> tuple[str, ...]:
     names = (modality,) * channels if isinstance(modality, str) else tuple(modality)
     if len(names) != channels:
         raise LandmarkError(
-            f"modality={','.join(names)!r} names {len(names)} channels, the images have {channels}. Name one or all."
+            f"modality={','.join(names)!r} names {len(names)} channels, the images have {channels}. Name one "
+            "or all."
         )
     return names
 

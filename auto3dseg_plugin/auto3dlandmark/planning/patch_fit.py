@@ -57,7 +57,8 @@ def fit_patch(
         reason = complaint
     if fixed is None:
         raise LandmarkError(
-            f"the network {network_def['_target_']!r} cannot be used for {len(landmark_names)} landmarks: {reason}. "
+            f"the network {network_def['_target_']!r} cannot be used for {len(landmark_names)} landmarks: "
+            f"{reason}. "
             f'It must map (1, {channels}, x, y, z) to (1, N, x, y, z); write N as "$len(@landmark_names)".'
         )
     return fixed, None

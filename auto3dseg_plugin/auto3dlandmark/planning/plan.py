@@ -11,7 +11,7 @@ from typing import Any
 from ..errors import LandmarkError
 from ..files import read_json, write_json
 
-__all__ = ["Plan", "VERSION", "read_plan", "write_plan"]
+__all__ = ["VERSION", "Plan", "read_plan", "write_plan"]
 
 
 VERSION = 3
@@ -27,23 +27,25 @@ class Plan:
         landmark_names: in channel order.
         modalities: name of each channel of the images; decided its normalisation.
         original_spacing: millimetres, nnU-Net's target spacing for this dataset.
-        spacing: millimetres the images are resampled to; coarser than ``original_spacing`` only for ``small``.
+        spacing: millimetres the images are resampled to; coarser than ``original_spacing`` only for
+            ``small``.
         antialias: smooth images before making them coarser.
         median_shape: voxels of the median image at ``spacing``.
         patch_size, batch_size: voxels, and patches per training step.
-        roi_size: the most voxels the network sees at once in inference: the largest training image when that is
-            not much more than a patch, which a CPU does faster than many patches; else the patch.
+        roi_size: the most voxels the network sees at once in inference: the largest training image when that
+            is not much more than a patch, which a CPU does faster than many patches; else the patch.
         divisor: the window shrinks to smaller images in steps of this; None: it does not, as in nnU-Net.
         cached_gb: memory that all training images take at ``spacing``.
         may_be_absent: landmarks that are absent in some training case.
-        normalization: of each channel: scheme (``zscore``, ``ct``, ``none``, ``rescale``, ``rgb``), whether zero
-            voxels are left out, and the dataset's intensity statistics.
+        normalization: of each channel: scheme (``zscore``, ``ct``, ``none``, ``rescale``, ``rgb``), whether
+            zero voxels are left out, and the dataset's intensity statistics.
         rotation_deg, rotation_prob: the spread of poses in the data, for recipes that turn training images
             accordingly: the largest angle, and the share of images to turn.
-        thick_axis: the axis across thick slices, when patches are more than three times as wide as they are thick;
-            nnU-Net turns and scales such patches within the slices only.
+        thick_axis: the axis across thick slices, when patches are more than three times as wide as they are
+            thick; nnU-Net turns and scales such patches within the slices only.
         network_def: MONAI config of the network.
-        lowres: nnU-Net's low-resolution configuration, for those who want it: spacing, patch_size, batch_size.
+        lowres: nnU-Net's low-resolution configuration, for those who want it: spacing, patch_size,
+            batch_size.
         notes: what a user should know about the decisions above.
     """
 

@@ -61,8 +61,9 @@ def make_plan(
         network: a preset: ``small``, ``plain``, ``resenc_m`` or ``resenc_l``.
         gpu_memory_gb: memory to plan for; left out, what the preset was made for.
         spacing: millimetres (x, y, z) to use instead of the dataset's median.
-        network_def: MONAI config of a network to train instead of the preset's, whose resolution and patch are kept
-            as far as the network takes them; as for :func:`auto3dlandmark.planning.patch_fit.fit_patch`.
+        network_def: MONAI config of a network to train instead of the preset's, whose resolution and patch
+            are kept as far as the network takes them; as for
+            :func:`auto3dlandmark.planning.patch_fit.fit_patch`.
         fit_memory: count heatmaps and loss too, which nnU-Net's estimate leaves out.
 
     Raises:
@@ -159,7 +160,8 @@ def _fit(
 
     names, channels = fingerprint.landmark_names, len(fingerprint.modalities)
     patch_size, divisor = fit_patch(network_def, names, wanted, channels)
-    note = f"The network is {network_def['_target_']}; its memory is not estimated, the patch is as for the preset"
+    note = f"The network is {network_def['_target_']}; its memory is not estimated, the patch is as for the "
+    note += "preset"
     if patch_size != wanted:
         note += f", but {' x '.join(map(str, patch_size))} for {' x '.join(map(str, wanted))}"
     return patch_size, divisor, f"{note}."
@@ -182,8 +184,10 @@ def _resolution_note(full: Configuration, coarse: Configuration, order: list[int
     before, after = turn(full.spacing), turn(coarse.spacing)
     text = " x ".join(f"{value:.3g}" for value in after)
     return (
-        f"Images are resampled from {' x '.join(f'{value:.3g}' for value in before)} to {text} mm, so that a patch "
-        f"on a CPU sees most of an image: details below {max(after):.2g} mm are lost. Use network='plain' with a GPU "
+        f"Images are resampled from {' x '.join(f'{value:.3g}' for value in before)} to {text} mm, so that a "
+        "patch "
+        f"on a CPU sees most of an image: details below {max(after):.2g} mm are lost. Use network='plain' "
+        "with a GPU "
         "for full resolution."
     )
 

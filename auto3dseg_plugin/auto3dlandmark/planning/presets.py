@@ -2,7 +2,7 @@
 """The network presets, and how much memory one of them takes for a given patch.
 
 A preset says which class of dynamic-network-architectures is built, how wide, and how large a training step
-may get. What depends on the data (stages, strides, kernels) comes from topology.py.
+may get. What depends on the data (stages, strides, kernels) comes from nnunet_rules.py.
 
 Source: nnU-Net's planners for U-Net, ResEnc M and ResEnc L (Isensee et al., Nature Methods 2021 and MICCAI
 2024); ``small`` follows the same rules with narrower stages, for a training on two CPU cores.

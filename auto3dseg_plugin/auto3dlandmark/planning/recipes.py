@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Recipes: how to train, as small JSON files of values for train.json.
 
-A recipe sets top-level keys of train.json, or parts of them by MONAI's ids such as ``optimizer#lr``. Several may
-be laid over each other, ``nnlandmark_2026+poses``, and one may name another it is ``based_on``.
+A recipe sets top-level keys of train.json, or parts of them by MONAI's ids such as ``optimizer#lr``. Several
+may be laid over each other, ``nnlandmark_2026+poses``, and one may name another it is ``based_on``.
 """
 
 from __future__ import annotations

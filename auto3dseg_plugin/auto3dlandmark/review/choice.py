@@ -29,14 +29,14 @@ def next_case(
     version: int = 0,
 ) -> str | None:
     """
-    Choose one of the cases that wait for review. Those that whoever asks was just given, and goes on from, come later,
-    those that another reviewer has even later, and images that could not be read last.
+    Choose one of the cases that wait for review. Those that whoever asks was just given, and goes on from,
+    come later, those that another reviewer has even later, and images that could not be read last.
 
     Args:
         waiting: ids.
         notes: on images, as :class:`auto3dlandmark.review.store.ReviewStore` keeps them: ``confidence`` and
-            ``disagreement`` with the ``version`` of the model they are by, to whom and when it was ``given``, and
-            whether it is ``unreadable``.
+            ``disagreement`` with the ``version`` of the model they are by, to whom and when it was ``given``,
+            and whether it is ``unreadable``.
         strategy: one of ``STRATEGIES``; cases without a score come after those that have one.
         client: who asks.
         now: seconds since the epoch.

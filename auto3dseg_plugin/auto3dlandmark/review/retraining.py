@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Learn from reviewed labels, and serve the result only when it is at least as good on reviewed cases it has not seen.
+"""Learn from reviewed labels, and serve the result only when it is at least as good on reviewed cases it has
+not seen.
 
-A retraining works in a folder of its own, so it may be killed at any moment; the served model is touched by one atomic
-write at the very end, or not at all.
+A retraining works in a folder of its own, so it may be killed at any moment; the served model is touched by
+one atomic write at the very end, or not at all.
 """
 
 from __future__ import annotations
@@ -47,8 +48,8 @@ class Agreement:
 
     Args:
         mre_mm: mean radial error; None without a point to compare.
-        beyond_tolerance_mm: mean of what each error exceeds the tolerance by. A reviewer leaves a point where it
-            is when it is good enough, and so an error this small says nothing about which model is better.
+        beyond_tolerance_mm: mean of what each error exceeds the tolerance by. A reviewer leaves a point where
+            it is when it is good enough, and so an error this small says nothing about which model is better.
         presence_errors: landmarks predicted although absent, or the reverse.
     """
 
@@ -72,7 +73,8 @@ def retrain(
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """
-    Train the served bundles on with all reviewed cases but the held-out fifth, compare, and promote or refuse.
+    Train the served bundles on with all reviewed cases but the held-out fifth, compare, and promote or
+    refuse.
 
     Args:
         minutes: of training, shared by the bundles.
@@ -80,7 +82,8 @@ def retrain(
         say: gets a line for each thing done.
 
     Returns:
-        what was decided: ``state`` (``promoted`` or ``refused``), ``reason``, ``old`` and ``new`` agreement, the cases.
+        what was decided: ``state`` (``promoted`` or ``refused``), ``reason``, ``old`` and ``new`` agreement,
+            the cases.
 
     Raises:
         LandmarkError: when too few cases are reviewed, another retraining runs, or the training fails.
@@ -124,14 +127,16 @@ def _check_minutes(minutes: float) -> None:
 def _check_enough(reviewed: Sequence[str]) -> None:
     if len(reviewed) < FEWEST_CASES:
         raise LandmarkError(
-            f"{len(reviewed)} cases are reviewed; at least {FEWEST_CASES} are needed, one of which is held out to "
+            f"{len(reviewed)} cases are reviewed; at least {FEWEST_CASES} are needed, one of which is held "
+            "out to "
             "compare the new model with the old one."
         )
 
 
 def retraining_status(model: ServedModel) -> dict[str, Any]:
     """
-    How the running or last retraining stands; ``state`` is ``stopped`` when it was killed, empty before the first.
+    How the running or last retraining stands; ``state`` is ``stopped`` when it was killed, empty before the
+    first.
     """
     try:
         status = read_json(model.folder / "status.json")
@@ -183,7 +188,8 @@ def _retrain(
     candidate = model.folder / "candidates" / time_stamp()
     training, held_out = _take_cases(model, store, candidate)
     say(
-        f"version {served.version} is served; {len(training)} reviewed cases to learn from, {len(held_out)} held out"
+        f"version {served.version} is served; {len(training)} reviewed cases to learn from, {len(held_out)} "
+        "held out"
     )
     names = [str(number) for number in range(len(served.bundles))]
     _set_status(
@@ -227,8 +233,8 @@ def _retrain(
 
 def _take_cases(model: ServedModel, store: ReviewStore, candidate: Path) -> tuple[list[Case], list[Case]]:
     """
-    The reviewed cases, their labels copied as they are now. A case stays held out for good once it was: later versions
-    are compared on what no version has learnt from.
+    The reviewed cases, their labels copied as they are now. A case stays held out for good once it was: later
+    versions are compared on what no version has learnt from.
     """
     path = model.folder / "folds.json"
     known: dict[str, int] = read_json(path) if path.is_file() else {}

@@ -38,7 +38,8 @@ def server_command(
     Args:
         studies: the folder of images; logs and everything that is kept go to its folder ``review``.
         bundles: trained bundles that find the same landmarks; several are averaged.
-        host: the address to listen at. Whoever reaches it may read images and change labels: there is no log-in.
+        host: the address to listen at. Whoever reaches it may read images and change labels: there is no
+            log-in.
         settings: of the app, such as ``minutes`` or ``hosts``.
 
     Raises:

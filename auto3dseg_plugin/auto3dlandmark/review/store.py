@@ -2,18 +2,20 @@
 """
 The labels of a MONAI Label studies folder, none of which is ever lost.
 
-The label files are the truth: which images are labelled is what lies in ``labels/<tag>/``. Every change is made under
-one lock for all processes, to whole files, and what it replaces is kept::
+The label files are the truth: which images are labelled is what lies in ``labels/<tag>/``. Every change is
+made under one lock for all processes, to whole files, and what it replaces is kept::
 
     CASE.nii.gz                                  images
     labels/final/CASE.mrk.json                   reviewed; labels/original/ holds predictions
     review/history/final/CASE/TIME.mrk.json      what was replaced
     review/trash/TIME/...                        what was deleted
     review/log.jsonl                             who did what when, a line each
-    review/notes.json                            on images: how sure the model is, who was given which; may be deleted
+    review/notes.json                            on images: how sure the model is, who was given which; may be
+    deleted
 
-Images and reviewed labels may lie in any of the forms of :mod:`auto3dlandmark.data.folder`; that is ``images/CASE.nii.gz``
-and ``landmarks/CASE.mrk.json``, for example. New labels go where the folder keeps its landmarks.
+Images and reviewed labels may lie in any of the forms of :mod:`auto3dlandmark.data.folder`; that is
+``images/CASE.nii.gz`` and ``landmarks/CASE.mrk.json``, for example. New labels go where the folder keeps its
+landmarks.
 """
 
 from __future__ import annotations
@@ -53,7 +55,8 @@ LOCK_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Saved:
-    """A label that is on disk: its content's checksum, and that of the label it replaced, if there was one."""
+    """A label that is on disk: its content's checksum, and that of the label it replaced, if there was
+    one."""
 
     checksum: str
     replaced: str | None
@@ -207,7 +210,8 @@ class ReviewStore:
         details: Mapping[str, Any] | None = None,
     ) -> Saved:
         """
-        Keep a label, exactly as it is; when this returns it is on disk, and what it replaced is in the history.
+        Keep a label, exactly as it is; when this returns it is on disk, and what it replaced is in the
+        history.
 
         Args:
             content: a ``.mrk.json`` file.
@@ -216,7 +220,8 @@ class ReviewStore:
             details: for the log; plain JSON.
 
         Raises:
-            ReviewError: when it is not a full set of landmarks on this image, or somebody saved another one meanwhile.
+            ReviewError: when it is not a full set of landmarks on this image, or somebody saved another one
+                meanwhile.
         """
         check_plain({"reviewer": reviewer})
         if not PERSON.fullmatch(reviewer):
@@ -232,7 +237,8 @@ class ReviewStore:
                 return Saved(new, None)
             if base is not None and base != (old or ""):
                 raise ReviewError(
-                    f"somebody saved another label of {image_id!r} meanwhile. Yours is not lost: load theirs, compare, "
+                    f"somebody saved another label of {image_id!r} meanwhile. Yours is not lost: load "
+                    "theirs, compare, "
                     "and submit again.",
                     409,
                 )

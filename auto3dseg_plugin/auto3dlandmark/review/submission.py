@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a reviewer hands in: accepted as it is, byte by byte, or refused with a sentence that she can act on."""
+"""What a reviewer hands in: accepted as it is, byte by byte, or refused with a sentence that she can act
+on."""
 
 from __future__ import annotations
 
@@ -70,7 +71,8 @@ def check_submission(content: bytes, names: Sequence[str], image: Path | None = 
             else f"has {some_names(extra)}, which the model does not know"
         )
         raise ReviewError(
-            f"the submitted file {wrong}. List every landmark of the model; leave one that was not placed without a "
+            f"the submitted file {wrong}. List every landmark of the model; leave one that was not placed "
+            "without a "
             "position. ROI boxes and segments are not landmarks: use the module LandmarkReview."
         )
     odd = [float(score) for score in landmarks.scores if not (np.isnan(score) or 0 <= score <= 1)]
@@ -99,7 +101,8 @@ def _refuse_far_points(landmarks: LandmarkSet, image: Path) -> None:
         worst = int(np.argmax(outside))
         name = landmarks.names[present[worst]]
         raise ReviewError(
-            f"{name!r} lies {outside[worst]:.3g} voxels outside the image {image.name}. Was it placed on another image?"
+            f"{name!r} lies {outside[worst]:.3g} voxels outside the image {image.name}. Was it placed on "
+            "another image?"
         )
 
 

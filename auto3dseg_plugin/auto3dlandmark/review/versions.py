@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which bundles answer now: those the server was started with, or a version that was trained since and proved as good.
+"""Which bundles answer now: those the server was started with, or a version that was trained since and proved
+as good.
 
-``current.json`` names the version; writing it is the promotion, so there is no moment without a whole model. Older
-versions stay where they are.
+``current.json`` names the version; writing it is the promotion, so there is no moment without a whole model.
+Older versions stay where they are.
 """
 
 from __future__ import annotations

@@ -19,7 +19,8 @@ def predict_waiting(
     model: ServedModel, store: ReviewStore, say: Callable[[str], None] = print
 ) -> dict[str, dict[str, float | None]]:
     """
-    Predict every image without a reviewed label that the served version has not seen yet; keep the points, and how sure it is.
+    Predict every image without a reviewed label that the served version has not seen yet; keep the points,
+    and how sure it is.
 
     Returns:
         confidence and disagreement by image. An image that cannot be read is named and left out.

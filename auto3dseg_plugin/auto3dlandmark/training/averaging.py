@@ -16,8 +16,8 @@ class WeightAverage:
     """
     Average the weights after each step, so that step t counts in proportion to ``t ** power``.
 
-    The mean always covers the same share of the training behind it (its last tenth or so for a power of 9), so
-    it needs no knowledge of the training's length, and the learning rate need not fall.
+    The mean always covers the same share of the training behind it (its last tenth or so for a power of 9),
+    so it needs no knowledge of the training's length, and the learning rate need not fall.
 
     Args:
         network: in training; a DistributedDataParallel wrapper is looked through.

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What several processes that train one network together have to agree on. Alone, a process agrees with itself."""
+"""What several processes that train one network together have to agree on. Alone, a process agrees with
+itself."""
 
 from __future__ import annotations
 

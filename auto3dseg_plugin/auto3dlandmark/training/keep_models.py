@@ -29,13 +29,14 @@ class KeepModels:
     Of several processes that train together, all read and the first one writes.
 
     ``checkpoint.pt`` holds all that is needed to go on; ``model_best.pt`` the weights of the best validation;
-    ``model.pt`` the weights at the end, which inference uses (picking the best would make the held-out error look
-    better than it is); ``training.json`` says that and how the training ended.
+    ``model.pt`` the weights at the end, which inference uses (picking the best would make the held-out error
+    look better than it is); ``training.json`` says that and how the training ended.
 
     Args:
         folder: where the files go.
         network: whose weights are kept.
-        average: whose weights are kept as the models, while the checkpoint has both; None for ``network``'s own.
+        average: whose weights are kept as the models, while the checkpoint has both; None for ``network``'s
+            own.
         optimizer: whose state is kept in the checkpoint.
         schedule: whose state is kept in the checkpoint.
         evaluator: MONAI evaluator; run once more at the end.
@@ -89,7 +90,8 @@ class KeepModels:
             engine.state.epoch, engine.state.iteration = state["epoch"], state["iteration"]
         except (KeyError, RuntimeError, ValueError, TypeError) as error:
             raise LandmarkError(
-                f"{path}: is of another training ({str(error).splitlines()[0]}). Remove it to start from the beginning."
+                f"{path}: is of another training ({str(error).splitlines()[0]}). Remove it to start from the "
+                "beginning."
             ) from error
         self.best_mm = min((entry["mre_mm"] for entry in self.history), default=math.inf)
         engine.logger.info(

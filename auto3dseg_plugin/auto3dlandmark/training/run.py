@@ -29,12 +29,12 @@ from ..planning.recipes import top_level
 
 __all__ = [
     "config_overrides",
-    "train_bundle",
-    "training_settings",
     "prepare_models",
     "run_on_devices",
+    "train_bundle",
     "train_here",
     "training_lock",
+    "training_settings",
 ]
 
 TIME_KEYS = ("minutes", "started")  # how long a training may take does not make it another one
@@ -111,15 +111,15 @@ def train_bundle(
     Args:
         bundle: its folder.
         parameters: as for :func:`config_overrides`.
-        devices: GPUs, as in ``CUDA_VISIBLE_DEVICES``. Several, or another one than this process sees, get processes of
-            their own; otherwise the training runs in this process.
+        devices: GPUs, as in ``CUDA_VISIBLE_DEVICES``. Several, or another one than this process sees, get
+            processes of their own; otherwise the training runs in this process.
         nodes: how many machines take part.
         launcher: a command that starts Python on all of them.
         say: told where earlier models are put.
 
     Raises:
-        LandmarkError: when the folder is no bundle, a parameter is unknown, the bundle is being trained already, or the
-            training fails.
+        LandmarkError: when the folder is no bundle, a parameter is unknown, the bundle is being trained
+            already, or the training fails.
     """
     folder = BundleFolder(Path(bundle).resolve())
     config = folder.read_config("train")
@@ -156,7 +156,8 @@ def prepare_models(folder: BundleFolder, overrides: Mapping[str, Any]) -> Path |
 
 def training_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """
-    Those values of a train.json that make it another training: not where things lie, nor how long it may take.
+    Those values of a train.json that make it another training: not where things lie, nor how long it may
+    take.
     """
     return {key: value for key, value in config.items() if key not in (*MACHINE_KEYS, *TIME_KEYS)}
 
@@ -201,7 +202,8 @@ def run_on_devices(
     Args:
         devices: as in ``CUDA_VISIBLE_DEVICES``.
         nodes: how many machines take part.
-        launcher: a command that starts Python; left out, this Python, or torchrun for several devices of this machine.
+        launcher: a command that starts Python; left out, this Python, or torchrun for several devices of this
+            machine.
         overrides: as for :func:`train_here`.
 
     Raises:
@@ -223,6 +225,7 @@ def run_on_devices(
         return subprocess.run(command, env=environment, check=True)
     except subprocess.CalledProcessError as error:
         raise LandmarkError(
-            f"{bundle}: the training on devices {', '.join(devices)} failed with exit status {error.returncode}. "
+            f"{bundle}: the training on devices {', '.join(devices)} failed with exit status "
+            f"{error.returncode}. "
             "What went wrong is printed above."
         ) from None

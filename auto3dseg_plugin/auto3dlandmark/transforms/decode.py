@@ -104,8 +104,8 @@ class HeatmapToLandmarksd(MapTransform):
         keys: hold logits of one case, shape (N, H, W, D).
         activation: as for :func:`activate`.
         radius: as for :func:`decode_centroid`.
-        left_right_pairs: indices of left and right landmarks; where the left one comes out on the right of its
-            partner, the two swap places, as in nnLandmark of 2025.
+        left_right_pairs: indices of left and right landmarks; where the left one comes out on the right of
+            its partner, the two swap places, as in nnLandmark of 2025.
         ref_key: the network's input image, whose affine is the heatmap's.
         score_postfix: ``<key><score_postfix>`` gets scores in [0, 1], shape (N,): the peak of a sigmoid
             heatmap, or the softmax's chance that the landmark lies in the averaged cube.

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What nnU-Net's augmentation of intensities has beyond MONAI's: a chance per channel, thick slices left alone."""
+"""What nnU-Net's augmentation of intensities has beyond MONAI's: a chance per channel, thick slices left
+alone."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ class RandPerChanneld(RandomizableTransform, MapTransform):
         prob: chance that an image is changed at all.
         channel_prob: chance of each of its channels then.
 
-    Source: ``p_per_channel`` and ``synchronize_channels=False`` of batchgeneratorsv2, which nnU-Net augments with.
+    Source: ``p_per_channel`` and ``synchronize_channels=False`` of batchgeneratorsv2, which nnU-Net augments
+    with.
     """
 
     def __init__(
@@ -71,8 +73,8 @@ class RandLowResolution(Randomizable):
         thick_axis: an axis that keeps all; None for none.
 
     Source: nnU-Net's simulation of low resolution: down to the nearest voxels' values, up linearly. MONAI's
-        ``RandSimulateLowResolution`` takes the lower neighbour on the way down unless told otherwise, which moves the
-        image, and coarsens all axes.
+        ``RandSimulateLowResolution`` takes the lower neighbour on the way down unless told otherwise, which
+        moves the image, and coarsens all axes.
     """
 
     def __init__(self, zoom_range: Sequence[float] = (0.5, 1.0), thick_axis: int | None = None) -> None:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read images into the dictionaries that flow through MONAI, and stop at one that no landmark can be found in."""
+"""Read images into the dictionaries that flow through MONAI, and stop at one that no landmark can be found
+in."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ class LoadChannelsd(MapTransform):
         keys: hold the path, and then the image, shape (C, H, W, D).
 
     Raises:
-        LandmarkError: as :func:`auto3dlandmark.data.images.channel_files` does, or when channels differ in geometry.
+        LandmarkError: as :func:`auto3dlandmark.data.images.channel_files` does, or when channels differ in
+            geometry.
     """
 
     def __init__(self, keys: KeysCollection) -> None:
@@ -76,7 +78,8 @@ class CheckImaged(MapTransform):
             if image.ndim != 4 or image.shape[0] != self.channels:
                 shape = f"{image.shape[0]} channels of shape {tuple(image.shape[1:])}"
                 raise LandmarkError(
-                    f"{where}: has {shape}, not {self.channels} of a 3D volume. Export it like the training images."
+                    f"{where}: has {shape}, not {self.channels} of a 3D volume. Export it like the training "
+                    "images."
                 )
             if not bool(torch.isfinite(image).all()):
                 raise LandmarkError(

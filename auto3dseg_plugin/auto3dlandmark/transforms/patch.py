@@ -60,11 +60,12 @@ class RandPatchLandmarksd(MapTransform, Randomizable, LazyTransform):
         rotation_deg: largest rotation angle, drawn by :func:`random_rotation`.
         rotation_prob: chance of being turned at all.
         euler: turn about each axis by an angle of its own up to ``rotation_deg``, as nnU-Net does.
-        scale_range: how many times its own size the patch covers, drawn between these; more makes things smaller.
+        scale_range: how many times its own size the patch covers, drawn between these; more makes things
+            smaller.
         scale_prob: chance of being scaled at all.
         stretch: each axis is further scaled by a factor between 1 / (1 + stretch) and 1 + stretch.
-        thick_axis: an axis across thick slices: patches turn about it by any angle, and scale in the others, as in
-            nnU-Net; None for none.
+        thick_axis: an axis across thick slices: patches turn about it by any angle, and scale in the others,
+            as in nnU-Net; None for none.
         shift: how far, in voxels, the centre is moved at random from the drawn place.
         padding_mode: what lies outside the image; ``zeros`` is the mean after z-scoring.
         lazy: leave the resampling to a lazy ``Compose``.

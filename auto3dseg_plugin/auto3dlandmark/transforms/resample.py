@@ -23,7 +23,8 @@ ANISOTROPY = 3.0
 
 class AntiAliasd(MapTransform):
     """
-    Blur each axis as much as the coming resampling makes its voxels larger; a finer or equal spacing changes nothing.
+    Blur each axis as much as the coming resampling makes its voxels larger; a finer or equal spacing changes
+    nothing.
 
     Args:
         keys: images as MetaTensor, shape (C, H, W, D).
@@ -60,8 +61,8 @@ def separate_axis(source: ArrayLike, target: ArrayLike) -> int | None:
         source, target: voxel sizes in millimetres before and after, shape (3,), in one axis order.
 
     Returns:
-        the coarsest axis of the first of the two whose voxels are more than three times as long as short; None when
-        neither's are, or two axes are as coarse.
+        the coarsest axis of the first of the two whose voxels are more than three times as long as short;
+        None when neither's are, or two axes are as coarse.
     """
     for spacing in (np.asarray(source, dtype=float), np.asarray(target, dtype=float)):
         if spacing.max() / spacing.min() > ANISOTROPY:
@@ -78,7 +79,8 @@ class SplineSpacingd(MapTransform):
         keys: images as MetaTensor, shape (C, H, W, D).
         pixdim: millimetres (x, y, z); axes as they are now.
 
-    Source: the grids of both sizes span the same box, as in skimage's ``resize``; values stay in the image's range.
+    Source: the grids of both sizes span the same box, as in skimage's ``resize``; values stay in the image's
+    range.
     """
 
     def __init__(self, keys: KeysCollection, pixdim: Sequence[float]) -> None:

@@ -57,7 +57,8 @@ class HeatmapTarget(NamedTuple):
 
 
 class _KernelTarget:
-    """What the kinds of target share: where cubes go. Subclasses say how large they are and what is in them."""
+    """What the kinds of target share: where cubes go. Subclasses say how large they are and what is in
+    them."""
 
     reach: int
 
@@ -137,8 +138,8 @@ class PrepareHeatmapBatch:
 
     Args:
         target: a :class:`ConeTarget` or :class:`GaussianTarget`.
-        image_key, voxel_key, status_key: where the batch holds images (B, C, H, W, D), voxel indices (B, N, 3)
-            and status codes (B, N).
+        image_key, voxel_key, status_key: where the batch holds images (B, C, H, W, D), voxel indices (B, N,
+            3) and status codes (B, N).
     """
 
     def __init__(

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Train variants of a recipe on the same folds of the same data, and compare them in one table.
 
-Each variant is a work folder of its own below the first one, with the same datalist and plan; so a run that was stopped
-goes on, and every variant's bundles and predictions stay to be looked at.
+Each variant is a work folder of its own below the first one, with the same datalist and plan; so a run that
+was stopped goes on, and every variant's bundles and predictions stay to be looked at.
 """
 
 from __future__ import annotations
@@ -65,7 +65,8 @@ def ablate(
         options: further values of train.json for all of them, such as ``minutes``.
 
     Returns:
-        for each variant its name and the numbers of its ``metrics.json``; also written to ``ablation/table.json``.
+        for each variant its name and the numbers of its ``metrics.json``; also written to
+        ``ablation/table.json``.
     """
     rows = []
     top = work.folder / "ablation"

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Make one bundle to give away from all trained folds of a work folder: in the form of MONAI's model zoo.
 
-It holds the mean of all folds for inference (``models/ensemble.pt``), the first fold for training on and for an honest
-evaluation (``models/model.pt``), the cross-validation, and a description; no path of this machine, and no image.
+It holds the mean of all folds for inference (``models/ensemble.pt``), the first fold for training on and for
+an honest evaluation (``models/model.pt``), the cross-validation, and a description; no path of this machine,
+and no image.
 """
 
 from __future__ import annotations
@@ -38,8 +39,9 @@ def publish(work: str | os.PathLike, folder: str | os.PathLike, about: str | os.
     Args:
         work: a work folder after ``run``.
         folder: must not exist yet, or be empty.
-        about: a JSON file with ``name``, ``description``, ``authors`` and ``copyright``, and perhaps ``version``,
-            ``intended_use``, ``data_source``, ``data_type``, ``references`` and ``data_license``.
+        about: a JSON file with ``name``, ``description``, ``authors`` and ``copyright``, and perhaps
+            ``version``, ``intended_use``, ``data_source``, ``data_type``, ``references`` and
+            ``data_license``.
 
     Raises:
         LandmarkError: when no fold is trained, folds do not fit together, or the description lacks something.
@@ -146,12 +148,14 @@ From this folder, with stock MONAI and the package `auto3dlandmark` installed:
     python -m monai.bundle run --config_file configs/inference.json --dataset_dir IMAGES --output_dir OUT
     python -m monai.bundle run training --config_file configs/train.json --dataset_dir DATA
 
-`models/ensemble.pt` holds the networks of all {folds} folds, whose logits are averaged; `models/model.pt` the one that
-holds out fold 0 of `configs/datalist.json`; `models/cross_validation.json` each held-out error and score.
+`models/ensemble.pt` holds the networks of all {folds} folds, whose logits are averaged; `models/model.pt`
+the one that holds out fold 0 of `configs/datalist.json`; `models/cross_validation.json` each held-out error
+and score.
 
 ## Accuracy
 
-Cross-validation over {folds} folds: {metrics["cases"]} cases, each predicted by the one network that had not seen it.
+Cross-validation over {folds} folds: {metrics["cases"]} cases, each predicted by the one network that had not
+seen it.
 
 {_table(evaluation)}
 

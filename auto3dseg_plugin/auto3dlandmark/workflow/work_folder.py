@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A work folder: every step from a dataset to an evaluated bundle, each with a file between it and the next.
 
-``check -> analyze -> plan -> build -> train -> predict -> evaluate``. Each step reads the files of the steps before it
-and nothing else, and is skipped when they have not changed; so any of them can be run alone, edited in between, or
-killed and run again.
+``check -> analyze -> plan -> build -> train -> predict -> evaluate``. Each step reads the files of the steps
+before it and nothing else, and is skipped when they have not changed; so any of them can be run alone, edited
+in between, or killed and run again.
 """
 
 from __future__ import annotations
@@ -119,7 +119,8 @@ class WorkFolder:
             network: a preset; left out, what suits this machine.
             gpu_memory_gb: plan for a GPU of this size.
             network_def: a JSON file with the MONAI config of another network to train.
-            fit_memory: count heatmaps and loss, and plan for the GPU at hand unless ``gpu_memory_gb`` says otherwise.
+            fit_memory: count heatmaps and loss, and plan for the GPU at hand unless ``gpu_memory_gb`` says
+                otherwise.
         """
         network, chosen_here = network or default_network(), network is None
         if chosen_here:
@@ -236,7 +237,8 @@ class WorkFolder:
 
     def cross_validate(self, folds: Sequence[int], thresholds_mm: Sequence[float] = (2, 3, 4)) -> Path:
         """
-        Evaluate the held-out predictions of these folds together, and keep errors and scores with each bundle.
+        Evaluate the held-out predictions of these folds together, and keep errors and scores with each
+        bundle.
 
         Returns:
             ``evaluation/metrics.json``.

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The module's window. What it does is in LandmarkReviewLib; here are buttons, a table, and what they call."""
+"""The module's window. What it does is in LandmarkReviewLib; here are buttons, a table, and what they
+call."""
 
 import os
 
@@ -211,7 +212,8 @@ class LandmarkReviewWidget(ScriptedLoadableModuleWidget):
             raise ValueError("open a case first.")
         unknown = [point.name for point in self.session.rows() if point.status == UNKNOWN]
         if unknown and not slicer.util.confirmYesNoDisplay(
-            f"{len(unknown)} landmarks are unknown ({', '.join(unknown[:5])}). They will not be learnt from. Submit?"
+            f"{len(unknown)} landmarks are unknown ({', '.join(unknown[:5])}). They will not be learnt from. "
+            "Submit?"
         ):
             return
         self.session.client.name = self.reviewer.text.strip()

@@ -59,7 +59,8 @@ def find_afids(folder: Path) -> Source:
         cases,
         training,
         testing,
-        "sub-X/anat/sub-X*_T1w.nii.gz with derivatives/afids_groundtruth/sub-X/anat/*_afids.fcsv, of HCP, OASIS, "
+        "sub-X/anat/sub-X*_T1w.nii.gz with derivatives/afids_groundtruth/sub-X/anat/*_afids.fcsv, of HCP, "
+        "OASIS, "
         "LHSCPD (OpenNeuro ds004471) or SNSX (ds004470).",
         pairs=[(str(right + 1), str(right)) for right in FIRST_OF_PAIRS],
     )

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """FeTA 2.4: five lengths, so ten landmarks, in fetal brain T2 MRI.
 
-The two ends of a length are the two voxels of a label in a realigned copy of the image; a SimpleITK transform says
-how it was realigned. Ends are named by anatomy, in the realigned space, whose axes are the head's.
+The two ends of a length are the two voxels of a label in a realigned copy of the image; a SimpleITK transform
+says how it was realigned. Ends are named by anatomy, in the realigned space, whose axes are the head's.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ def _read(image: Path) -> RawCase:
         points += two_ends(first, second, axis)
     forward, backward = _both_ways(transform, np.array(points))
     array, image_affine = read_image(present_file(image))
-    # A resampling transform leads from the realigned grid to the image; a file that holds its inverse shows by its
-    # points lying off the brain.
+    # A resampling transform leads from the realigned grid to the image; a file that holds its inverse shows
+    # by its points lying off the brain.
     for moved in (forward, backward):
         if _on_content(array, world_to_voxel(moved, image_affine)):
             return RawCase(image, LandmarkSet(NAMES, moved))

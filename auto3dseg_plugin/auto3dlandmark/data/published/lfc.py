@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """LFC: six lengths, so twelve landmarks, in fetal brain T2 MRI; each length is a Line of 3D Slicer.
 
-A file's points come in any order, so its ends are named by anatomy. Slicer stores the length too; it must agree.
+A file's points come in any order, so its ends are named by anatomy. Slicer stores the length too; it must
+agree.
 """
 
 from __future__ import annotations

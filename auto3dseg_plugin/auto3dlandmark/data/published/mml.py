@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """MML: 14 landmarks at the molars in dental CT, some of them absent.
 
-Points are voxel indices in the axis order of the NRRD file. Its header's spacing is wrong or absent; the ``.npy``
-beside it decides. The images state no orientation, so theirs is taken as it is stored.
+Points are voxel indices in the axis order of the NRRD file. Its header's spacing is wrong or absent; the
+``.npy`` beside it decides. The images state no orientation, so theirs is taken as it is stored.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ def find_mml(folder: Path, complete: bool = False) -> Source:
     The cases of ``mmld_dataset``.
 
     Args:
-        complete: only those of nnLandmark's subset, which has every landmark; else all, as their folders split them.
+        complete: only those of nnLandmark's subset, which has every landmark; else all, as their folders
+            split them.
     """
     top = folder if (folder / "train").is_dir() else folder / "mmld_dataset"
     cases, split = {}, {}

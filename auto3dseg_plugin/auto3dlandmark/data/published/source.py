@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every converter of a published dataset shares: where cases go, which split they are in, what is missing."""
+"""What every converter of a published dataset shares: where cases go, which split they are in, what is
+missing."""
 
 from __future__ import annotations
 
@@ -29,8 +30,8 @@ class RawCase:
     One case as it is published.
 
     Args:
-        image: a file to be copied; a file for each channel by name; or voxels (x, y, z) and their affine where the
-            file's own header is wrong.
+        image: a file to be copied; a file for each channel by name; or voxels (x, y, z) and their affine
+            where the file's own header is wrong.
         landmarks: RAS millimetres.
     """
 
@@ -74,11 +75,13 @@ def present_file(path: Path) -> Path:
     The path, when there is a file.
 
     Raises:
-        LandmarkError: when there is none; a link that leads nowhere, as git-annex leaves them, is named as such.
+        LandmarkError: when there is none; a link that leads nowhere, as git-annex leaves them, is named as
+            such.
     """
     if path.is_symlink() and not path.exists():
         raise LandmarkError(
-            f"{path}: is a link to a file that is not here. Fetch it first, for git-annex with 'git annex get'."
+            f"{path}: is a link to a file that is not here. Fetch it first, for git-annex with 'git annex "
+            "get'."
         )
     if not path.is_file():
         raise LandmarkError(f"{path}: there is no such file. Download it.")
@@ -87,17 +90,20 @@ def present_file(path: Path) -> Path:
 
 def two_ends(first: np.ndarray, second: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
     """
-    The ends of a length ordered along an axis of RAS: left before right, posterior before anterior, inferior first.
+    The ends of a length ordered along an axis of RAS: left before right, posterior before anterior, inferior
+    first.
     """
     return (first, second) if first[axis] <= second[axis] else (second, first)
 
 
 def write_dataset(source: Source, folder: str | os.PathLike, progress: bool = True) -> dict[str, list[str]]:
     """
-    Write a dataset folder: ``images/``, ``landmarks/``, ``dataset.json`` with the published split, ``conversion.json``.
+    Write a dataset folder: ``images/``, ``landmarks/``, ``dataset.json`` with the published split,
+    ``conversion.json``.
 
     Returns:
-        what ``conversion.json`` says: ids that were ``converted``, and sentences on those ``missing`` and ``left_out``.
+        what ``conversion.json`` says: ids that were ``converted``, and sentences on those ``missing`` and
+        ``left_out``.
 
     Raises:
         LandmarkError: when the folder is there already, nothing was found, or it cannot be written.

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests to the server, each with an answer or one of two errors: the server says no, or it cannot be reached."""
+"""Requests to the server, each with an answer or one of two errors: the server says no, or it cannot be
+reached."""
 
 import hashlib
 import http.client

@@ -5,7 +5,8 @@ __all__ = ["Scene"]
 
 
 class Scene:
-    """The methods a review calls; positions are RAS millimetres of the world, whatever transforms the scene has."""
+    """The methods a review calls; positions are RAS millimetres of the world, whatever transforms the scene
+    has."""
 
     def show(self, image, case, points):
         """

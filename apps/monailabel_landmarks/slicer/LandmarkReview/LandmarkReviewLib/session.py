@@ -2,8 +2,8 @@
 """
 A review, case by case, in front of a scene that is Slicer's or a test's.
 
-Every edit is written to a draft on this computer at once; only when the server has acknowledged a label is its draft
-removed. So neither a lost connection nor a crash loses work.
+Every edit is written to a draft on this computer at once; only when the server has acknowledged a label is
+its draft removed. So neither a lost connection nor a crash loses work.
 """
 
 import hashlib
@@ -45,8 +45,8 @@ class ReviewSession:
         Ask the server what it offers.
 
         Args:
-            client: of another server, or of the same one again. What is being edited stays as it is on the same one; a
-                case of another server is closed, and kept as a draft.
+            client: of another server, or of the same one again. What is being edited stays as it is on the
+                same one; a case of another server is closed, and kept as a draft.
         """
         info = (client or self.client).info()
         if client is not None:
@@ -73,7 +73,8 @@ class ReviewSession:
 
     def open(self, case, file_name=None):
         """
-        Show a case: with the draft of an earlier, unfinished review, else its reviewed label, else the model's points.
+        Show a case: with the draft of an earlier, unfinished review, else its reviewed label, else the
+            model's points.
         """
         if file_name is None:
             file_name = case + self.client.cases()[case]["image"]["ext"]
@@ -98,7 +99,8 @@ class ReviewSession:
 
     def rows(self):
         """
-        What the table shows: the points, least certain first; those that came without a score before, they need a look.
+        What the table shows: the points, least certain first; those that came without a score before, they
+            need a look.
         The order stays the same while a case is edited.
         """
         first = {name: (point.score is not None, point.score or 0.0) for name, point in self.begun.items()}
@@ -166,7 +168,8 @@ class ReviewSession:
         self.begun = dict(self.points)
 
     def take_theirs(self):
-        """After a conflict: show what the other reviewer handed in; one's own is kept for :meth:`bring_back`."""
+        """After a conflict: show what the other reviewer handed in; one's own is kept for
+        :meth:`bring_back`."""
         draft, aside = self._draft(self.case), self._aside(self.case)
         os.replace(draft, aside)
         try:

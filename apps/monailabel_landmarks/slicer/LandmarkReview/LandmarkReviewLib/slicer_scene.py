@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Slicer as the scene of a review: a volume, and one point list whose n-th control point is the n-th landmark."""
+"""Slicer as the scene of a review: a volume, and one point list whose n-th control point is the n-th
+landmark."""
 
 import slicer
 import vtk
@@ -12,7 +13,8 @@ __all__ = ["SlicerScene"]
 class SlicerScene(Scene):
     """
     Args:
-        placed: called with the name and the world position, RAS millimetres, when a person placed or moved a point.
+        placed: called with the name and the world position, RAS millimetres, when a person placed or moved a
+            point.
         removed: called with the name when a person deleted a point.
     """
 

@@ -75,7 +75,8 @@ def test_monai_misses_no_property(tiny_bundle, workflow, files):
 
 
 def test_the_metadata_passes_monais_check(tiny_bundle, data_dir):
-    # The published schema is fetched from the network; this one states the same requirements (see its description).
+    # The published schema is fetched from the network; this one states the same requirements (see its
+    # description).
     verify_metadata(
         str(tiny_bundle / "configs" / "metadata.json"), filepath=str(data_dir / "bundle_metadata_schema.json")
     )

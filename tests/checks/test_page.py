@@ -30,7 +30,7 @@ def test_serious_findings_come_with_three_slices(demo_dataset, tmp_path):
     assert len(pictures) == 2 and page.index("demo_00") < page.index("demo_03") < page.index("demo_04")
     with Image.open(io.BytesIO(base64.b64decode(pictures[1]))) as image:
         assert image.size == (576, 192)
-        colours = dict((colour, count) for count, colour in image.getcolors(10**6))
+        colours = {colour: count for count, colour in image.getcolors(10**6)}
     assert len(colours) > 50 and colours[90, 220, 120] > 60  # a circle in each slice
     assert "6 annotated cases, 3 findings" in page and "http" not in page
 
@@ -43,7 +43,7 @@ def test_the_expected_position_is_told_and_marked(demo_dataset, tmp_path):
     page = (tmp_path / "page.html").read_text()
     (picture,) = re.findall(r"base64,([^\"]+)", page)
     with Image.open(io.BytesIO(base64.b64decode(picture))) as image:
-        colours = dict((colour, count) for count, colour in image.getcolors(10**6))
+        colours = {colour: count for count, colour in image.getcolors(10**6)}
     assert colours[255, 90, 90] > 30  # a cross in each slice
     assert "Suggestion: move it." in page and "cross: where it is expected" in page
 

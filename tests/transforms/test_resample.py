@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Smoothing before coarser voxels and cubic resampling: neither moves anything, nor touches what fits already."""
+"""Smoothing before coarser voxels and cubic resampling: neither moves anything, nor touches what fits
+already."""
 
 from __future__ import annotations
 

@@ -23,7 +23,8 @@ def monai_bundle(arguments, cwd):
 
 @pytest.fixture(scope="module")
 def stock_trained(tiny_bundle, tmp_path_factory):
-    """The tiny bundle, copied and trained with ``python -m monai.bundle run training`` from another folder."""
+    """The tiny bundle, copied and trained with ``python -m monai.bundle run training`` from another
+    folder."""
     folder = tmp_path_factory.mktemp("stock") / "heatmap_0"
     shutil.copytree(tiny_bundle, folder)
     config = folder / "configs" / "train.json"

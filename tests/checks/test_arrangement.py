@@ -10,7 +10,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from auto3dlandmark import read_landmarks, write_landmarks
-from auto3dlandmark.checks.arrangement import compare_shapes
+from auto3dlandmark.checks.arrangement import compare_arrangements
 from auto3dlandmark.checks.dataset import check_dataset
 from auto3dlandmark.checks.findings import ERROR, SUSPECT
 from auto3dlandmark.data.datalist import scan_folder
@@ -35,13 +35,13 @@ def shapes():
 
 
 def test_good_cases_give_no_finding(shapes):
-    assert compare_shapes(shapes, NAMES) == []
+    assert compare_arrangements(shapes, NAMES) == []
 
 
 def test_a_moved_landmark_is_named_with_how_far_and_what_is_usual(shapes):
     before = shapes["case 07"][4].copy()
     shapes["case 07"][4] += [0, 0, 20]
-    (found,) = compare_shapes(shapes, NAMES)
+    (found,) = compare_arrangements(shapes, NAMES)
     assert np.linalg.norm(found.expected - before) < 4 and "move 'back' to (" in found.suggestion
     assert (found.case, found.landmarks) == ("case 07", ("back",))
     assert "'back' lies " in found.text and "in 95 % of the cases it is within" in found.text
@@ -49,7 +49,7 @@ def test_a_moved_landmark_is_named_with_how_far_and_what_is_usual(shapes):
 
 def test_two_swapped_names_are_named(shapes):
     shapes["case 11"][[1, 2]] = shapes["case 11"][[2, 1]]
-    (found,) = compare_shapes(shapes, NAMES)
+    (found,) = compare_arrangements(shapes, NAMES)
     assert (found.case, found.landmarks) == (
         "case 11",
         ("left", "right"),
@@ -58,14 +58,14 @@ def test_two_swapped_names_are_named(shapes):
 
 def test_a_mirrored_case_is_told_from_a_turned_one(shapes):
     shapes["case 03"] = shapes["case 03"] * [1, -1, 1]
-    (found,) = compare_shapes(shapes, NAMES)
+    (found,) = compare_arrangements(shapes, NAMES)
     assert found.case == "case 03" and "mirror image" in found.text
 
 
 @pytest.mark.parametrize("factor", [1e-3, 0.1, 10, 1000])
 def test_wrong_units_are_told_by_the_size(shapes, factor):
     shapes["case 20"] = shapes["case 20"] * factor
-    (found,) = compare_shapes(shapes, NAMES)
+    (found,) = compare_arrangements(shapes, NAMES)
     times = float(found.text.split(" are ")[1].split()[0])
     assert found.case == "case 20" and times == pytest.approx(factor, rel=0.1) and "units" in found.text
 
@@ -73,7 +73,7 @@ def test_wrong_units_are_told_by_the_size(shapes, factor):
 @pytest.mark.parametrize("factor", [0.5, 2.0])
 def test_a_wrong_voxel_size_is_told_by_the_size(shapes, factor):
     shapes["case 20"] = shapes["case 20"] * factor
-    found = compare_shapes(shapes, NAMES)[0]
+    found = compare_arrangements(shapes, NAMES)[0]
     assert found.case == "case 20" and "voxel size in the image's header" in found.text
 
 
@@ -81,13 +81,13 @@ def test_the_worst_comes_first(shapes):
     shapes["case 01"][0] += 12
     shapes["case 02"] = shapes["case 02"] * 100
     shapes["case 05"][3] += 40
-    assert [found.case for found in compare_shapes(shapes, NAMES)] == ["case 02", "case 05", "case 01"]
+    assert [found.case for found in compare_arrangements(shapes, NAMES)] == ["case 02", "case 05", "case 01"]
 
 
 def test_absent_landmarks_are_no_fault(shapes):
     for number, case in enumerate(shapes):
         shapes[case][number % 6] = np.nan
-    assert compare_shapes(shapes, NAMES) == []
+    assert compare_arrangements(shapes, NAMES) == []
 
 
 @pytest.mark.parametrize("cases, landmarks", [(7, 6), (30, 3), (0, 6)])
@@ -96,7 +96,7 @@ def test_too_little_to_compare_gives_no_finding(shapes, cases, landmarks):
         case: points[:landmarks] * (1 if number else 50)
         for number, (case, points) in enumerate(shapes.items())
     }
-    assert compare_shapes(dict(list(few.items())[:cases]), NAMES[:landmarks]) == []
+    assert compare_arrangements(dict(list(few.items())[:cases]), NAMES[:landmarks]) == []
 
 
 # On real data

@@ -24,8 +24,7 @@ from auto3dlandmark.workflow.work_folder import WorkFolder
 ZOO_FILES = ["LICENSE", "docs/README.md", "docs/data_license.txt", "models/model.pt", "configs/metadata.json"]
 ZOO_FILES += [f"configs/{name}.json" for name in ("train", "evaluate", "inference", "multi_gpu_train")]
 BUNDLES = [
-    path.parent.parent
-    for path in sorted(Path(__file__).parent.parent.glob("bundles/*/configs/metadata.json"))
+    path.parent.parent for path in sorted(Path(__file__).parents[2].glob("bundles/*/configs/metadata.json"))
 ]
 ABOUT = {"name": "Beads", "description": "Finds beads.", "authors": "us", "copyright": "us"}
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images that somebody sends: kept under their own name, never over another, and only when they are images."""
+"""Images that somebody sends: kept under their own name, never over another, and only when they are
+images."""
 
 from __future__ import annotations
 

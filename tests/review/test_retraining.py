@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A model learns from reviewed labels, and is served only when it is at least as good on cases it has not seen."""
+"""A model learns from reviewed labels, and is served only when it is at least as good on cases it has not
+seen."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images that are more than one file of one channel: DICOM series, files for each channel, channels in one file."""
+"""Images that are more than one file of one channel: DICOM series, files for each channel, channels in one
+file."""
 
 from __future__ import annotations
 
@@ -51,7 +52,8 @@ def write_dicom(folder: Path, volume: np.ndarray, affine: np.ndarray, series: st
 
 @pytest.fixture
 def two_channels(demo_dataset: Path, tmp_path: Path) -> Path:
-    """The demo dataset with a second channel for each case, in a folder of its own: the first one, inverted."""
+    """The demo dataset with a second channel for each case, in a folder of its own: the first one,
+    inverted."""
     folder = tmp_path / "two"
     shutil.copytree(demo_dataset / "landmarks", folder / "landmarks")
     for case, path in list_images(demo_dataset / "images").items():

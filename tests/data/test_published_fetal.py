@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Miniatures of the fetal benchmarks, whose landmarks are the ends of lengths, are converted point by point."""
+"""Miniatures of the fetal benchmarks, whose landmarks are the ends of lengths, are converted point by
+point."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ def test_folds_are_even_and_hold_out_every_case_once(write_dataset):
     assert found.folds == [0, 1, 2, 3, 4]
     held_out = [[case.id for case in found.held_out(fold)] for fold in found.folds]
     assert [len(ids) for ids in held_out] == [2] * 5
-    assert sorted(sum(held_out, [])) == sorted(TEN)
+    assert sorted(case for ids in held_out for case in ids) == sorted(TEN)
 
 
 def test_a_fold_depends_on_the_ids_and_not_on_their_order():

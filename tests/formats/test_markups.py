@@ -93,7 +93,9 @@ def test_only_a_placed_point_is_present(write_node, item, status):
 )
 def test_a_position_that_is_not_three_numbers_is_refused_by_name(tmp_path, position):
     path = tmp_path / "case.mrk.json"
-    path.write_text('{"markups": [{"controlPoints": [{"label": "left ear", "position": %s}]}]}' % position)
+    path.write_text(
+        f'{{"markups": [{{"controlPoints": [{{"label": "left ear", "position": {position}}}]}}]}}'
+    )
     with pytest.raises(LandmarkError, match=r"case\.mrk\.json: 'left ear' has the position"):
         read_markups(path)
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Each preset learns by each recipe: one step from a bundle's own train.json, its loss against a dense, naive one."""
+"""Each preset learns by each recipe: one step from a bundle's own train.json, its loss against a dense,
+naive one."""
 
 from __future__ import annotations
 

@@ -13,7 +13,8 @@ from auto3dlandmark.workflow.record import WorkRecord, digest, files_digest
 
 @pytest.fixture
 def run(tmp_path):
-    """Run the step "double" in a fresh Steps, as a fresh start of the program would; tells whether it worked."""
+    """Run the step "double" in a fresh Steps, as a fresh start of the program would; tells whether it
+    worked."""
 
     def run(number, name="double"):
         done = []

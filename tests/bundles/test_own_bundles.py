@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The bundles that come with the project are small, and good on real images; test_publish.py checks what they hold."""
+"""The bundles that come with the project are small, and good on real images; test_publish.py checks what
+they hold."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A process that is killed in the middle of its writes leaves whole labels, and none that it acknowledged is lost."""
+"""A process that is killed in the middle of its writes leaves whole labels, and none that it acknowledged is
+lost."""
 
 from __future__ import annotations
 

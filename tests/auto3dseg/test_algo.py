@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""HeatmapAlgo alone: parameters, score, devices, and its file; stock AutoRunner is in test_stock_autorunner.py."""
+"""HeatmapAlgo alone: parameters, score, devices, and its file; stock AutoRunner is in
+test_stock_autorunner.py."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What holds for every landmark file: a round trip loses nothing, and no bytes make a reader fail in another way."""
+"""What holds for every landmark file: a round trip loses nothing, and no bytes make a reader fail in another
+way."""
 
 from __future__ import annotations
 
@@ -46,7 +47,7 @@ def test_a_round_trip_loses_nothing(suffix, landmarks):
 
 
 def valid_files() -> dict[str, bytes]:
-    folder = Path(__file__).parent / "data"
+    folder = Path(__file__).parents[1] / "data"
     return {suffix: (folder / f"four_points{suffix}").read_bytes() for suffix in SUFFIXES}
 
 
