@@ -4,24 +4,41 @@ BIN := .venv/bin
 
 LABEL_BIN := .venv-label/bin
 
-.PHONY: demo test label-env lint clean
+.PHONY: demo test label-env lint constraints clean
 
 # The main job on generated data: autoconfigure, train, predict, evaluate. About six minutes on two cores.
 demo: .venv/installed
 	$(BIN)/auto3dlandmark demo demo_work
 
+# A process for each core, each with one thread; a file's tests stay together, as they share what they made.
+TEST = OMP_NUM_THREADS=1 $(1)/python -m pytest -n auto --dist loadfile
+
 test: .venv/installed .venv-label/installed
-	$(BIN)/python -m pytest
-	$(LABEL_BIN)/python -m pytest tests/label
+	$(call TEST,$(BIN))
+	$(call TEST,$(LABEL_BIN)) tests/label
 
 # MONAI Label needs an environment of its own: numpy 1 and pydicom 2.
 label-env: .venv-label/installed
 
 lint: .venv/installed
-	$(BIN)/black --check --quiet auto3dseg_plugin apps tests
-	$(BIN)/isort --check --quiet auto3dseg_plugin apps tests
-	$(BIN)/flake8 auto3dseg_plugin apps tests
-	$(BIN)/mypy auto3dseg_plugin/auto3dlandmark
+	$(BIN)/ruff check auto3dseg_plugin apps tests
+	$(BIN)/ruff format --check auto3dseg_plugin apps tests
+	$(BIN)/mypy auto3dseg_plugin/auto3dlandmark apps/monailabel_landmarks
+
+# Both files of versions, made anew: what a fresh environment gets, and nothing else. torch stays what constraints.txt
+# says. With KEEP=1 all versions stay, and only what is not needed any more goes.
+constraints:
+	$(call freeze,constraints.txt,.[dev])
+	$(call freeze,constraints-label.txt,.[label] pytest pytest-xdist)
+
+define freeze
+	rm -rf build/fresh && $(PYTHON) -m venv build/fresh
+	grep -E $(if $(KEEP),'==','^torch==') $(1) > build/known.txt
+	PIP_CONSTRAINT=build/known.txt build/fresh/bin/python -m pip install --quiet $(foreach part,$(2),'$(part)')
+	(grep '^#' $(1); build/fresh/bin/python -m pip freeze --all --exclude pip --exclude auto3dlandmark | sed 's/+cpu//') > build/$(1)
+	mv build/$(1) $(1)
+	rm -rf build/fresh build/known.txt
+endef
 
 .venv/installed: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -30,7 +47,7 @@ lint: .venv/installed
 
 .venv-label/installed: setup.cfg pyproject.toml constraints-label.txt
 	$(PYTHON) -m venv .venv-label
-	PIP_CONSTRAINT=constraints-label.txt $(LABEL_BIN)/python -m pip install --quiet --editable '.[label]' pytest
+	PIP_CONSTRAINT=constraints-label.txt $(LABEL_BIN)/python -m pip install --quiet --editable '.[label]' pytest pytest-xdist
 	touch $@
 
 clean:

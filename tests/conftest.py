@@ -18,6 +18,9 @@ from auto3dlandmark.geometry import voxel_to_world
 from auto3dlandmark.landmarks import ABSENT, PRESENT, UNKNOWN, LandmarkSet
 
 SHARED = Path(__file__).parents[2] / "shared"
+BUNDLES = [
+    path.parents[1] for path in sorted(Path(__file__).parents[1].glob("bundles/*/configs/metadata.json"))
+]
 SMALL_NAMES = ("nose", "left_ear", "right_ear", "chin")
 SMALL_VOXEL_POINTS = ((6, 6, 6), (16, 8, 8), (10, 4, 16), (18, 9, 18))
 

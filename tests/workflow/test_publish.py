@@ -10,6 +10,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from conftest import BUNDLES
 from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, verify_metadata, verify_net_in_out
 from PIL import Image
 
@@ -23,9 +24,6 @@ from auto3dlandmark.workflow.work_folder import WorkFolder
 
 ZOO_FILES = ["LICENSE", "docs/README.md", "docs/data_license.txt", "models/model.pt", "configs/metadata.json"]
 ZOO_FILES += [f"configs/{name}.json" for name in ("train", "evaluate", "inference", "multi_gpu_train")]
-BUNDLES = [
-    path.parent.parent for path in sorted(Path(__file__).parents[2].glob("bundles/*/configs/metadata.json"))
-]
 ABOUT = {"name": "Beads", "description": "Finds beads.", "authors": "us", "copyright": "us"}
 
 
