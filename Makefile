@@ -4,7 +4,7 @@ BIN := .venv/bin
 
 LABEL_BIN := .venv-label/bin
 
-.PHONY: demo test label-env lint constraints clean
+.PHONY: demo test test-fast label-env lint constraints clean
 
 # The main job on generated data: autoconfigure, train, predict, evaluate. About six minutes on two cores.
 demo: .venv/installed
@@ -16,6 +16,10 @@ TEST = OMP_NUM_THREADS=1 $(1)/python -m pytest -n auto --dist loadfile
 test: .venv/installed .venv-label/installed
 	$(call TEST,$(BIN))
 	$(call TEST,$(LABEL_BIN)) tests/label
+
+# What takes under ten seconds: for the time between two edits.
+test-fast: .venv/installed
+	$(call TEST,$(BIN)) -m "not slow"
 
 # MONAI Label needs an environment of its own: numpy 1 and pydicom 2.
 label-env: .venv-label/installed

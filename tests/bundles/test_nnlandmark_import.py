@@ -50,6 +50,7 @@ def test_the_networks_output_is_the_references(golden_model, imported):
     assert np.abs(logits.numpy() - stored["logits"]).max() < 1e-4
 
 
+@pytest.mark.slow
 def test_predictions_agree_within_a_voxel_where_the_references_precision_can_tell(golden_model, imported):
     predictor = LandmarkPredictor([imported], "cpu")
     far, compared = [], 0

@@ -53,6 +53,7 @@ def test_predict_and_evaluate_find_all_cases(laid_out, trained_bundle, tmp_path,
     assert "all landmarks" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_run_trains_on_a_folder_and_evaluates_a_test_folder(laid_out, tiny_recipe, tmp_path, capsys):
     folder, _ = laid_out
     shutil.copytree(folder, tmp_path / "test")
@@ -81,6 +82,7 @@ def test_serve_shows_all_images_and_keeps_labels_where_they_are(laid_out, traine
     main(["check", str(folder)])  # what reviewing leaves in the folder is not taken for data
 
 
+@pytest.mark.slow
 def test_a_test_folder_without_landmarks_is_predicted_and_the_rest_is_said(
     demo_dataset, tiny_recipe, tmp_path, capsys
 ):

@@ -13,9 +13,10 @@ import pytest
 import requests
 from LandmarkReviewLib.client import Client, ConnectionLost
 
-from auto3dlandmark.conftest import BUNDLE
 from auto3dlandmark.review.store import ReviewStore, checksum_of
 from auto3dlandmark.review.versions import ServedModel
+
+from .conftest import BUNDLE
 
 TIMES = 20
 

@@ -18,6 +18,14 @@ from auto3dlandmark.review.store import checksum_of
 CASES = ("C3HeB.FeJ_", "case 1", "case 2")
 
 
+def wait_for_batch(url):
+    """Until the inference of many images has ended, which begins some time after it was asked for."""
+    begun = time.time()
+    while requests.get(f"{url}/batch/infer", timeout=60).json()["status"] in ("SUBMITTED", "RUNNING"):
+        assert time.time() - begun < 600
+        time.sleep(0.5)
+
+
 def put_label(url, case, content, tag="final", name="x.mrk.json", **params):
     return requests.put(
         f"{url}/datastore/label",
@@ -66,10 +74,7 @@ def test_two_reviewers_and_a_batch_at_once_lose_nothing(own_server, client, make
     entries = [json.loads(line) for line in log]
     assert sum(entry.get("tag") == "final" for entry in entries) == 200
     assert {entry["reviewer"] for entry in entries if entry.get("tag") == "final"} == {"ann", "ben"}
-    begun = time.time()
-    while requests.get(f"{url}/batch/infer", timeout=60).json()["status"] == "RUNNING":
-        assert time.time() - begun < 120
-        time.sleep(0.5)
+    wait_for_batch(url)
     listed = requests.get(f"{url}/datastore/?output=all", timeout=60).json()["objects"]
     assert {case: sorted(entry["labels"]) for case, entry in listed.items()} == {
         case: ["final", "original"] for case in CASES
@@ -247,9 +252,6 @@ def test_no_inference_touches_a_reviewed_label(server, client, make_label):
     assert answer.status_code == 200 and client.label("case 1")[0] == make_label(14)
     body = {"label_tag": "final", "images": ["/etc/passwd"], "save_label": True}
     assert requests.post(f"{server.url}/batch/infer/landmarks", json=body, timeout=60).status_code == 200
-    begun = time.time()
-    while requests.get(f"{server.url}/batch/infer", timeout=60).json()["status"] == "RUNNING":
-        assert time.time() - begun < 120
-        time.sleep(0.5)
+    wait_for_batch(server.url)
     assert client.label("case 1")[0] == make_label(14)
     assert (server.studies / "labels" / "original" / "case 1.mrk.json").is_file()

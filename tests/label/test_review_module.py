@@ -18,8 +18,9 @@ from LandmarkReviewLib.scene import Scene
 from LandmarkReviewLib.session import Conflict, ReviewSession
 
 from auto3dlandmark import read_landmarks, write_landmarks
-from auto3dlandmark.conftest import MODULE
 from auto3dlandmark.landmarks import STATUSES, LandmarkSet
+
+from .conftest import MODULE
 
 
 class FakeScene(Scene):

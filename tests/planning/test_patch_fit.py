@@ -63,6 +63,7 @@ def test_a_network_that_gives_no_heatmaps_is_refused(network, message):
         fit_patch(network, NAMES, (32, 32, 32))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", [SEGRESNET, SWINUNETR, DYNUNET], ids=lambda network: network["_target_"])
 def test_a_network_of_monais_is_trained_and_predicts(network, demo_dataset, tiny_recipe, tmp_path):
     write_json(tmp_path / "network.json", network)

@@ -81,6 +81,7 @@ def test_the_models_are_those_of_any_training(trained_by_two):
     assert names == ["model.pt", "model_best.pt", "training.json"]
 
 
+@pytest.mark.slow
 def test_two_processes_end_together_when_the_minutes_are_over(tiny_bundle, tmp_path):
     folder = shutil.copytree(tiny_bundle, tmp_path / "heatmap_0")
     run_on_devices(folder, ["0", "1"], minutes=0.2)

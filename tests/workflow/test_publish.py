@@ -104,6 +104,7 @@ def test_monai_misses_no_property(given_away):
     assert not workflow.check_properties()
 
 
+@pytest.mark.slow
 def test_it_becomes_torchscript_that_computes_the_same(given_away, tmp_path):
     inference = read_json(given_away / "configs" / "inference.json")
     shape = [1, 1, *inference["patch_size"]]
@@ -124,6 +125,7 @@ def test_it_becomes_torchscript_that_computes_the_same(given_away, tmp_path):
         assert torch.allclose(torch.jit.load(tmp_path / "model.ts")(image), network(image), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_it_predicts_a_raw_image_in_one_command(given_away, demo_dataset, tmp_path):
     main(["predict", str(given_away), str(demo_dataset / "images" / "demo_01.nii.gz"), str(tmp_path)])
     landmarks = read_landmarks(tmp_path / "demo_01.mrk.json")

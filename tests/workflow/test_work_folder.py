@@ -68,6 +68,7 @@ def test_the_same_command_again_does_nothing(finished, demo_dataset, tiny_recipe
     assert model.stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 def test_a_changed_setting_repeats_what_depends_on_it_and_keeps_the_old_models(
     finished, demo_dataset, tiny_recipe, tmp_path
 ):
@@ -103,6 +104,7 @@ def killed_in(step, arguments):
     return begun
 
 
+@pytest.mark.slow
 def test_killed_in_every_step_the_run_still_completes(demo_dataset, tiny_recipe, tmp_path):
     work = tmp_path / "work"
     for step in STEPS:
@@ -115,6 +117,7 @@ def test_killed_in_every_step_the_run_still_completes(demo_dataset, tiny_recipe,
     assert held_out == len(list((work / "predictions").glob("*.mrk.json")))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", STEPS)
 def test_a_lost_output_is_made_again(finished, demo_dataset, tiny_recipe, tmp_path, step):
     work = shutil.copytree(finished[0], tmp_path / "work")
@@ -135,6 +138,7 @@ def test_a_lost_output_is_made_again(finished, demo_dataset, tiny_recipe, tmp_pa
     assert target.exists()
 
 
+@pytest.mark.slow
 def test_minutes_end_the_training(demo_dataset, tiny_recipe, tmp_path):
     recipe = tmp_path / "endless.json"
     write_json(recipe, {"epochs": 1_000_000})
@@ -158,6 +162,7 @@ def test_images_are_found_in_a_folder_its_images_folder_or_one_file(demo_dataset
         find_images(demo_dataset / "landmarks")
 
 
+@pytest.mark.slow
 def test_folds_are_spread_over_devices(demo_dataset, tiny_recipe, tmp_path):
     work = WorkFolder(tmp_path / "work", say=lambda line: None)
     work.check(demo_dataset)

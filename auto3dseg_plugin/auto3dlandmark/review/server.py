@@ -71,4 +71,9 @@ def server_command(
     for name, value in conf.items():
         if value is not None:
             command += ["--conf", name, str(value)]
-    return command, {**os.environ, **SETTINGS}
+    return command, {"OMP_NUM_THREADS": _compute_threads(), **os.environ, **SETTINGS}
+
+
+def _compute_threads() -> str:
+    """How many cores an inference may take, unless the caller says otherwise: requests need some, too."""
+    return str(max(1, (os.cpu_count() or 2) // 2))
