@@ -11,8 +11,8 @@ import json
 import os
 import re
 
-from auto3dlandmark.client import Refused, write_whole
-from auto3dlandmark.points import ABSENT, PRESENT, UNKNOWN, Point, read_points, write_points
+from .client import Refused, write_whole
+from .points import ABSENT, PRESENT, UNKNOWN, Point, read_points, write_points
 
 __all__ = ["Conflict", "ReviewSession"]
 

@@ -5,7 +5,7 @@ landmark."""
 import slicer
 import vtk
 
-from auto3dlandmark.scene import Scene
+from .scene import Scene
 
 __all__ = ["SlicerScene"]
 
