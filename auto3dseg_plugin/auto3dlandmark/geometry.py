@@ -41,7 +41,7 @@ def voxel_to_world(points: np.ndarray, affine: np.ndarray) -> np.ndarray:
     affine = np.asarray(affine, dtype=np.float64)
     if affine.shape != (4, 4):
         raise ValueError(f"affine must be (4, 4), got {affine.shape}.")
-    return np.asarray(points, dtype=np.float64) @ affine[:3, :3].T + affine[:3, 3]
+    return np.asarray(np.asarray(points, dtype=np.float64) @ affine[:3, :3].T + affine[:3, 3])
 
 
 def world_to_voxel(points: np.ndarray, affine: np.ndarray) -> np.ndarray:
@@ -63,14 +63,14 @@ def lps_to_ras(points: np.ndarray) -> np.ndarray:
     Args:
         points: shape (..., 3).
     """
-    return np.asarray(points, dtype=np.float64) * np.array([-1.0, -1.0, 1.0])
+    return np.asarray(np.asarray(points, dtype=np.float64) * np.array([-1.0, -1.0, 1.0]))
 
 
 def voxel_spacing(affine: np.ndarray) -> np.ndarray:
     """
     Distance between neighbouring voxel centres along i, j and k, in millimetres, shape (3,).
     """
-    return np.linalg.norm(np.asarray(affine, dtype=np.float64)[:3, :3], axis=0)
+    return np.asarray(np.linalg.norm(np.asarray(affine, dtype=np.float64)[:3, :3], axis=0))
 
 
 def is_singular(affine: np.ndarray) -> bool:
@@ -97,7 +97,7 @@ def voxels_outside(voxel_points: np.ndarray, shape: Sequence[int]) -> np.ndarray
         shape: voxels of the grid, three numbers.
     """
     high = np.array(shape) - 0.5
-    return np.maximum(np.maximum(-0.5 - voxel_points, voxel_points - high), 0).max(axis=-1)
+    return np.asarray(np.maximum(np.maximum(-0.5 - voxel_points, voxel_points - high), 0).max(axis=-1))
 
 
 def radial_error(points: np.ndarray, reference: np.ndarray) -> np.ndarray:
@@ -110,9 +110,8 @@ def radial_error(points: np.ndarray, reference: np.ndarray) -> np.ndarray:
     Returns:
         millimetres, shape (...,); NaN where either point is NaN.
     """
-    return np.linalg.norm(
-        np.asarray(points, dtype=np.float64) - np.asarray(reference, dtype=np.float64), axis=-1
-    )
+    offset = np.asarray(points, dtype=np.float64) - np.asarray(reference, dtype=np.float64)
+    return np.asarray(np.linalg.norm(offset, axis=-1))
 
 
 def fit_rotation(points: np.ndarray, reference: np.ndarray) -> np.ndarray:
@@ -131,7 +130,7 @@ def fit_rotation(points: np.ndarray, reference: np.ndarray) -> np.ndarray:
     covariance = (points - points.mean(axis=0)).T @ (reference - reference.mean(axis=0))
     u, _, vt = np.linalg.svd(covariance)
     sign = np.sign(np.linalg.det(vt.T @ u.T)) or 1.0
-    return vt.T @ np.diag([1.0, 1.0, sign]) @ u.T
+    return np.asarray(vt.T @ np.diag([1.0, 1.0, sign]) @ u.T)
 
 
 def rotation_angle(rotation: np.ndarray) -> float:

@@ -101,7 +101,7 @@ class LandmarkSet:
     @property
     def present(self) -> np.ndarray:
         """True for each landmark that has a point, shape (N,)."""
-        return self.status == PRESENT
+        return np.asarray(self.status == PRESENT)
 
     def select(self, names: Iterable[str]) -> LandmarkSet:
         """

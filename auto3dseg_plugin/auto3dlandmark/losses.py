@@ -53,7 +53,8 @@ class SpatialCrossEntropyLoss(torch.nn.Module):
             logits: shape (B, N, H, W, D).
             target: of the same batch and landmarks.
         """
-        return _SpatialCrossEntropy.apply(logits, target, self.distance_weight)
+        loss: torch.Tensor = _SpatialCrossEntropy.apply(logits, target, self.distance_weight)
+        return loss
 
 
 class _SpatialCrossEntropy(torch.autograd.Function):
@@ -100,7 +101,7 @@ class _SpatialCrossEntropy(torch.autograd.Function):
         return loss / count
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:
         weight, total, here, mean, pull, index, weights, count = ctx.saved_tensors
         scale = gradient / count
         share = (scale / total)[..., None]

@@ -27,7 +27,9 @@ class RadialErrorMetric(CumulativeIterationMetric):
         if y is None or y_pred.shape != y.shape:
             shapes = f"{tuple(y_pred.shape)} and {None if y is None else tuple(y.shape)}"
             raise ValueError(f"predicted and true points differ in shape: {shapes}.")
-        return torch.linalg.vector_norm(y_pred.double() - y.to(y_pred.device).double(), dim=-1)
+        offset = y_pred.double() - y.to(y_pred.device).double()
+        errors: torch.Tensor = torch.linalg.vector_norm(offset, dim=-1)
+        return errors
 
     def aggregate(self) -> torch.Tensor:
         """

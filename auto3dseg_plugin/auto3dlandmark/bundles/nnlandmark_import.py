@@ -184,33 +184,15 @@ def _plan(
     axes: list[int],
 ) -> Plan:
     """The configuration as a plan of ours."""
-    channels = list(dataset.get("channel_names", {}).values())
-    schemes, masked = chosen["normalization_schemes"], chosen["use_mask_for_norm"]
-    if not len(channels) == len(schemes) == len(masked) > 0:
-        raise LandmarkError(
-            f"{model / 'dataset.json'}: has {len(channels)} image channels, plans.json normalises {len(schemes)}."
-        )
-    labels = {
-        name: value
-        for name, value in dataset.get("labels", {}).items()
-        if name not in ("background", "ignore")
-    }
-    if not all(isinstance(value, int) for value in labels.values()) or sorted(labels.values()) != list(
-        range(1, len(labels) + 1)
-    ):
-        raise LandmarkError(f"{model / 'dataset.json'}: labels must number the landmarks 1, 2, 3, and so on.")
-    unknown = [scheme for scheme in schemes if scheme not in SCHEMES]
-    if unknown:
-        raise LandmarkError(f"{model / 'plans.json'}: the normalisation {unknown[0]!r} is not known.")
-    intensities = plans.get("foreground_intensity_properties_per_channel", {})
+    channels, names = _channels(model, dataset, chosen), _landmark_names(model, dataset)
 
     def turned(values: Sequence[Any]) -> tuple[Any, ...]:
         return tuple(values[axis] for axis in axes)
 
     return Plan(
         network="imported",
-        landmark_names=tuple(sorted(labels, key=labels.__getitem__)),
-        modalities=tuple(str(channel) for channel in channels),
+        landmark_names=names,
+        modalities=channels,
         original_spacing=turned(chosen["spacing"]),
         spacing=turned(chosen["spacing"]),
         antialias=False,
@@ -221,18 +203,55 @@ def _plan(
         divisor=None,
         cached_gb=0.0,
         may_be_absent=(),
-        normalization=tuple(
-            {
-                "scheme": NORMALIZATIONS[SCHEMES[scheme]],
-                "nonzero": bool(masked[channel]),
-                "intensity": intensities.get(str(channel), {}),
-            }
-            for channel, scheme in enumerate(schemes)
-        ),
+        normalization=_normalization(model, plans, chosen),
         rotation_deg=30.0,
         rotation_prob=0.2,
         thick_axis=None,
-        network_def=_network_def(model, chosen["architecture"], len(channels), len(labels), turned),
+        network_def=_network_def(model, chosen["architecture"], len(channels), len(names), turned),
+    )
+
+
+def _channels(model: Path, dataset: Mapping[str, Any], chosen: Mapping[str, Any]) -> tuple[str, ...]:
+    """What the images' channels are called."""
+    channels = list(dataset.get("channel_names", {}).values())
+    schemes = chosen["normalization_schemes"]
+    if not len(channels) == len(schemes) == len(chosen["use_mask_for_norm"]) > 0:
+        raise LandmarkError(
+            f"{model / 'dataset.json'}: has {len(channels)} image channels, plans.json normalises "
+            f"{len(schemes)}."
+        )
+    return tuple(str(channel) for channel in channels)
+
+
+def _landmark_names(model: Path, dataset: Mapping[str, Any]) -> tuple[str, ...]:
+    """In the order of their labels, which are the network's channels."""
+    labels = dict(dataset.get("labels", {}))
+    for other in ("background", "ignore"):
+        labels.pop(other, None)
+    numbers = list(labels.values())
+    if not all(isinstance(one, int) for one in numbers) or sorted(numbers) != list(range(1, len(labels) + 1)):
+        raise LandmarkError(
+            f"{model / 'dataset.json'}: labels must number the landmarks 1, 2, 3, and so on."
+        )
+    return tuple(sorted(labels, key=labels.__getitem__))
+
+
+def _normalization(
+    model: Path, plans: Mapping[str, Any], chosen: Mapping[str, Any]
+) -> tuple[dict[str, Any], ...]:
+    """The normalisation of each channel, in the terms of a plan of ours."""
+    schemes, masked = chosen["normalization_schemes"], chosen["use_mask_for_norm"]
+    unknown = [scheme for scheme in schemes if scheme not in SCHEMES]
+    if unknown:
+        raise LandmarkError(f"{model / 'plans.json'}: the normalisation {unknown[0]!r} is not known.")
+    intensities = plans.get("foreground_intensity_properties_per_channel", {})
+    return tuple(
+        {
+            "scheme": NORMALIZATIONS[SCHEMES[scheme]],
+            "nonzero": bool(masked[channel]),
+            "intensity": intensities.get(str(channel), {}),
+        }
+        for channel, scheme in enumerate(schemes)
     )
 
 

@@ -103,14 +103,14 @@ def _sizes(array: np.ndarray) -> np.ndarray:
     distances = np.linalg.norm(array[:, :, None] - array[:, None], axis=-1)
     first, second = np.triu_indices(array.shape[1], 1)
     pairs = distances[:, first, second]
-    return np.nanmedian(pairs / np.maximum(np.nanmedian(pairs, axis=0), 1e-9), axis=1)
+    return np.asarray(np.nanmedian(pairs / np.maximum(np.nanmedian(pairs, axis=0), 1e-9), axis=1))
 
 
 def _aligned(shape: np.ndarray, mean: np.ndarray, use: np.ndarray) -> np.ndarray:
     """A case turned and moved onto the mean shape, by the landmarks in ``use`` that it has."""
     shared = use & np.isfinite(shape).all(axis=1)
     rotation = fit_rotation(shape[shared], mean[shared])
-    return (shape - shape[shared].mean(axis=0)) @ rotation.T + mean[shared].mean(axis=0)
+    return np.asarray((shape - shape[shared].mean(axis=0)) @ rotation.T + mean[shared].mean(axis=0))
 
 
 def _mean_shape(array: np.ndarray) -> np.ndarray:
@@ -121,7 +121,7 @@ def _mean_shape(array: np.ndarray) -> np.ndarray:
         turned = np.array([_aligned(shape, mean, everything) for shape in array])
         middle = np.nanmedian(turned, axis=0)
         mean = np.where(np.isfinite(middle), middle, mean)
-    return mean
+    return np.asarray(mean)
 
 
 def _misfit(shape: np.ndarray, mean: np.ndarray) -> float:
@@ -198,7 +198,7 @@ def _outliers(
 def _expected(shape: np.ndarray, mean: np.ndarray, landmark: int, offset: np.ndarray) -> np.ndarray:
     """Where a landmark would lie without its offset, which is in the frame of the mean shape."""
     shared = (np.arange(len(mean)) != landmark) & np.isfinite(shape).all(axis=1)
-    return shape[landmark] - offset @ fit_rotation(shape[shared], mean[shared])
+    return np.asarray(shape[landmark] - offset @ fit_rotation(shape[shared], mean[shared]))
 
 
 def _left_out(array: np.ndarray, mean: np.ndarray, landmark: int) -> np.ndarray:

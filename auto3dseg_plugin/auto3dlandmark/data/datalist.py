@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -161,37 +161,13 @@ def read_datalist(path: str | os.PathLike, dataroot: str | os.PathLike | None = 
         raise LandmarkError(f"{path}: holds no list 'training' of cases with 'image' and 'label'.")
     root = Path(dataroot) if dataroot is not None else path.parent / content.get("dataroot", ".")
 
-    def cases(section: str, needs_label: bool) -> list[Case]:
-        found = []
-        for number, item in enumerate(content.get(section) or [], start=1):
-            item = {"image": item} if isinstance(item, str) else item
-            if isinstance(item, dict) and isinstance(item.get("image"), list):
-                raise LandmarkError(
-                    f"{path}: {section} entry {number} lists {len(item['image'])} images. Put the channels "
-                    "of a case "
-                    "into a folder of its own and name that folder as its 'image'."
-                )
-            if not isinstance(item, dict) or not isinstance(item.get("image"), str):
-                raise LandmarkError(f"{path}: {section} entry {number} has no 'image'.")
-            if needs_label and not isinstance(item.get("label"), str):
-                raise LandmarkError(f"{path}: {section} entry {number} ({item['image']}) has no 'label'.")
-            fold = item.get("fold")
-            if fold is not None and (not isinstance(fold, int) or isinstance(fold, bool)):
-                raise LandmarkError(
-                    f"{path}: {section} entry {number} ({item['image']}) has the fold {fold!r}, not a whole "
-                    "number."
-                )
-            label = root / item["label"] if isinstance(item.get("label"), str) else None
-            group = item.get("group")
-            if group is not None and not isinstance(group, str):
-                raise LandmarkError(
-                    f"{path}: {section} entry {number} ({item['image']}) has the group {group!r}, not a name."
-                )
-            name = case_id(item["image"]) or Path(item["image"]).name
-            found.append(Case(name, root / item["image"], label, fold, group))
-        return found
-
-    training, testing = cases("training", True), cases("testing", False)
+    training, testing = (
+        [
+            _case(item, root, f"{path}: {section} entry {number}", needs_label=section == "training")
+            for number, item in enumerate(content.get(section) or [], start=1)
+        ]
+        for section in ("training", "testing")
+    )
     ids = [case.id for case in training + testing]
     repeated = sorted({case for case in ids if ids.count(case) > 1})
     if repeated:
@@ -204,6 +180,28 @@ def read_datalist(path: str | os.PathLike, dataroot: str | os.PathLike | None = 
         tuple(replace(case, fold=None) for case in testing),
         _pairs(path, content.get("left_right_pairs", []), names),
     )
+
+
+def _case(item: object, root: Path, where: str, needs_label: bool) -> Case:
+    """One entry of a datalist; ``where`` names it in errors."""
+    entry = {"image": item} if isinstance(item, str) else item
+    if isinstance(entry, dict) and isinstance(entry.get("image"), list):
+        raise LandmarkError(
+            f"{where} lists {len(entry['image'])} images. Put the channels of a case into a folder of its "
+            "own and name that folder as its 'image'."
+        )
+    if not isinstance(entry, dict) or not isinstance(entry.get("image"), str):
+        raise LandmarkError(f"{where} has no 'image'.")
+    image, label, fold, group = (entry.get(key) for key in ("image", "label", "fold", "group"))
+    where = f"{where} ({image})"
+    if needs_label and not isinstance(label, str):
+        raise LandmarkError(f"{where} has no 'label'.")
+    if fold is not None and (not isinstance(fold, int) or isinstance(fold, bool)):
+        raise LandmarkError(f"{where} has the fold {fold!r}, not a whole number.")
+    if group is not None and not isinstance(group, str):
+        raise LandmarkError(f"{where} has the group {group!r}, not a name.")
+    name = case_id(entry["image"]) or Path(entry["image"]).name
+    return Case(name, root / entry["image"], root / label if isinstance(label, str) else None, fold, group)
 
 
 def _pairs(path: Path, pairs: object, names: Sequence[str]) -> tuple[tuple[str, str], ...]:
@@ -244,7 +242,10 @@ def held_out_items(
 
 
 def _items(
-    path: str | os.PathLike, dataset_dir: str | os.PathLike | None, keep, complaint: str
+    path: str | os.PathLike,
+    dataset_dir: str | os.PathLike | None,
+    keep: Callable[[Case], bool],
+    complaint: str,
 ) -> list[dict[str, str]]:
     datalist = read_datalist(path)
     chosen = [case for case in datalist.training if keep(case)]

@@ -162,4 +162,4 @@ def _to_segment(points: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.nd
     """Distance of points to a line segment."""
     along = end - start
     share = np.clip((points - start) @ along / (along @ along), 0, 1)
-    return np.linalg.norm(points - start - share[..., None] * along, axis=-1)
+    return np.asarray(np.linalg.norm(points - start - share[..., None] * along, axis=-1))

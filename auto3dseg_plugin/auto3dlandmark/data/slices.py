@@ -44,7 +44,7 @@ def write_preview(
     for row, case in enumerate(shown):
         array, affine = reorient_to_ras(*read_image(case.image))
         voxels = first_channel(array)
-        truth = read_landmarks(case.label)  # type: ignore[arg-type]
+        truth = read_landmarks(case.label)
         predicted = read_landmarks(prediction_path(predictions, case.image)).select(truth.names)
         low, high = np.percentile(voxels, (1, 99.5))
         for column, index in enumerate(np.flatnonzero(truth.present)[:COLUMNS]):

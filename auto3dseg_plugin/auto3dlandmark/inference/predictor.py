@@ -158,9 +158,10 @@ class _Member:
     def load(self, image: str | os.PathLike) -> MetaTensor:
         """The network's input, shape (C, H, W, D)."""
         try:
-            return self.preprocessing({"image": str(image)})["image"]
+            prepared: MetaTensor = self.preprocessing({"image": str(image)})["image"]
         except Exception as error:  # MONAI wraps whatever a reader raises
             raise readable_error(error, f"{image}: cannot be read as an image") from error
+        return prepared
 
     def heatmaps(self, network_input: MetaTensor, network: torch.nn.Module | None = None) -> torch.Tensor:
         """Values in [0, 1], shape (N, H, W, D), on the CPU; of all its networks, or of one."""

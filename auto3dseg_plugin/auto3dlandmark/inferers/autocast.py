@@ -55,6 +55,8 @@ class AutocastInferer(Inferer):
             plain = patch.as_tensor() if isinstance(patch, MetaTensor) else patch
             with torch.autocast(plain.device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None):
                 # Contiguous before float32: half as many bytes to turn around.
-                return network(plain, *more, **options).contiguous().float()
+                logits: torch.Tensor = network(plain, *more, **options).contiguous().float()
+                return logits
 
-        return self.inferer(inputs, forward, *args, **kwargs)
+        result: torch.Tensor = self.inferer(inputs, forward, *args, **kwargs)
+        return result

@@ -83,7 +83,7 @@ def compute_fingerprint(
     shapes, cropped, spacings, samples, points, statuses = [], [], [], [], [], []
     for case in tqdm(datalist.training, desc="analyze", unit="case", disable=not progress):
         array, affine = reorient_to_ras(*read_image(case.image))
-        landmarks = read_landmarks(case.label).select(datalist.landmark_names)  # type: ignore[arg-type]
+        landmarks = read_landmarks(case.label).select(datalist.landmark_names)
         # Poses are compared as the network sees them: millimetres along the image's own axes.
         in_grid = (np.linalg.inv(affine[:3, :3]) @ landmarks.points.T).T * voxel_spacing(affine)
         channels = np.moveaxis(array, 3, 0) if array.ndim == 4 else array[None]

@@ -58,7 +58,7 @@ def target_spacing(spacings: np.ndarray, shapes: np.ndarray) -> np.ndarray:
     if target[worst] > ANISOTROPY * target[others].max() and ANISOTROPY * size[worst] < size[others].min():
         finer = np.percentile(spacings[:, worst], 10)
         target[worst] = finer if finer >= target[others].max() else target[others].max() + 1e-5
-    return target
+    return np.asarray(target)
 
 
 def transpose_order(target: np.ndarray) -> list[int]:
@@ -73,7 +73,7 @@ def median_shape(spacings: np.ndarray, shapes: np.ndarray, target: np.ndarray) -
     """
     Rule 3: median over cases of the shape after resampling to ``target``.
     """
-    return np.median(np.round(spacings / target * shapes), axis=0)
+    return np.asarray(np.median(np.round(spacings / target * shapes), axis=0))
 
 
 def configure(

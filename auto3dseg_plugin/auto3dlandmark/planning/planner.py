@@ -8,7 +8,8 @@ choice of the network.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from .nnunet_rules import (
     transpose_order,
 )
 from .plan import Plan
-from .presets import PRESETS
+from .presets import PRESETS, Preset
 from .presets import network_def as preset_def
 
 __all__ = ["make_plan"]
@@ -43,6 +44,7 @@ WHOLE_IMAGE_PATCHES = 6
 HEATMAP_BYTES = (
     16  # of a heatmap voxel beyond its logit, for the largest loss; tests/benchmarks/loss_memory.py
 )
+Turn = Callable[[Sequence[Any]], tuple[Any, ...]]  # from planning order to (x, y, z)
 
 
 def make_plan(
@@ -69,67 +71,25 @@ def make_plan(
     Raises:
         LandmarkError: for an unknown network, or memory too small for any patch.
     """
-    if network not in PRESETS:
-        raise LandmarkError(f"network={network!r} is unknown. Choose one of {', '.join(PRESETS)}.")
-    preset = PRESETS[network]
-    memory_gb = preset.reference_gb if gpu_memory_gb is None else float(gpu_memory_gb)
-    if memory_gb <= 0:
-        raise LandmarkError(f"gpu_memory_gb={gpu_memory_gb} must be greater than 0.")
-    # nnU-Net's order is (z, y, x); its ties are decided in it.
-    spacings = np.array(fingerprint.spacings)[:, ::-1]
-    shapes = np.array(fingerprint.shapes_after_crop)[:, ::-1]
-    target = target_spacing(spacings, shapes) if spacing is None else np.array(spacing, dtype=float)[::-1]
-    order = transpose_order(target)
-    cases, landmarks = len(fingerprint.cases), len(fingerprint.landmark_names)
-    median = median_shape(spacings, shapes, target)[order]
-    if fit_memory:
-        preset = dataclasses.replace(preset, heatmap_bytes=HEATMAP_BYTES)
-    full = configure(preset, target[order], median, cases, landmarks, memory_gb)
-    reference = preset.reference_memory * memory_gb / preset.reference_gb
-    if full.memory > reference:
-        raise LandmarkError(
-            f"gpu_memory_gb={memory_gb:g} is too small for network={network!r} with {landmarks} landmarks. "
-            f"Use a smaller network, or plan for at least {memory_gb * full.memory / reference:.0f} GB."
-        )
-    lowres = low_resolution(preset, full, cases, landmarks, memory_gb)
-    chosen, notes = full, []
-    if preset.coarsen_below is not None:
-        coarse = low_resolution(preset, full, cases, landmarks, memory_gb, preset.coarsen_below)
-        chosen = coarse or full
-        if coarse is not None:
-            notes.append(_resolution_note(full, coarse, order))
-    turn = _back_to_xyz(order)
+    preset, memory_gb = _preset(network, gpu_memory_gb, fit_memory)
+    resolutions = _resolutions(fingerprint, network, preset, memory_gb, spacing)
+    chosen, turn = resolutions.chosen, _back_to_xyz(resolutions.order)
+    built, patch_size, divisor, notes = _network(fingerprint, preset, chosen, turn, network_def)
+    if chosen is not resolutions.full:
+        notes.insert(0, _resolution_note(turn(resolutions.full.spacing), turn(chosen.spacing)))
     resampled = np.array(fingerprint.shapes) * np.array(fingerprint.spacings) / np.array(turn(chosen.spacing))
-    patch_size = turn(chosen.patch_size)
-    divisor: tuple[int, ...] | None = tuple(
-        int(step) for step in np.prod([turn(stride) for stride in chosen.strides], axis=0)
-    )
-    built: Mapping[str, Any]
-    if network_def is None:
-        strides, kernels = [turn(s) for s in chosen.strides], [turn(k) for k in chosen.kernel_sizes]
-        built = preset_def(preset, strides, kernels, landmarks, len(fingerprint.modalities))
-    else:
-        built = network_def
-        patch_size, divisor, note = _fit(network_def, fingerprint, patch_size)
-        notes.append(note)
-    window = None
-    if preset.coarsen_below is not None and divisor is not None:
-        whole = np.ceil(np.round(resampled.max(axis=0), 6) / divisor) * divisor
-        if np.prod(whole) <= WHOLE_IMAGE_PATCHES * np.prod(patch_size):
-            window = tuple(int(size) for size in whole)
+    window = _whole_image(preset, resampled.max(axis=0), patch_size, divisor)
     rotation_deg, rotation_prob = _rotation(fingerprint)
     return Plan(
         network=network,
         landmark_names=fingerprint.landmark_names,
         modalities=fingerprint.modalities,
-        original_spacing=turn(full.spacing),
+        original_spacing=turn(resolutions.full.spacing),
         spacing=turn(chosen.spacing),
-        antialias=chosen is not full,
+        antialias=chosen is not resolutions.full,
         median_shape=turn(chosen.median_shape),
         patch_size=patch_size,
-        batch_size=(
-            chosen.batch_size if preset.most_batch is None else min(chosen.batch_size, preset.most_batch)
-        ),
+        batch_size=min(chosen.batch_size, preset.most_batch or chosen.batch_size),
         roi_size=window or patch_size,
         divisor=divisor if window else None,
         cached_gb=round(float(resampled.prod(axis=1).sum()) * 4 * len(fingerprint.modalities) / 1e9, 3),
@@ -137,19 +97,100 @@ def make_plan(
         normalization=_normalization(fingerprint),
         rotation_deg=rotation_deg,
         rotation_prob=rotation_prob,
-        thick_axis=_thick_axis(patch_size, 2 - order[0]),
+        thick_axis=_thick_axis(patch_size, 2 - resolutions.order[0]),
         network_def=dict(built),
-        lowres=(
-            None
-            if lowres is None
-            else {
-                "spacing": list(turn(lowres.spacing)),
-                "patch_size": list(turn(lowres.patch_size)),
-                "batch_size": lowres.batch_size,
-            }
-        ),
+        lowres=_low_resolution_entry(resolutions.low, turn),
         notes=tuple(notes),
     )
+
+
+def _preset(network: str, gpu_memory_gb: float | None, fit_memory: bool) -> tuple[Preset, float]:
+    """The preset, and the memory to plan it for."""
+    if network not in PRESETS:
+        raise LandmarkError(f"network={network!r} is unknown. Choose one of {', '.join(PRESETS)}.")
+    preset = PRESETS[network]
+    memory_gb = preset.reference_gb if gpu_memory_gb is None else float(gpu_memory_gb)
+    if memory_gb <= 0:
+        raise LandmarkError(f"gpu_memory_gb={gpu_memory_gb} must be greater than 0.")
+    if fit_memory:
+        preset = dataclasses.replace(preset, heatmap_bytes=HEATMAP_BYTES)
+    return preset, memory_gb
+
+
+@dataclass(frozen=True)
+class _Resolutions:
+    """nnU-Net's full and low resolution of a dataset, the one to train at, and the order of their axes."""
+
+    full: Configuration
+    low: Configuration | None
+    chosen: Configuration
+    order: list[int]
+
+
+def _resolutions(
+    fingerprint: Fingerprint,
+    network: str,
+    preset: Preset,
+    memory_gb: float,
+    spacing: tuple[float, float, float] | None,
+) -> _Resolutions:
+    # nnU-Net's order is (z, y, x); its ties are decided in it.
+    spacings = np.array(fingerprint.spacings)[:, ::-1]
+    shapes = np.array(fingerprint.shapes_after_crop)[:, ::-1]
+    target = target_spacing(spacings, shapes) if spacing is None else np.array(spacing, dtype=float)[::-1]
+    order = transpose_order(target)
+    cases, landmarks = len(fingerprint.cases), len(fingerprint.landmark_names)
+    median = median_shape(spacings, shapes, target)[order]
+    full = configure(preset, target[order], median, cases, landmarks, memory_gb)
+    reference = preset.reference_memory * memory_gb / preset.reference_gb
+    if full.memory > reference:
+        raise LandmarkError(
+            f"gpu_memory_gb={memory_gb:g} is too small for network={network!r} with {landmarks} landmarks. "
+            f"Use a smaller network, or plan for at least {memory_gb * full.memory / reference:.0f} GB."
+        )
+    low = low_resolution(preset, full, cases, landmarks, memory_gb)
+    coarse = None
+    if preset.coarsen_below is not None:
+        coarse = low_resolution(preset, full, cases, landmarks, memory_gb, preset.coarsen_below)
+    return _Resolutions(full, low, coarse or full, order)
+
+
+def _network(
+    fingerprint: Fingerprint,
+    preset: Preset,
+    chosen: Configuration,
+    turn: Turn,
+    network_def: Mapping[str, Any] | None,
+) -> tuple[Mapping[str, Any], tuple[int, ...], tuple[int, ...] | None, list[str]]:
+    """The network's config, its patch, what the patch's sizes are multiples of, and what to know of them."""
+    patch_size = turn(chosen.patch_size)
+    if network_def is not None:
+        patch_size, divisor, note = _fit(network_def, fingerprint, patch_size)
+        return network_def, patch_size, divisor, [note]
+    strides, kernels = [turn(s) for s in chosen.strides], [turn(k) for k in chosen.kernel_sizes]
+    landmarks, channels = len(fingerprint.landmark_names), len(fingerprint.modalities)
+    built = preset_def(preset, strides, kernels, landmarks, channels)
+    return built, patch_size, tuple(int(step) for step in np.prod(strides, axis=0)), []
+
+
+def _whole_image(
+    preset: Preset, largest: np.ndarray, patch_size: tuple[int, ...], divisor: tuple[int, ...] | None
+) -> tuple[int, ...] | None:
+    """A window that takes the largest training image at once, where that is not much more than a patch."""
+    if preset.coarsen_below is None or divisor is None:
+        return None
+    whole = np.ceil(np.round(largest, 6) / divisor) * divisor
+    if np.prod(whole) > WHOLE_IMAGE_PATCHES * np.prod(patch_size):
+        return None
+    return tuple(int(size) for size in whole)
+
+
+def _low_resolution_entry(low: Configuration | None, turn: Turn) -> dict[str, Any] | None:
+    """nnU-Net's low-resolution configuration, as it stands in a plan."""
+    if low is None:
+        return None
+    spacing, patch_size = list(turn(low.spacing)), list(turn(low.patch_size))
+    return {"spacing": spacing, "patch_size": patch_size, "batch_size": low.batch_size}
 
 
 def _fit(
@@ -167,11 +208,11 @@ def _fit(
     return patch_size, divisor, f"{note}."
 
 
-def _back_to_xyz(order: list[int]):
+def _back_to_xyz(order: list[int]) -> Turn:
     """A function that turns a triple in planning order into (x, y, z)."""
 
-    def turn(triple):
-        zyx = [None] * 3
+    def turn(triple: Sequence[Any]) -> tuple[Any, ...]:
+        zyx: list[Any] = [None] * 3
         for position, axis in enumerate(order):
             zyx[axis] = triple[position]
         return tuple(zyx[::-1])
@@ -179,16 +220,12 @@ def _back_to_xyz(order: list[int]):
     return turn
 
 
-def _resolution_note(full: Configuration, coarse: Configuration, order: list[int]) -> str:
-    turn = _back_to_xyz(order)
-    before, after = turn(full.spacing), turn(coarse.spacing)
+def _resolution_note(before: Sequence[float], after: Sequence[float]) -> str:
     text = " x ".join(f"{value:.3g}" for value in after)
     return (
         f"Images are resampled from {' x '.join(f'{value:.3g}' for value in before)} to {text} mm, so that a "
-        "patch "
-        f"on a CPU sees most of an image: details below {max(after):.2g} mm are lost. Use network='plain' "
-        "with a GPU "
-        "for full resolution."
+        f"patch on a CPU sees most of an image: details below {max(after):.2g} mm are lost. Use "
+        "network='plain' with a GPU for full resolution."
     )
 
 

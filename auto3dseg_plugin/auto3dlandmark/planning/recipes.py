@@ -88,7 +88,7 @@ def override(config: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, 
             raise LandmarkError(
                 f"train.json has nothing to set at {key!r} ({error}). Check the spelling."
             ) from error
-    return parser.get()
+    return dict(parser.get())
 
 
 def _unknown(values: Mapping[str, Any], keys: Collection[str]) -> list[str]:

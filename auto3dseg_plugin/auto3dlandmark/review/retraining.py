@@ -30,7 +30,7 @@ from ..landmarks import ABSENT, PRESENT
 from ..training.run import train_bundle
 from .journal import time_stamp
 from .store import FINAL, ReviewStore
-from .versions import ServedModel
+from .versions import Served, ServedModel
 
 __all__ = ["RUNNING", "Agreement", "announce", "retrain", "retraining_status"]
 
@@ -143,7 +143,7 @@ def retraining_status(model: ServedModel) -> dict[str, Any]:
     except LandmarkError:
         return {}
     if status.get("state") not in RUNNING:
-        return status
+        return dict(status)
     lock = _lock(model)
     try:
         lock.acquire(timeout=0)
@@ -191,23 +191,9 @@ def _retrain(
         f"version {served.version} is served; {len(training)} reviewed cases to learn from, {len(held_out)} "
         "held out"
     )
-    names = [str(number) for number in range(len(served.bundles))]
-    _set_status(
-        model, state="training", began=began, minutes=minutes, cases=len(training), held_out=len(held_out)
-    )
-    for name, source in zip(names, served.bundles):
-        continue_bundle(
-            source,
-            candidate / name,
-            gentler=GENTLER,
-            dataset_dir=str(store.studies),
-            datalist=str(candidate / "datalist.json"),
-            fold=HELD_OUT,
-            minutes=minutes / len(names),
-        )
-        say(f"training bundle {name} of {len(names)}")
-        train_bundle(candidate / name, say=say)
-        shutil.rmtree(candidate / name / "eval", ignore_errors=True)
+    counts = {"cases": len(training), "held_out": len(held_out)}
+    _set_status(model, state="training", began=began, minutes=minutes, **counts)
+    names = _train_candidate(served, candidate, store, minutes, say)
     _set_status(model, state="comparing", began=began, minutes=minutes, version=served.version)
     if tolerance_mm is None:
         tolerance_mm = float(np.mean(BundleFolder(served.bundles[0]).read_plan().spacing))
@@ -229,6 +215,27 @@ def _retrain(
     outcome["version"] = model.promote(candidate, names, outcome) if better else served.version
     say(f"{outcome['state']}: {outcome['reason']}")
     return _set_status(model, **outcome)
+
+
+def _train_candidate(
+    served: Served, candidate: Path, store: ReviewStore, minutes: float, say: Callable[[str], None]
+) -> list[str]:
+    """Train each served bundle on; returns the names of the new ones inside the candidate's folder."""
+    names = [str(number) for number in range(len(served.bundles))]
+    for name, source in zip(names, served.bundles):
+        continue_bundle(
+            source,
+            candidate / name,
+            gentler=GENTLER,
+            dataset_dir=str(store.studies),
+            datalist=str(candidate / "datalist.json"),
+            fold=HELD_OUT,
+            minutes=minutes / len(names),
+        )
+        say(f"training bundle {name} of {len(names)}")
+        train_bundle(candidate / name, say=say)
+        shutil.rmtree(candidate / name / "eval", ignore_errors=True)
+    return names
 
 
 def _take_cases(model: ServedModel, store: ReviewStore, candidate: Path) -> tuple[list[Case], list[Case]]:

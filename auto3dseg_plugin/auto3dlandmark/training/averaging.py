@@ -43,7 +43,8 @@ class WeightAverage:
 
     def _mean(self, mean: torch.Tensor, value: torch.Tensor, count: Any) -> torch.Tensor:
         share = (self.power + 1) / (count + self.power + 1)  # type: ignore[operator]
-        return mean + share * (value - mean)
+        moved: torch.Tensor = mean + share * (value - mean)
+        return moved
 
     def state_dict(self) -> dict[str, Any]:
         """What a restarted training needs to go on; empty without an average."""

@@ -41,7 +41,7 @@ def shard_for_training(items: list[dict[str, str]], seed: int = 0) -> list[dict[
     parts = partition_dataset(
         items, num_partitions=dist.get_world_size(), shuffle=True, seed=seed, even_divisible=True
     )
-    return parts[rank()]
+    return list(parts[rank()])
 
 
 def shard_for_testing(items: list[dict[str, str]]) -> list[dict[str, str]]:

@@ -39,7 +39,7 @@ class LoadChannelsd(MapTransform):
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         loaded = dict(data)
-        for key in self.key_iterator(data):  # type: ignore[arg-type]
+        for key in self.key_iterator(data):
             files = channel_files(data[key])
             volumes: list[Any] = [
                 self.channel_first((self.nibabel if is_nifti(file) else self.itk)(file)) for file in files
@@ -72,7 +72,7 @@ class CheckImaged(MapTransform):
         self.channels = channels
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        for key in self.key_iterator(data):  # type: ignore[arg-type]
+        for key in self.key_iterator(data):
             image = data[key]
             where = source_file(image)
             if image.ndim != 4 or image.shape[0] != self.channels:

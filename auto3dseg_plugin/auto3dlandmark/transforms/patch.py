@@ -42,7 +42,7 @@ def random_rotation(limit_deg: float, random_state: np.random.RandomState) -> np
     axis = random_state.normal(size=3)
     x, y, z = axis / np.linalg.norm(axis)
     cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    return np.eye(3) + np.sin(low) * cross + (1 - np.cos(low)) * cross @ cross
+    return np.asarray(np.eye(3) + np.sin(low) * cross + (1 - np.cos(low)) * cross @ cross)
 
 
 class RandPatchLandmarksd(MapTransform, Randomizable, LazyTransform):
@@ -142,7 +142,7 @@ class RandPatchLandmarksd(MapTransform, Randomizable, LazyTransform):
             angles = self.R.uniform(-self.rotation_deg, self.rotation_deg, size=3)
         else:
             return random_rotation(self.rotation_deg, self.R)
-        return Rotation.from_euler("xyz", angles, degrees=True).as_matrix()
+        return np.asarray(Rotation.from_euler("xyz", angles, degrees=True).as_matrix())
 
     def _scale(self) -> np.ndarray:
         """How many times its own size the patch covers, along each axis."""
@@ -169,4 +169,4 @@ class RandPatchLandmarksd(MapTransform, Randomizable, LazyTransform):
             place = np.clip(point[:3], middle - room, middle + room)
         else:
             place = middle + self.R.uniform(-1, 1, size=3) * room
-        return place + shift
+        return np.asarray(place + shift)

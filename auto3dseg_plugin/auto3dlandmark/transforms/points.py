@@ -120,7 +120,7 @@ class SaveLandmarksd(MapTransform):
         self.may_be_absent, self.min_score = set(may_be_absent), min_score
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        for key in self.key_iterator(data):  # type: ignore[arg-type]
+        for key in self.key_iterator(data):
             source = source_file(data[self.ref_key])
             landmarks = self.landmarks(data[key], data[f"{key}{self.score_postfix}"])
             write_landmarks(prediction_path(self.output_dir, source, self.suffix), landmarks)

@@ -117,4 +117,4 @@ class SplineSpacingd(MapTransform):
 def _zoom(array: np.ndarray, factor: np.ndarray, order: int) -> np.ndarray:
     if np.array_equal(factor, np.ones(3)):
         return array
-    return ndimage.zoom(array, factor, order=order, mode="nearest", grid_mode=True)
+    return np.asarray(ndimage.zoom(array, factor, order=order, mode="nearest", grid_mode=True))

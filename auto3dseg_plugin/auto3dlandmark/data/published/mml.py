@@ -68,4 +68,4 @@ def _array(path: Path, shape: tuple[int, ...]) -> np.ndarray:
         raise LandmarkError(f"{path}: cannot be read as an array ({error}).") from error
     if array.shape != shape or not np.issubdtype(array.dtype, np.number) or not np.isfinite(array).all():
         raise LandmarkError(f"{path}: has the shape {array.shape}, or no plain numbers; {shape} is wanted.")
-    return array.astype(np.float64)
+    return np.asarray(array.astype(np.float64))
