@@ -18,7 +18,7 @@ from pathlib import Path
 
 import fire
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "formats"))
 from test_properties import TOKENS, read_or_refuse, valid_files
 
 

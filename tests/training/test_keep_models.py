@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
 
 import pytest
@@ -64,7 +66,7 @@ def test_with_minutes_the_schedule_ends_by_itself_with_a_rate_near_zero():
     _, optimizer = parts()
     rates = []
     engine = engine_of(optimizer, seconds=0.01, rates=rates)
-    schedule = TrainingSchedule(optimizer, total_steps=1, minutes=1.0 / 60, started=time.time())
+    schedule = TrainingSchedule(optimizer, total_steps=None, minutes=1.0 / 60, started=time.time())
     schedule.attach(engine)
     engine.run(range(10), max_epochs=10**6)
     assert schedule.progress == 1
@@ -74,7 +76,7 @@ def test_with_minutes_the_schedule_ends_by_itself_with_a_rate_near_zero():
 
 def test_time_spent_in_earlier_runs_counts():
     _, optimizer = parts()
-    schedule = TrainingSchedule(optimizer, total_steps=1, minutes=1, started=time.time())
+    schedule = TrainingSchedule(optimizer, total_steps=None, minutes=1, started=time.time())
     schedule.load_state_dict({"seconds": 30.0, "steps": 7, "validation_seconds": 0.0})
     assert schedule.progress == pytest.approx(0.5, abs=0.02)
     assert schedule.seconds_left() == pytest.approx(30, abs=1)
@@ -84,17 +86,31 @@ def test_time_spent_in_earlier_runs_counts():
 def test_room_is_left_for_the_last_validation():
     _, optimizer = parts()
     evaluator = engine_of(optimizer, seconds=0.2)
-    schedule = TrainingSchedule(optimizer, total_steps=1, minutes=1, evaluator=evaluator, started=time.time())
+    schedule = TrainingSchedule(
+        optimizer, total_steps=None, minutes=1, evaluator=evaluator, started=time.time()
+    )
     before = schedule.progress
     evaluator.run([0])
     assert schedule.validation_seconds == pytest.approx(0.2, abs=0.1)
     assert schedule.progress > before
 
 
+@pytest.mark.parametrize("steps, minutes, progress", [(10, 1, 0.5), (100, 1, 0.25), (10, None, 0.5)])
+def test_the_earlier_end_of_steps_and_minutes_counts(steps, minutes, progress):
+    schedule = TrainingSchedule(parts()[1], total_steps=steps, minutes=minutes, started=time.time())
+    schedule.load_state_dict({"seconds": 15.0, "steps": 5, "validation_seconds": 0.0})
+    assert schedule.progress == pytest.approx(progress, abs=0.01)
+
+
+def test_a_training_without_an_end_is_refused():
+    with pytest.raises(LandmarkError, match="has no end"):
+        TrainingSchedule(parts()[1], total_steps=None)
+
+
 @pytest.mark.parametrize("minutes", [0, -1])
 def test_no_time_at_all_is_refused(minutes):
     with pytest.raises(LandmarkError, match="minutes"):
-        TrainingSchedule(parts()[1], total_steps=1, minutes=minutes)
+        TrainingSchedule(parts()[1], total_steps=None, minutes=minutes)
 
 
 def test_gradients_are_clipped():
@@ -169,3 +185,35 @@ def test_the_best_validation_is_kept_beside_the_last(tmp_path):
     assert torch.load(tmp_path / "model.pt")["weight"].unique().item() == 3
     summary = json.loads((tmp_path / "training.json").read_text())
     assert summary["best_mre_mm"] == 3 and summary["mre_mm"] == 4
+
+
+def test_a_checkpoint_is_written_within_an_epoch_and_the_training_ends_at_its_last_step(tmp_path):
+    network, optimizer = parts()
+    engine, _ = keep(tmp_path, 4, network, optimizer)
+
+    @engine.on(Events.ITERATION_COMPLETED(once=3))  # the middle of the second epoch
+    def stop(running):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        engine.run([0, 1], max_epochs=4)
+    other, other_optimizer = parts()
+    resumed, schedule = keep(tmp_path, 4, other, other_optimizer)
+    resumed.run([0, 1], max_epochs=4)
+    assert schedule.steps == 8
+    assert json.loads((tmp_path / "training.json").read_text())["steps"] == 8
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_training_after_its_step_with_a_checkpoint(tmp_path, number):
+    network, optimizer = parts()
+    schedule = TrainingSchedule(optimizer, total_steps=8)
+    engine = engine_of(optimizer)
+    schedule.attach(engine)
+    KeepModels(tmp_path, network, optimizer, schedule).attach(engine)
+    before = signal.getsignal(number)
+    engine.add_event_handler(Events.ITERATION_STARTED(once=3), lambda: os.kill(os.getpid(), number))
+    engine.run([0, 1], max_epochs=4)
+    assert schedule.steps == 3
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]
+    assert signal.getsignal(number) == before

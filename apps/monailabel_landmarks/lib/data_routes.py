@@ -77,7 +77,8 @@ def get_image(image: str) -> FileResponse:
 
 @router.get("/datastore/image/info")
 def get_image_info(image: str) -> dict[str, Any]:
-    return app_instance().datastore().get_image_info(image)
+    info: dict[str, Any] = app_instance().datastore().get_image_info(image)
+    return info
 
 
 @router.put("/datastore/label")
@@ -136,7 +137,8 @@ def check_label(label: str = "", image: str = "", tag: str = FINAL) -> Response:
 
 @router.get("/datastore/label/info")
 def get_label_info(label: str, tag: str = FINAL) -> dict[str, Any]:
-    return app_instance().datastore().get_label_info(label, tag)
+    info: dict[str, Any] = app_instance().datastore().get_label_info(label, tag)
+    return info
 
 
 @router.get("/datastore/label/history")

@@ -73,7 +73,9 @@ class LandmarkDatastore(Datastore):
             and entry.get("tag") == label_tag
             and entry.get("checksum") == checksum
         ]
-        facts = {key: said[-1][key] for key in ("time", "reviewer", "details") if said and key in said[-1]}
+        facts: dict[str, Any] = {
+            key: said[-1][key] for key in ("time", "reviewer", "details") if said and key in said[-1]
+        }
         earlier = len(self.store.history(label_id, label_tag))
         return {
             "ts": int(path.stat().st_mtime),

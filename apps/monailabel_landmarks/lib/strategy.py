@@ -10,7 +10,7 @@ from typing import Any
 from monailabel.interfaces.tasks.scoring import ScoringMethod
 from monailabel.interfaces.tasks.strategy import Strategy
 
-from auto3dlandmark.review.choice import STRATEGIES, next_case
+from auto3dlandmark.review.choice import RANKED_BY, STRATEGIES, next_case
 from auto3dlandmark.review.store import ReviewStore
 from auto3dlandmark.review.versions import ServedModel
 from auto3dlandmark.review.waiting import predict_waiting
@@ -32,7 +32,7 @@ class ChoiceStrategy(Strategy):
 
     def lacks_scores(self) -> bool:
         """Whether it chooses by scores, and a waiting case has none of the served version."""
-        if self.name not in ("lowest_confidence", "disagreement"):
+        if self.name not in RANKED_BY:
             return False
         notes, version = self.store.notes(), self.model.current().version
         return any(notes.get(image, {}).get("version") != version for image in self._waiting())

@@ -110,7 +110,7 @@ def continue_bundle(
         )
     values = {
         **places,
-        "initial_weights": str(old.models.weights),
+        "initial_weights": str(old.models.trainable),
         "optimizer": {**train["optimizer"], "lr": train["optimizer"]["lr"] * gentler},
     }
     new.write_config("train", {**without_machine_keys(train, template["train"]), **values})
@@ -156,6 +156,8 @@ def fill_configs(
         "cache_rate": min(1.0, round(CACHE_GB / max(plan.cached_gb, 1e-9), 3)),
     }
     layers = [*read_recipe(recipe, train), dict(overrides)]
+    if overrides.get("minutes") is not None and "epochs" not in overrides:
+        layers.append({"epochs": None})  # what the user says last: the recipe's number would end it earlier
     filled = {**train, **planned}
     for layer in layers:
         filled = override(filled, layer)

@@ -35,18 +35,23 @@ class ModelsFolder:
 
     @property
     def weights(self) -> Path:
-        """The weights at the end of the training."""
+        """What inference loads: the weights at the end of the training or, published, the networks of all folds."""
         return self.path / "model.pt"
+
+    @property
+    def one_fold(self) -> Path:
+        """Of a published bundle: the network of one fold, to train on and to evaluate honestly."""
+        return self.path / "one_fold.pt"
+
+    @property
+    def trainable(self) -> Path:
+        """The weights that fit the network of train.json."""
+        return self.one_fold if self.one_fold.is_file() else self.weights
 
     @property
     def best_weights(self) -> Path:
         """The weights of the best validation."""
         return self.path / "model_best.pt"
-
-    @property
-    def ensemble_weights(self) -> Path:
-        """Of a published bundle: the networks of all folds as one."""
-        return self.path / "ensemble.pt"
 
     @property
     def checkpoint(self) -> Path:

@@ -111,7 +111,9 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _configuration(model: Path, plans: Mapping[str, Any], name: str) -> dict[str, Any]:
     """A configuration of plans.json, with what it inherits from others."""
-    found, merged, seen = plans.get("configurations", {}), {}, []  # type: ignore[var-annotated]
+    found = plans.get("configurations", {})
+    merged: dict[str, Any] = {}
+    seen: list[str] = []
     while name is not None:
         if name not in found or name in seen:
             known = ", ".join(found) or "none"

@@ -101,9 +101,9 @@ def _names_of(cases: Sequence[Case], names: Sequence[str] | None) -> tuple[str, 
     if names is not None:
         return tuple(names)
     found: list[tuple[str, ...]] = []
-    for case in cases:
+    for label in [case.label for case in cases if case.label is not None]:
         with contextlib.suppress(LandmarkError):
-            found.append(tuple(read_landmarks(case.label).names))  # type: ignore[arg-type]
+            found.append(tuple(read_landmarks(label).names))
     counts = Counter(frozenset(names) for names in found)
     return max(found, key=lambda names: counts[frozenset(names)], default=())
 

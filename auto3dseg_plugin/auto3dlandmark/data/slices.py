@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
+from ..errors import LandmarkError
 from ..files import atomic_path
 from ..formats import read_landmarks
 from ..geometry import voxel_spacing, world_to_voxel
@@ -73,9 +74,11 @@ def three_slices(
     Raises:
         LandmarkError: when the image or the landmarks cannot be read.
     """
+    if case.label is None:
+        raise LandmarkError(f"{case.image}: has no landmarks to draw. Annotate the case first.")
     array, affine = reorient_to_ras(*read_image(case.image))
     voxels = first_channel(array)
-    landmarks = read_landmarks(case.label)  # type: ignore[arg-type]
+    landmarks = read_landmarks(case.label)
     wanted = (
         landmarks.present if landmark is None else np.array([name == landmark for name in landmarks.names])
     )

@@ -39,8 +39,7 @@ class HeatmapInferer:
         device: str | None = None,
         **unused: Any,
     ) -> None:
-        several = not isinstance(config_file, (str, os.PathLike))
-        path = Path(config_file[0] if several else config_file)  # type: ignore[index, arg-type]
+        path = Path(config_file if isinstance(config_file, (str, os.PathLike)) else config_file[0])
         self.device = device
         self.predictor = LandmarkPredictor([BundleFolder.around(path).path], device)
 

@@ -43,6 +43,8 @@ class FittedSlidingWindowInferer(SlidingWindowInferer):
         options: as for :class:`monai.inferers.SlidingWindowInferer`.
     """
 
+    roi_size: Sequence[int]  # MONAI's may be one number
+
     def __init__(
         self,
         roi_size: Sequence[int],
@@ -64,7 +66,7 @@ class FittedSlidingWindowInferer(SlidingWindowInferer):
         if self.divisor is None:
             return super().__call__(inputs, network, *args, **kwargs)
         needed = [-(-size // step) * step for size, step in zip(inputs.shape[2:], self.divisor)]
-        fitted = [min(largest, size) for largest, size in zip(self.roi_size, needed)]  # type: ignore[arg-type]
+        fitted = [min(largest, size) for largest, size in zip(self.roi_size, needed)]
         return FittedSlidingWindowInferer(fitted, mode=self.mode_name, **self.options)(
             inputs, network, *args, **kwargs
         )

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 import torch
 
 __all__ = ["MeanNetwork", "mean_state_dict"]
+
+EXAMPLE_SIZES = (32, 64, 96, 128)  # the first that a network takes; deep ones need larger cubes
 
 
 class MeanNetwork(torch.nn.Module):
@@ -37,6 +40,35 @@ class MeanNetwork(torch.nn.Module):
             logits, shape (B, N, H, W, D).
         """
         return torch.stack([network(image) for network in self.networks]).mean(dim=0)
+
+    def __prepare_scriptable__(self) -> torch.nn.Module:
+        """
+        What ``torch.jit.script`` takes instead: the networks traced, as those of
+        dynamic-network-architectures cannot be scripted. A trace holds for any size that the network takes.
+        """
+        return _TracedMean(self)
+
+
+class _TracedMean(torch.nn.Module):
+    """The same mean, of traced networks."""
+
+    def __init__(self, mean: MeanNetwork) -> None:
+        super().__init__()
+        self.networks = torch.nn.ModuleList([_traced(network) for network in mean.networks])
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        total = [network(image) for network in self.networks]
+        return torch.stack(total).mean(dim=0)
+
+
+def _traced(network: torch.nn.Module) -> torch.nn.Module:
+    first = next(weights for weights in network.parameters() if weights.ndim == 5)
+    for size in EXAMPLE_SIZES:
+        example = torch.zeros(1, first.shape[1], size, size, size, dtype=first.dtype, device=first.device)
+        with contextlib.suppress(RuntimeError), torch.no_grad():
+            traced: torch.nn.Module = torch.jit.trace(network, example, check_trace=False)
+            return traced
+    raise TypeError(f"{type(network).__name__} cannot be traced with cubes of {EXAMPLE_SIZES} voxels.")
 
 
 def mean_state_dict(

@@ -9,7 +9,7 @@ from typing import Any
 
 from .submission import ReviewError
 
-__all__ = ["STRATEGIES", "next_case"]
+__all__ = ["RANKED_BY", "STRATEGIES", "next_case"]
 
 STRATEGIES = {
     "lowest_confidence": "the case with the least certain landmark first",
@@ -17,6 +17,7 @@ STRATEGIES = {
     "random": "any case",
     "first": "in the order of the names",
 }
+RANKED_BY = {"lowest_confidence": "confidence", "disagreement": "disagreement"}  # the note a strategy reads
 RESERVED_SECONDS = 30 * 60.0
 
 
@@ -61,7 +62,7 @@ def next_case(
         note = notes.get(case, {})
         begun = (note.get("given") or {}).get("at", 0.0) if given(case) else 0.0
         first = bool(note.get("unreadable")), given(case), begun
-        key = {"lowest_confidence": "confidence", "disagreement": "disagreement"}.get(strategy)
+        key = RANKED_BY.get(strategy)
         value = note.get(key) if key and note.get("version") == version else None
         if strategy == "random":
             return *first, False, random.random()

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from functools import partial
+from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
@@ -28,23 +29,19 @@ class WeightAverage:
 
     def __init__(self, network: torch.nn.Module, power: float | None = None) -> None:
         trained = bare_network(network)
-        self.power = power
-        self.average = None if power is None else AveragedModel(trained, avg_fn=self._mean, use_buffers=True)
+        self.average = (
+            None if power is None else AveragedModel(trained, avg_fn=partial(_mean, power), use_buffers=True)
+        )
         self.network: torch.nn.Module = trained if self.average is None else self.average.module
         self.trained = trained
 
     def attach(self, engine: Engine) -> None:
         """Register with a trainer."""
         if self.average is not None:
-            engine.add_event_handler(Events.ITERATION_COMPLETED, self._update)
+            engine.add_event_handler(Events.ITERATION_COMPLETED, self._update, self.average)
 
-    def _update(self, engine: Engine) -> None:
-        self.average.update_parameters(self.trained)  # type: ignore[union-attr]
-
-    def _mean(self, mean: torch.Tensor, value: torch.Tensor, count: Any) -> torch.Tensor:
-        share = (self.power + 1) / (count + self.power + 1)  # type: ignore[operator]
-        moved: torch.Tensor = mean + share * (value - mean)
-        return moved
+    def _update(self, engine: Engine, average: AveragedModel) -> None:
+        average.update_parameters(self.trained)
 
     def state_dict(self) -> dict[str, Any]:
         """What a restarted training needs to go on; empty without an average."""
@@ -56,10 +53,17 @@ class WeightAverage:
             self.average.load_state_dict(state)
 
 
+def _mean(power: float, mean: torch.Tensor, value: torch.Tensor, count: torch.Tensor | int) -> torch.Tensor:
+    """The mean after one more step, ``count`` steps having gone before it."""
+    share = (power + 1) / (count + power + 1)
+    return mean + share * (value - mean)
+
+
 def bare_network(network: torch.nn.Module) -> torch.nn.Module:
     """
     The network itself, without the wrapper of a training on several devices.
     """
     if isinstance(network, torch.nn.parallel.DistributedDataParallel):
-        return cast(torch.nn.Module, network.module)
+        wrapped: torch.nn.Module = network.module
+        return wrapped
     return network

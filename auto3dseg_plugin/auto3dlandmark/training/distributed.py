@@ -9,12 +9,17 @@ import torch.distributed as dist
 from monai.data import partition_dataset
 from monai.utils.dist import get_dist_device
 
-__all__ = ["agreed", "begin", "rank", "shard_for_testing", "shard_for_training"]
+__all__ = ["agreed", "begin", "rank", "shard_for_testing", "shard_for_training", "world_size"]
 
 
 def rank() -> int:
     """The number of this process; 0 writes the files."""
     return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world_size() -> int:
+    """How many processes train together."""
+    return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def begin() -> None:

@@ -16,8 +16,9 @@ from ..errors import LandmarkError
 from ..files import write_json
 from ..networks.weights import load_weights, save_atomically
 from .averaging import WeightAverage, bare_network
-from .distributed import rank
+from .distributed import rank, world_size
 from .schedule import TrainingSchedule
+from .stop import StopOnSignal
 
 __all__ = ["KeepModels"]
 
@@ -40,8 +41,8 @@ class KeepModels:
         optimizer: whose state is kept in the checkpoint.
         schedule: whose state is kept in the checkpoint.
         evaluator: MONAI evaluator; run once more at the end.
-        interval: a checkpoint every this many epochs.
-        seconds_between: but not more often than this.
+        seconds_between: so often a checkpoint is written, in the middle of an epoch too.
+        interval: not used any more; bundles of 0.1 set it.
     """
 
     def __init__(
@@ -52,8 +53,8 @@ class KeepModels:
         schedule: TrainingSchedule,
         evaluator: Evaluator | None = None,
         average: WeightAverage | None = None,
-        interval: int = 1,
         seconds_between: float = 20.0,
+        interval: int = 1,
     ) -> None:
         self.models = ModelsFolder(folder)
         self.network, self.optimizer, self.schedule, self.evaluator = (
@@ -63,7 +64,7 @@ class KeepModels:
             evaluator,
         )
         self.average = WeightAverage(network) if average is None else average
-        self.interval, self.seconds_between = interval, seconds_between
+        self.seconds_between = seconds_between
         self.last_saved = time.time()
         self.best_mm = math.inf
         self.history: list[dict[str, float]] = []
@@ -71,8 +72,9 @@ class KeepModels:
     def attach(self, engine: Engine) -> None:
         """Register with a trainer."""
         engine.add_event_handler(Events.STARTED, self._resume)
-        engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval), self._save_now_and_then)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._save_now_and_then)
         engine.add_event_handler(Events.COMPLETED, self._finish)
+        StopOnSignal(lambda: self._save(engine), alone=world_size() == 1).attach(engine)
         if self.evaluator is not None:
             self.evaluator.add_event_handler(Events.COMPLETED, self._validated)
 
@@ -87,7 +89,9 @@ class KeepModels:
             self.optimizer.load_state_dict(state["optimizer"])
             self.schedule.load_state_dict(state["schedule"])
             self.history = list(state["history"])
-            engine.state.epoch, engine.state.iteration = state["epoch"], state["iteration"]
+            # An epoch that was cut is begun anew; the schedule counts the steps and ends at the right one.
+            engine.state.iteration = state["iteration"]
+            engine.state.epoch = state["iteration"] // (engine.state.epoch_length or 1)
         except (KeyError, RuntimeError, ValueError, TypeError) as error:
             raise LandmarkError(
                 f"{path}: is of another training ({str(error).splitlines()[0]}). Remove it to start from the "
@@ -99,15 +103,16 @@ class KeepModels:
         )
 
     def _save_now_and_then(self, engine: Engine) -> None:
-        if rank() > 0 or time.time() - self.last_saved < self.seconds_between:
-            return
+        if rank() == 0 and time.time() - self.last_saved >= self.seconds_between:
+            self._save(engine)
+
+    def _save(self, engine: Engine) -> None:
         state = {
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "history": self.history,
-            "epoch": engine.state.epoch,
             "iteration": engine.state.iteration,
         }
         save_atomically(state, self.models.checkpoint)

@@ -36,6 +36,7 @@ class ProgressBar:
         engine.add_event_handler(Events.STARTED, self._open)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._update)
         engine.add_event_handler(Events.COMPLETED, self._close)
+        engine.add_event_handler(Events.TERMINATE, self._close)
         engine.add_event_handler(Events.EXCEPTION_RAISED, self._fail)
 
     def _open(self, engine: Engine) -> None:
@@ -49,13 +50,15 @@ class ProgressBar:
         )
 
     def _update(self, engine: Engine) -> None:
-        loss = engine.state.output["loss"].item()  # type: ignore[index]
+        output: Any = engine.state.output
+        loss = output["loss"].item()
         self.loss = loss if math.isnan(self.loss) else 0.98 * self.loss + 0.02 * loss
         self._show()
 
     def _show(self) -> None:
         left = self.schedule.seconds_left()
-        text = f"step {self.schedule.steps}, loss {self.loss:.3f}"
+        text = f"step {self.schedule.steps}"
+        text += "" if math.isnan(self.loss) else f", loss {self.loss:.3f}"
         text += "" if math.isnan(self.mre_mm) else f", MRE {self.mre_mm:.2f} mm"
         text += f", {int(left // 60)}:{int(left % 60):02d} left" if math.isfinite(left) else ""
         self.bar.set_postfix_str(text, refresh=False)

@@ -11,8 +11,10 @@ import contextlib
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -171,6 +173,7 @@ def train_here(bundle: str | os.PathLike, **overrides: Any) -> None:
 
     Raises:
         LandmarkError: when the data, the weights or the disk stop it.
+        KeyboardInterrupt: when a signal stopped it; a checkpoint is there.
     """
     import monai.bundle
 
@@ -178,15 +181,28 @@ def train_here(bundle: str | os.PathLike, **overrides: Any) -> None:
     config = folder.require("train")
     for name in ("monai.bundle.workflows", "monai.bundle.config_parser", "monai.bundle.scripts"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    settings = {"bundle_root": str(folder.path), "started": time.time(), **overrides}
+    settings: dict[str, Any] = {"bundle_root": str(folder.path), "started": time.time(), **overrides}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with warnings.catch_warnings(), open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
             warnings.simplefilter("ignore")
-            monai.bundle.run("training", config_file=str(config), logging_file=False, **settings)  # type: ignore
+            # run() does not say so, but the workflow behind it takes False: leave the logging as it is.
+            monai.bundle.run(
+                "training",
+                config_file=str(config),
+                logging_file=False,  # type: ignore[arg-type]
+                **settings,
+            )
     except RuntimeError as error:
         stopped = f"{bundle}: the training stopped"
         found = readable_error(error, stopped)
         raise found from (error if stopped in str(found) else None)
+    finally:  # a training that failed has left its own
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+    if not folder.models.outcome.is_file() and folder.models.checkpoint.is_file():
+        raise KeyboardInterrupt(f"{bundle}: stopped before its end")
 
 
 def run_on_devices(

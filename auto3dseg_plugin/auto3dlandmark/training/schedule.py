@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import psutil
@@ -22,14 +23,14 @@ class TrainingSchedule:
     """
     Set the learning rate at each step, and end the training when its steps or its minutes are used up.
 
-    With ``minutes``, progress is the share of the time that has passed since the process started, all earlier
-    runs of the same training included, less what the last validation will take. So the rate always
-    reaches its end, whatever a step costs. Without it, progress is the share of the steps.
+    Progress is the share of the steps, or of the minutes, whichever is further: the earlier end counts. Time
+    is that since the process started, all earlier runs of the same training included, less what the last
+    validation will take. So the rate always reaches its end, whatever a step costs.
 
     Args:
         optimizer: its present learning rates are the highest ones.
-        total_steps: steps of the whole training; ignored with ``minutes``.
-        minutes: wall clock time of the whole training.
+        total_steps: steps of the whole training; None: the minutes say when it ends.
+        minutes: wall clock time of the whole training; None: the steps say when it ends.
         power: the rate falls as (1 - progress) ** power.
         drop: progress, and what the rate is multiplied by from there on, such as (0.8, 0.1); None: no drop.
         warmup_steps: the rate rises linearly over this many steps first.
@@ -41,7 +42,7 @@ class TrainingSchedule:
     def __init__(
         self,
         optimizer: torch.optim.Optimizer,
-        total_steps: int,
+        total_steps: int | None,
         minutes: float | None = None,
         power: float = 0.9,
         drop: Sequence[float] | None = None,
@@ -52,16 +53,18 @@ class TrainingSchedule:
     ) -> None:
         if minutes is not None and not minutes > 0:
             raise LandmarkError(f"minutes={minutes} must be greater than 0.")
+        if minutes is None and total_steps is None:
+            raise LandmarkError("the training has no end. Set epochs, minutes, or both.")
         self.optimizer, self.total_steps, self.minutes = optimizer, total_steps, minutes
         self.drop = drop
-        self.power, self.warmup_steps, self.clip_norm = power, warmup_steps, clip_norm
+        self.power, self.warmup_steps = power, warmup_steps
         self.top_rates = [group["lr"] for group in optimizer.param_groups]
         self.earlier_seconds = 0.0
         self.validation_seconds = 0.0
         self.steps = 0
         self.started = psutil.Process().create_time() if started is None else started
         if clip_norm is not None:
-            optimizer.register_step_pre_hook(self._clip)
+            optimizer.register_step_pre_hook(partial(_clip, clip_norm))
         if evaluator is not None:
             evaluator.add_event_handler(Events.STARTED, self._validation_started)
             evaluator.add_event_handler(Events.COMPLETED, self._validation_ended)
@@ -79,15 +82,22 @@ class TrainingSchedule:
     @property
     def progress(self) -> float:
         """Share of the training that is done, 0 to 1."""
+        of_steps = 0.0 if self.total_steps is None else self.steps / self.total_steps
+        return min(1.0, max(of_steps, self._share_of_time()))
+
+    def _share_of_time(self) -> float:
         if self.minutes is None:
-            return min(1.0, self.steps / self.total_steps)
-        return min(1.0, self.seconds / max(60 * self.minutes - 1.2 * self.validation_seconds, 1.0))
+            return 0.0
+        return self.seconds / max(60 * self.minutes - 1.2 * self.validation_seconds, 1.0)
 
     def seconds_left(self) -> float:
         """How long the training is going to go on; infinity before its first step."""
+        ends = [math.inf]
         if self.minutes is not None:
-            return max(0.0, 60 * self.minutes - self.seconds)
-        return self.seconds / self.progress * (1 - self.progress) if self.progress > 0 else math.inf
+            ends.append(max(0.0, 60 * self.minutes - self.seconds))
+        if self.total_steps is not None and self.steps > 0:
+            ends.append(self.seconds / self.steps * max(0, self.total_steps - self.steps))
+        return min(ends)
 
     def state_dict(self) -> dict[str, Any]:
         """What a restarted training needs to go on along the same schedule."""
@@ -110,16 +120,14 @@ class TrainingSchedule:
 
     def _stop_when_done(self, engine: Engine) -> None:
         self.steps += 1
-        if self.minutes is not None and self._agreed_progress() >= 1:
+        state = engine.state
+        last = state.epoch == state.max_epochs and state.iteration % (state.epoch_length or 1) == 0
+        if self._agreed_progress() >= 1 and not last:  # the last epoch ends by itself
             engine.terminate()
 
     def _agreed_progress(self) -> float:
         """Clocks differ between processes; steps do not."""
         return self.progress if self.minutes is None else agreed(self.progress)
-
-    def _clip(self, optimizer: torch.optim.Optimizer, *unused: Any) -> None:
-        for group in optimizer.param_groups:
-            torch.nn.utils.clip_grad_norm_(group["params"], self.clip_norm)  # type: ignore[arg-type]
 
     def _validation_started(self, engine: Engine) -> None:
         self._validation_start = time.time()
@@ -127,3 +135,9 @@ class TrainingSchedule:
     def _validation_ended(self, engine: Engine) -> None:
         # The first validation also fills the cache, so only the latest one counts.
         self.validation_seconds = time.time() - self._validation_start
+
+
+def _clip(norm: float, optimizer: torch.optim.Optimizer, *unused: Any) -> None:
+    """Scale each group's gradients down to a norm, before the optimizer uses them."""
+    for group in optimizer.param_groups:
+        torch.nn.utils.clip_grad_norm_(group["params"], norm)

@@ -17,8 +17,8 @@ def predicted_landmarks(
     names: Sequence[str],
     points: torch.Tensor,
     scores: torch.Tensor,
-    may_be_absent: Sequence[str] | set[str] = (),
-    min_score: float = 0.5,
+    may_be_absent: Sequence[str] | set[str],
+    min_score: float,
 ) -> LandmarkSet:
     """
     A network's points and scores as landmarks; see :class:`SaveLandmarksd` for who may be absent.

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Make one bundle to give away from all trained folds of a work folder: in the form of MONAI's model zoo.
 
-It holds the mean of all folds for inference (``models/ensemble.pt``), the first fold for training on and for
-an honest evaluation (``models/model.pt``), the cross-validation, and a description; no path of this machine,
-and no image.
+It holds the mean of all folds for inference (``models/model.pt``), the first fold for training on and for
+an honest evaluation (``models/one_fold.pt``), the cross-validation, and a description; no path of this
+machine, and no image.
 """
 
 from __future__ import annotations
@@ -29,7 +29,16 @@ __all__ = ["publish"]
 
 # What a description file may say; the first four must be there.
 ABOUT = ("name", "description", "authors", "copyright")
-ABOUT_TOO = ("version", "intended_use", "data_source", "data_type", "references", "data_license", "task")
+ABOUT_TOO = (
+    "version",
+    "intended_use",
+    "data_source",
+    "data_type",
+    "references",
+    "data_license",
+    "task",
+    "changelog",
+)
 
 
 def publish(work: str | os.PathLike, folder: str | os.PathLike, about: str | os.PathLike) -> None:
@@ -56,11 +65,11 @@ def publish(work: str | os.PathLike, folder: str | os.PathLike, about: str | os.
         published = BundleFolder(unfinished)
         _write_configs(published, bundles, told, read_json(source.datalist))
         states = [load_weights(bundle.models.weights) for bundle in bundles]
-        save_atomically(mean_state_dict(states), published.models.ensemble_weights)
+        save_atomically(mean_state_dict(states), published.models.weights)
         first = mean_state_dict(states[:1])
         save_atomically(
             {name.removeprefix("networks.0."): value for name, value in first.items()},
-            published.models.weights,
+            published.models.one_fold,
         )
         validation = read_json(bundles[0].models.cross_validation)
         write_json(published.models.cross_validation, validation)
@@ -115,15 +124,16 @@ def _write_configs(
                 "network": config["network_def"],
                 "count": len(bundles),
             }
-            ensemble = published.models.ensemble_weights.relative_to(published.path).as_posix()
-            config["ckpt_path"] = f"$@bundle_root + '/{ensemble}'"
         published.write_config(name, config)
     datalist.pop("dataroot", None)
     published.write_config("datalist", datalist)
     write_plan(published.config_path("plan"), source.read_plan())
     told = {key: value for key, value in about.items() if key != "data_license"}
     metrics = {"mre_mm": read_json(source.models.cross_validation)["mre_mm"]}
-    published.write_config("metadata", {**source.read_config("metadata"), **told, "eval_metrics": metrics})
+    metadata = {**source.read_config("metadata"), **told, "eval_metrics": metrics}
+    if metadata["version"] not in metadata.get("changelog", {}):
+        metadata["changelog"] = {**metadata.get("changelog", {}), metadata["version"]: "Published."}
+    published.write_config("metadata", metadata)
 
 
 def _write_docs(folder: Path, name: str, about: Mapping[str, Any], evaluation: Path, folds: int) -> None:
@@ -148,7 +158,7 @@ From this folder, with stock MONAI and the package `auto3dlandmark` installed:
     python -m monai.bundle run --config_file configs/inference.json --dataset_dir IMAGES --output_dir OUT
     python -m monai.bundle run training --config_file configs/train.json --dataset_dir DATA
 
-`models/ensemble.pt` holds the networks of all {folds} folds, whose logits are averaged; `models/model.pt`
+`models/model.pt` holds the networks of all {folds} folds, whose logits are averaged; `models/one_fold.pt`
 the one that holds out fold 0 of `configs/datalist.json`; `models/cross_validation.json` each held-out error
 and score.
 

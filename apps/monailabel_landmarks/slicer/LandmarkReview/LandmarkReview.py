@@ -2,7 +2,11 @@
 """The module's window. What it does is in LandmarkReviewLib; here are buttons, a table, and what they
 call."""
 
+from __future__ import annotations
+
 import os
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import qt
 import slicer
@@ -19,7 +23,7 @@ SETTINGS = "LandmarkReview"
 class LandmarkReview(ScriptedLoadableModule):
     """What Slicer shows in its list of modules."""
 
-    def __init__(self, parent):
+    def __init__(self, parent: Any) -> None:
         super().__init__(parent)
         parent.title = "Landmark Review"
         parent.categories = ["Active Learning"]
@@ -32,9 +36,11 @@ class LandmarkReview(ScriptedLoadableModule):
 class LandmarkReviewWidget(ScriptedLoadableModuleWidget):
     """The window."""
 
-    def setup(self):
+    def setup(self) -> None:
         super().setup()
-        self.session, self.shown = None, []
+        self.session: ReviewSession | None = None
+        self.shown: list[str] = []
+        self.scene = SlicerScene(self.on_placed, self.on_removed)
         kept = qt.QSettings()
         self.url = qt.QLineEdit(kept.value(f"{SETTINGS}/url", "http://127.0.0.1:8000"))
         self.reviewer = qt.QLineEdit(kept.value(f"{SETTINGS}/reviewer", ""))
@@ -77,7 +83,7 @@ class LandmarkReviewWidget(ScriptedLoadableModuleWidget):
         self.timer.setInterval(1000 * SECONDS_BETWEEN_LOOKS)
         self.timer.connect("timeout()", self.on_look)
 
-    def _buttons(self, *buttons):
+    def _buttons(self, *buttons: tuple[str, Callable[[], None]]) -> None:
         row = qt.QHBoxLayout()
         for title, action in buttons:
             button = qt.QPushButton(title)
@@ -85,12 +91,12 @@ class LandmarkReviewWidget(ScriptedLoadableModuleWidget):
             row.addWidget(button)
         self.layout.addLayout(row)
 
-    def _guarded(self, action):
+    def _guarded(self, action: Callable[[], None]) -> Callable[[], None]:
         """Whatever goes wrong is told in a window; nothing of the review is lost by it."""
 
-        def run():
+        def run() -> None:
             qt.QApplication.setOverrideCursor(qt.Qt.WaitCursor)
-            error = None
+            error: Exception | None = None
             try:
                 if self.session is None and action != self.on_connect:
                     self.on_connect()
@@ -109,14 +115,26 @@ class LandmarkReviewWidget(ScriptedLoadableModuleWidget):
 
         return run
 
-    def _settle(self, conflict):
+    def _settle(self, conflict: Conflict) -> None:
         choice = "Yes: hand in yours; the other label stays in the history.\n"
         choice += "No: look at the other one first; Mine again brings yours back."
         text = f"{conflict}\n\n{choice}"
-        action = self.session.keep_mine if slicer.util.confirmYesNoDisplay(text) else self.session.take_theirs
-        self._guarded(lambda: (action(), self.fill_table()))()
+        action = self.review.keep_mine if slicer.util.confirmYesNoDisplay(text) else self.review.take_theirs
 
-    def on_connect(self):
+        def settle() -> None:
+            action()
+            self.fill_table()
+
+        self._guarded(settle)()
+
+    @property
+    def review(self) -> ReviewSession:
+        """The session; every button connects first when there is none."""
+        if self.session is None:
+            raise ValueError("connect to a server first.")
+        return self.session
+
+    def on_connect(self) -> None:
         url, name = self.url.text.strip().rstrip("/"), self.reviewer.text.strip()
         qt.QSettings().setValue(f"{SETTINGS}/url", url)
         qt.QSettings().setValue(f"{SETTINGS}/reviewer", name)
@@ -124,7 +142,7 @@ class LandmarkReviewWidget(ScriptedLoadableModuleWidget):
         if self.session is None:
             drafts = os.path.join(os.path.dirname(slicer.app.slicerUserSettingsFilePath), "LandmarkReview")
             images = os.path.join(slicer.app.temporaryPath, "LandmarkReview")
-            session = ReviewSession(client, SlicerScene(self.on_placed, self.on_removed), drafts, images)
+            session = ReviewSession(client, self.scene, drafts, images)
             info = session.connect()
         else:
             session = self.session
@@ -137,27 +155,27 @@ class LandmarkReviewWidget(ScriptedLoadableModuleWidget):
         stats = info["datastore"]
         self.state.text = f"{stats['completed']} of {stats['total']} cases are reviewed."
 
-    def on_next(self):
-        if self.session.edited and not slicer.util.confirmYesNoDisplay(
-            f"{self.session.case} is not submitted; it is kept as a draft. Go on to the next case?"
+    def on_next(self) -> None:
+        if self.review.edited and not slicer.util.confirmYesNoDisplay(
+            f"{self.review.case} is not submitted; it is kept as a draft. Go on to the next case?"
         ):
             return
-        if self.session.next_case(self.strategy.currentText) is None:
+        if self.review.next_case(self.strategy.currentText) is None:
             slicer.util.infoDisplay("All cases are reviewed.")
         self.fill_table()
 
-    def on_unfinished(self):
-        cases = self.session.unfinished()
+    def on_unfinished(self) -> None:
+        cases = self.review.unfinished()
         if not cases:
             slicer.util.infoDisplay("No case is unfinished on this computer.")
             return
         case = qt.QInputDialog.getItem(slicer.util.mainWindow(), "Unfinished cases", "Open", cases, 0, False)
         if case:
-            self.session.open(case)
+            self.review.open(case)
             self.fill_table()
 
-    def fill_table(self):
-        selected, points = self.name(), self.session.rows()
+    def fill_table(self) -> None:
+        selected, points = self.name(), self.review.rows()
         self.table.blockSignals(True)
         self.shown = [point.name for point in points]
         self.table.setRowCount(len(points))
@@ -170,73 +188,76 @@ class LandmarkReviewWidget(ScriptedLoadableModuleWidget):
             self.table.selectRow(self.shown.index(selected))
         self.table.blockSignals(False)
 
-    def name(self):
+    def name(self) -> str | None:
         row = self.table.currentRow()
         return self.shown[row] if 0 <= row < len(self.shown) else None
 
-    def on_select(self):
-        if self.name() is not None:
-            self.session.select(self.name())
+    def on_select(self) -> None:
+        name = self.name()
+        if name is not None:
+            self.review.select(name)
 
-    def on_place(self):
-        if self.name() is not None:
-            self.session.mark_unknown(self.name())  # until the click, or for good when there is none
+    def on_place(self) -> None:
+        name = self.name()
+        if name is not None:
+            self.review.mark_unknown(name)  # until the click, or for good when there is none
             self.fill_table()
-            self.session.scene.begin_placing(self.name())
+            self.scene.begin_placing(name)
 
-    def on_placed(self, name, position):
-        self.session.place(name, position)
+    def on_placed(self, name: str, position: Sequence[float]) -> None:
+        self.review.place(name, position)
         self.fill_table()
 
-    def on_removed(self, name):
-        if self.session.points[name].status == PRESENT:
-            self.session.mark_unknown(name)
+    def on_removed(self, name: str) -> None:
+        if self.review.points[name].status == PRESENT:
+            self.review.mark_unknown(name)
             self.fill_table()
 
-    def _mark(self, action):
-        if self.name() is not None:
-            action(self.name())
+    def _mark(self, action: Callable[[str], None]) -> None:
+        name = self.name()
+        if name is not None:
+            action(name)
             self.fill_table()
 
-    def on_absent(self):
-        self._mark(self.session.mark_absent)
+    def on_absent(self) -> None:
+        self._mark(self.review.mark_absent)
 
-    def on_unknown(self):
-        self._mark(self.session.mark_unknown)
+    def on_unknown(self) -> None:
+        self._mark(self.review.mark_unknown)
 
-    def on_revert(self):
-        self._mark(self.session.revert)
+    def on_revert(self) -> None:
+        self._mark(self.review.revert)
 
-    def on_submit(self):
-        if self.session.case is None:
+    def on_submit(self) -> None:
+        if self.review.case is None:
             raise ValueError("open a case first.")
-        unknown = [point.name for point in self.session.rows() if point.status == UNKNOWN]
+        unknown = [point.name for point in self.review.rows() if point.status == UNKNOWN]
         if unknown and not slicer.util.confirmYesNoDisplay(
             f"{len(unknown)} landmarks are unknown ({', '.join(unknown[:5])}). They will not be learnt from. "
             "Submit?"
         ):
             return
-        self.session.client.name = self.reviewer.text.strip()
-        self.session.submit()
-        self.state.text = f"{self.session.case} is submitted."
+        self.review.client.name = self.reviewer.text.strip()
+        self.review.submit()
+        self.state.text = f"{self.review.case} is submitted."
 
-    def on_mine(self):
-        if self.session.case is None or not self.session.bring_back():
+    def on_mine(self) -> None:
+        if self.review.case is None or not self.review.bring_back():
             slicer.util.infoDisplay("None of your points are set aside for this case.")
         self.fill_table()
 
-    def on_train(self):
-        self.session.client.train()
+    def on_train(self) -> None:
+        self.review.client.train()
         self.timer.start()
 
-    def on_stop(self):
-        self.session.client.stop_training()
+    def on_stop(self) -> None:
+        self.review.client.stop_training()
         self.on_look()
 
-    def on_look(self):
+    def on_look(self) -> None:
         """Look how the training stands; a server that is away for a while is no reason for a window."""
         try:
-            training = self.session.client.training()
+            training = self.review.client.training()
         except (ConnectionLost, Refused) as error:
             self.state.text = str(error)
             return
@@ -247,5 +268,5 @@ class LandmarkReviewWidget(ScriptedLoadableModuleWidget):
             share = f" {100 * training['progress']:.0f} %" if "progress" in training else ""
             self.state.text = f"Training: {state}{share}. {training.get('reason', '')}"
 
-    def cleanup(self):
+    def cleanup(self) -> None:
         self.timer.stop()

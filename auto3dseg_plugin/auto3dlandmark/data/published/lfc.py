@@ -32,7 +32,7 @@ LENGTHS = (
     ("HDV", "HDV", 2),
     ("ADV", "ADV", 1),
 )
-ENDS = {common: tuple(f"{common}_{side}" for side in SIDES[axis]) for _, common, axis in LENGTHS}
+ENDS = {common: (f"{common}_{SIDES[axis][0]}", f"{common}_{SIDES[axis][1]}") for _, common, axis in LENGTHS}
 NAMES = tuple(name for ends in ENDS.values() for name in ends)
 TOLERANCE_MM = 0.1
 
@@ -50,7 +50,7 @@ def find_lfc(folder: Path) -> Source:
     training, testing = published_split("lfc")
     layout = "LFC_dataset/{train,valid}/ID.nii.gz with {train,valid}_label/ID/*.mrk.json, six lines."
     pairs = [ENDS[common] for _, common, axis in LENGTHS if axis == 0]
-    return Source(NAMES, cases, training, testing, layout, pairs=pairs, lengths=ENDS)  # type: ignore[arg-type]
+    return Source(NAMES, cases, training, testing, layout, pairs=pairs, lengths=ENDS)
 
 
 def _read(image: Path, folder: Path) -> RawCase:

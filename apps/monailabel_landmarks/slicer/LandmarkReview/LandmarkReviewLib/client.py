@@ -2,6 +2,8 @@
 """Requests to the server, each with an answer or one of two errors: the server says no, or it cannot be
 reached."""
 
+from __future__ import annotations
+
 import hashlib
 import http.client
 import json
@@ -11,6 +13,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import uuid
+from typing import Any
 
 __all__ = ["Client", "ConnectionLost", "Refused"]
 
@@ -32,7 +35,7 @@ class Refused(Exception):
         status: of HTTP; 409 when somebody else saved the same case meanwhile.
     """
 
-    def __init__(self, status, sentence):
+    def __init__(self, status: int, sentence: str) -> None:
         super().__init__(sentence)
         self.status = status
 
@@ -44,23 +47,28 @@ class Client:
         name: of the reviewer; the server gives each another case.
     """
 
-    def __init__(self, url, name=""):
+    def __init__(self, url: str, name: str = "") -> None:
         self.url, self.name = url.strip().rstrip("/"), name
         self.id = f"{name} {uuid.uuid4().hex[:8]}"  # two reviewers may have the same name, or none
 
-    def info(self):
+    def info(self) -> dict[str, Any]:
         """What the server offers: landmarks, models, strategies, how many images are reviewed."""
-        return self._json("GET", "/info/")
+        info: dict[str, Any] = self._json("GET", "/info/")
+        return info
 
-    def next_case(self, strategy):
+    def next_case(self, strategy: str) -> dict[str, Any]:
         """The next case to review, with its ``id`` and file ``name``; empty when none waits."""
-        return self._json("POST", f"/activelearning/{_quoted(strategy)}", {"client_id": self.id})
+        found: dict[str, Any] = self._json(
+            "POST", f"/activelearning/{_quoted(strategy)}", {"client_id": self.id}
+        )
+        return found
 
-    def cases(self):
+    def cases(self) -> dict[str, Any]:
         """Which images there are, and which labels they have."""
-        return self._json("GET", "/datastore/?output=all")["objects"]
+        cases: dict[str, Any] = self._json("GET", "/datastore/?output=all")["objects"]
+        return cases
 
-    def download_image(self, case, file_name, folder):
+    def download_image(self, case: str, file_name: str, folder: str) -> tuple[str, str]:
         """
         Write the image to ``folder``, whole or not at all; the very same one is not fetched again.
 
@@ -76,13 +84,13 @@ class Client:
             write_whole(path, self._request("GET", request, timeout=SECONDS_OF_IMAGE)[0])
         return path, mark
 
-    def infer(self, case, model="landmarks"):
-        """The model's landmarks as the content of a ``.mrk.json`` file, bytes."""
+    def infer(self, case: str, model: str = "landmarks") -> bytes:
+        """The model's landmarks as the content of a ``.mrk.json`` file."""
         path = f"/infer/{_quoted(model)}?image={_quoted(case)}&output=image"
         return self._request("POST", path, b"", timeout=SECONDS_OF_INFERENCE)[0]
 
-    def label(self, case):
-        """The reviewed label, bytes, and its checksum; None and "" when there is none."""
+    def label(self, case: str) -> tuple[bytes | None, str]:
+        """The reviewed label, and its checksum; None and "" when there is none."""
         try:
             content, headers = self._request("GET", f"/datastore/label?label={_quoted(case)}&tag=final")
         except Refused as error:
@@ -91,12 +99,12 @@ class Client:
             raise
         return content, (headers.get("ETag") or "").strip('"')
 
-    def submit(self, case, content, base, mark=None):
+    def submit(self, case: str, content: bytes, base: str, mark: str | None = None) -> str:
         """
         Hand in a label. Handing in the same one twice is harmless.
 
         Args:
-            content: of a ``.mrk.json`` file, bytes.
+            content: of a ``.mrk.json`` file.
             base: checksum of the label it was made from, "" when there was none.
             mark: of the image it was made on.
 
@@ -106,21 +114,24 @@ class Client:
         params = json.dumps({"reviewer": self.name, "base_checksum": base, "image_mark": mark})
         path = f"/datastore/label?image={_quoted(case)}&tag=final"
         body, kind = _multipart({"params": params}, "label", f"{case}.mrk.json", content)
-        return json.loads(self._request("PUT", path, body, kind)[0])["checksum"]
+        checksum: str = json.loads(self._request("PUT", path, body, kind)[0])["checksum"]
+        return checksum
 
-    def train(self, minutes=None, model="landmarks"):
+    def train(self, minutes: float | None = None, model: str = "landmarks") -> Any:
         """Start a training."""
         return self._json("POST", f"/train/{_quoted(model)}", {"minutes": minutes})
 
-    def stop_training(self):
+    def stop_training(self) -> Any:
         """Stop it; the served model stays as it is."""
         return self._json("DELETE", "/train/")
 
-    def training(self, model="landmarks"):
+    def training(self, model: str = "landmarks") -> dict[str, Any]:
         """How the running or last training stands: ``state``, and ``progress`` or ``reason``."""
-        return self._json("GET", "/info/", seconds=SECONDS_OF_LOOK)["train_stats"].get(model, {})
+        info = self._json("GET", "/info/", seconds=SECONDS_OF_LOOK)
+        training: dict[str, Any] = info["train_stats"].get(model, {})
+        return training
 
-    def _json(self, method, path, content=None, seconds=SECONDS):
+    def _json(self, method: str, path: str, content: Any = None, seconds: float = SECONDS) -> Any:
         body = None if content is None else json.dumps(content).encode()
         answer = self._request(method, path, body, "application/json", seconds)[0]
         try:
@@ -128,7 +139,14 @@ class Client:
         except ValueError as error:
             raise ConnectionLost(f"{self.url} does not answer like a MONAI Label server.") from error
 
-    def _request(self, method, path, body=None, kind="application/octet-stream", timeout=SECONDS):
+    def _request(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        kind: str = "application/octet-stream",
+        timeout: float = SECONDS,
+    ) -> tuple[bytes, http.client.HTTPMessage]:
         try:
             request = urllib.request.Request(self.url + path, data=body, method=method)
             if body is not None:
@@ -144,7 +162,7 @@ class Client:
             ) from error
 
 
-def write_whole(path, content):
+def write_whole(path: str, content: bytes) -> None:
     """
     Write a file that is either whole or as it was.
     """
@@ -161,11 +179,11 @@ def write_whole(path, content):
         raise
 
 
-def _quoted(text):
+def _quoted(text: str) -> str:
     return urllib.parse.quote(text, safe="")
 
 
-def _sentence(error):
+def _sentence(error: urllib.error.HTTPError) -> str:
     try:
         detail = json.loads(error.read())["detail"]
     except (ValueError, KeyError, TypeError, OSError, http.client.HTTPException):
@@ -173,7 +191,7 @@ def _sentence(error):
     return detail if isinstance(detail, str) else json.dumps(detail)
 
 
-def _multipart(fields, file_field, file_name, content):
+def _multipart(fields: dict[str, str], file_field: str, file_name: str, content: bytes) -> tuple[bytes, str]:
     boundary = uuid.uuid4().hex
     parts = []
     for name, value in fields.items():

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Landmarks as the module shows them, in RAS millimetres, and as ``.mrk.json`` files, which are LPS."""
 
+from __future__ import annotations
+
 import json
 import math
 import re
+from collections.abc import Iterable, Sequence
 
 __all__ = ["ABSENT", "PRESENT", "UNKNOWN", "Point", "read_points", "write_points"]
 
@@ -29,7 +32,13 @@ class Point:
         score: of the model, in [0, 1]; None for a point that a person placed.
     """
 
-    def __init__(self, name, position=None, status=UNKNOWN, score=None):
+    def __init__(
+        self,
+        name: str,
+        position: Sequence[float] | None = None,
+        status: str = UNKNOWN,
+        score: float | None = None,
+    ) -> None:
         if (status == PRESENT) != (position is not None):
             raise ValueError(f"{name!r}: a landmark has a position if, and only if, it is present.")
         if position is not None:
@@ -38,17 +47,17 @@ class Point:
                 raise ValueError(f"{name!r}: {position!r} is not a position.")
         self.name, self.position, self.status, self.score = name, position, status, score
 
-    def __eq__(self, other):
+    def __eq__(self, other: object) -> bool:
         return isinstance(other, Point) and vars(self) == vars(other)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Point({self.name!r}, {self.position}, {self.status!r}, {self.score})"
 
 
-def read_points(content):
+def read_points(content: str | bytes) -> list[Point]:
     """
     Args:
-        content: of a ``.mrk.json`` file, bytes.
+        content: of a ``.mrk.json`` file.
 
     Returns:
         the points of its lists, in their order.
@@ -82,23 +91,23 @@ def read_points(content):
     return points
 
 
-def write_points(points):
+def write_points(points: Iterable[Point]) -> bytes:
     """
     Returns:
-        the content of a ``.mrk.json`` file, bytes.
+        the content of a ``.mrk.json`` file.
     """
     control_points = []
     for number, point in enumerate(points, start=1):
         notes = [] if point.score is None else [f"score={point.score:.6g}"]
         notes += ["status=missing"] if point.status == ABSENT else []
-        placed = point.status == PRESENT
+        position = point.position
         control_points.append(
             {
                 "id": str(number),
                 "label": point.name,
                 "description": " ".join(notes),
-                "position": [-point.position[0], -point.position[1], point.position[2]] if placed else "",
-                "positionStatus": "defined" if placed else "undefined",
+                "position": "" if position is None else [-position[0], -position[1], position[2]],
+                "positionStatus": "undefined" if position is None else "defined",
             }
         )
     node = {

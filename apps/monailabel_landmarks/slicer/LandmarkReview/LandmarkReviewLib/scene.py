@@ -1,6 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a review needs of whatever shows it. Slicer's scene is in slicer_scene.py, a test's in the tests."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .points import Point
+
 __all__ = ["Scene"]
 
 
@@ -8,7 +14,7 @@ class Scene:
     """The methods a review calls; positions are RAS millimetres of the world, whatever transforms the scene
     has."""
 
-    def show(self, image, case, points):
+    def show(self, image: str, case: str, points: Sequence[Point]) -> None:
         """
         Replace what is shown by a case.
 
@@ -18,10 +24,10 @@ class Scene:
         """
         raise NotImplementedError
 
-    def update(self, point):
+    def update(self, point: Point) -> None:
         """Show one landmark as it is now."""
         raise NotImplementedError
 
-    def jump(self, position):
+    def jump(self, position: Sequence[float]) -> None:
         """Move the slices to a position."""
         raise NotImplementedError
