@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import sys
+import types
+
 import numpy as np
 import pytest
 
@@ -152,3 +155,21 @@ def test_no_pair_is_made_up():
 def test_a_name_stays_in_one_line(name):
     with pytest.raises(LandmarkError, match="line break or control character"):
         LandmarkSet(["b", name], np.zeros((2, 3)))
+
+
+def test_a_set_behaves_as_a_collection_of_named_points(four_points):
+    assert len(four_points) == 4 and "nose" in four_points and "Nose" not in four_points
+    np.testing.assert_array_equal(four_points["left ear"], [-40.5, 0.0, 12.25])
+    assert np.isnan(four_points["tooth.36"]).all()
+    with pytest.raises(KeyError, match="no landmark 'mouth'"):
+        four_points["mouth"]
+    assert repr(four_points) == "LandmarkSet(4 landmarks: 1 unknown, 2 present, 1 absent)"
+
+
+def test_a_set_becomes_a_table(four_points, monkeypatch):
+    """With a stand-in for pandas, which is not needed otherwise."""
+    monkeypatch.setitem(sys.modules, "pandas", types.SimpleNamespace(DataFrame=dict))
+    table = four_points.to_frame()
+    assert list(table) == ["landmark", "status", "x_mm", "y_mm", "z_mm", "score"]
+    assert table["status"] == ["present", "present", "absent", "unknown"]
+    assert table["y_mm"][:2].tolist() == [2.0, 0.0]

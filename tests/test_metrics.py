@@ -8,7 +8,8 @@ import math
 import pytest
 import torch
 
-from auto3dlandmark.metrics import RadialErrorMetric, success_detection_rate
+from auto3dlandmark.evaluation.compare import success_detection_rate
+from auto3dlandmark.metrics import RadialErrorMetric
 
 
 @pytest.mark.parametrize("shift_mm, error_mm", [((3, 4, 0), 5), ((1, 2, 2), 3)])

@@ -7,19 +7,30 @@ kill nor a full disk leaves half a file behind.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from .errors import LandmarkError
 
-__all__ = ["atomic_folder", "atomic_path", "json_text", "read_json", "read_text", "write_json", "write_text"]
+__all__ = [
+    "atomic_folder",
+    "atomic_path",
+    "digest",
+    "files_digest",
+    "json_text",
+    "read_json",
+    "read_text",
+    "write_json",
+    "write_text",
+]
 
 
 @contextmanager
@@ -148,3 +159,27 @@ def read_json(path: str | os.PathLike) -> Any:
         raise LandmarkError(
             f"{path}: is not valid JSON ({error}). Save it again from the program that made it."
         ) from error
+
+
+def digest(content: Any) -> str:
+    """
+    A short name for JSON content: the same content, the same name.
+    """
+    text = json.dumps(content, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def files_digest(paths: Iterable[str | os.PathLike | None]) -> str:
+    """
+    A short name for the state of files, by name, size and time of change; not by place, which may be moved.
+
+    Args:
+        paths: of files, or of folders that stand for the files in them.
+    """
+    state = []
+    for path in paths:
+        if path is not None:
+            for file in sorted(Path(path).iterdir()) if os.path.isdir(path) else [Path(path)]:
+                found = file.stat() if file.exists() else None
+                state.append([file.name, found and found.st_size, found and found.st_mtime_ns])
+    return digest(state)

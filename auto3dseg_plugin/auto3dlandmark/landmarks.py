@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -97,6 +98,40 @@ class LandmarkSet:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def __contains__(self, name: object) -> bool:
+        """Whether there is a landmark of this name, present or not."""
+        return name in self.names
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """
+        The point of a landmark, RAS millimetres, shape (3,); NaN unless it is present.
+
+        Raises:
+            KeyError: when there is no landmark of this name.
+        """
+        if name not in self.names:
+            raise KeyError(f"no landmark {name!r}. There are {some_names(self.names)}.")
+        return np.asarray(self.points[self.names.index(name)])
+
+    def __repr__(self) -> str:
+        counts = {state: int((self.status == code).sum()) for code, state in enumerate(STATUSES)}
+        told = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+        return f"LandmarkSet({len(self)} landmarks: {told or 'none'})"
+
+    def to_frame(self) -> Any:
+        """
+        The landmarks as a table of pandas: ``landmark, status, x_mm, y_mm, z_mm`` (RAS) and ``score``.
+
+        Raises:
+            ImportError: when pandas is not installed.
+        """
+        import pandas
+
+        x, y, z = self.points.T
+        status = [STATUSES[code] for code in self.status]
+        columns = {"landmark": list(self.names), "status": status, "x_mm": x, "y_mm": y, "z_mm": z}
+        return pandas.DataFrame({**columns, "score": self.scores})
 
     @property
     def present(self) -> np.ndarray:

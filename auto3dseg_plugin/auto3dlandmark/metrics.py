@@ -1,16 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Radial error and success rate, for MONAI's engines and for tables."""
+"""Radial error, for MONAI's engines."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from monai.metrics import CumulativeIterationMetric
 
-__all__ = ["RadialErrorMetric", "success_detection_rate"]
+__all__ = ["RadialErrorMetric"]
 
 
 class RadialErrorMetric(CumulativeIterationMetric):
@@ -40,22 +38,3 @@ class RadialErrorMetric(CumulativeIterationMetric):
             raise ValueError("there are no errors to average yet: call the metric on some cases first.")
         known = errors[~errors.isnan()]
         return known.mean() if known.numel() else torch.tensor(float("inf"))
-
-
-def success_detection_rate(errors_mm: np.ndarray, thresholds_mm: Sequence[float] = (2, 3, 4)) -> list[float]:
-    """
-    Percentage of errors at or below each threshold (SDR); NaN errors do not count.
-
-    Args:
-        errors_mm: any shape.
-        thresholds_mm: millimetres.
-
-    Returns:
-        one percentage per threshold; NaN when there are no errors.
-    """
-    known = np.asarray(errors_mm, dtype=np.float64)
-    known = known[~np.isnan(known)]
-    return [
-        float(100 * np.mean(known <= threshold)) if len(known) else float("nan")
-        for threshold in thresholds_mm
-    ]

@@ -68,7 +68,7 @@ def test_check_names_every_bad_case(demo_dataset, fails, tmp_path):
         (["--minutes", "soon"], "minutes='soon' must be a number"),
         (["--network", "huge"], "network='huge' is unknown. Choose one of small, plain"),
         (["--network", "small", "--recipe", "fast"], "recipe='fast' is unknown"),
-        (["--gpu_memory_gb", "-1"], "gpu_memory_gb=-1.0 must be greater than 0"),
+        (["--gpu_memory_gb", "-1"], "gpu_memory_gb=-1 must be a number greater than 0"),
     ],
 )
 def test_run_refuses_options_it_cannot_use(demo_dataset, fails, tmp_path, options, message):
@@ -107,7 +107,7 @@ def test_predict_with_a_damaged_model(fails, trained_bundle, demo_dataset, tmp_p
 
 def test_predict_and_evaluate_from_the_command_line(trained_bundle, demo_dataset, tmp_path, capsys):
     main(["predict", str(trained_bundle), str(demo_dataset), str(tmp_path / "out")])
-    assert "6 files written" in capsys.readouterr().out
+    assert "6 images predicted" in capsys.readouterr().out
     main(
         [
             "evaluate",

@@ -22,13 +22,12 @@ from auto3dlandmark.data.folder import list_images
 from auto3dlandmark.data.images import read_image
 from auto3dlandmark.data.published import convert
 from auto3dlandmark.errors import LandmarkError
-from auto3dlandmark.files import read_json, write_json
+from auto3dlandmark.files import files_digest, read_json, write_json
 from auto3dlandmark.formats import read_landmarks
 from auto3dlandmark.inference.predictor import LandmarkPredictor
 from auto3dlandmark.planning.fingerprint import compute_fingerprint
 from auto3dlandmark.planning.planner import make_plan
 from auto3dlandmark.transforms import LoadChannelsd
-from auto3dlandmark.workflow.record import files_digest
 
 VOLUME = np.arange(4 * 5 * 6, dtype=np.int16).reshape(4, 5, 6)
 

@@ -6,12 +6,15 @@ from __future__ import annotations
 import csv
 import json
 
+import nibabel as nib
+import numpy as np
 import pytest
 
 from auto3dlandmark import LandmarkError, LandmarkSet, write_landmarks
 from auto3dlandmark.data.datalist import Case
+from auto3dlandmark.evaluation.baseline import mean_position_error
 from auto3dlandmark.evaluation.compare import evaluate
-from auto3dlandmark.evaluation.tables import write_evaluation
+from auto3dlandmark.evaluation.tables import summary_text, write_evaluation
 from auto3dlandmark.landmarks import ABSENT, PRESENT, UNKNOWN
 
 NAN = [float("nan")] * 3
@@ -41,7 +44,11 @@ def test_the_summary_averages_all_compared_points(folders):
     assert summary["median_mm"] == 3
     assert summary["macro_mre_mm"] == 3  # landmark A: (5 + 1) / 2, landmark B: 3, C has none
     assert summary["std_mm"] == pytest.approx(1.633, abs=1e-3)
-    assert [summary[f"sdr_{t}mm"] for t in (2, 3, 4)] == pytest.approx([33.33, 66.67, 66.67])
+    assert [summary[f"sdr_{t}mm"] for t in (2, 3, 4)] == [
+        25,
+        50,
+        50,
+    ]  # of four present points, one of them missed
 
 
 def test_presence_is_counted_and_unknown_is_not(folders):
@@ -62,7 +69,7 @@ def test_the_worst_points_come_first(folders):
 
 def test_the_tables_are_written(folders, tmp_path):
     write_evaluation(tmp_path / "out", evaluate(folders[0], NAMES, folders[1], thresholds_mm=(2.5,)))
-    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["sdr_2.5mm"] == pytest.approx(33.33)
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["sdr_2.5mm"] == 25
     with open(tmp_path / "out" / "per_landmark.csv", newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert [row["landmark"] for row in rows] == list(NAMES)
@@ -94,3 +101,40 @@ def test_an_empty_or_missing_folder_is_named(folders, tmp_path):
 def test_thresholds_must_be_positive(folders, thresholds):
     with pytest.raises(LandmarkError, match="thresholds_mm"):
         evaluate(folders[0], NAMES, folders[1], thresholds)
+
+
+def test_presence_is_counted_for_each_landmark_and_each_case(folders):
+    evaluation = evaluate(folders[0], NAMES, folders[1])
+    counts = ("present", "found", "missed", "false")
+    by_landmark = {row["landmark"]: [row[key] for key in counts] for row in evaluation.per_landmark()}
+    assert by_landmark == {"A": [2, 2, 0, 0], "B": [1, 1, 0, 1], "C": [1, 0, 1, 0]}
+    by_case = {row["case"]: [row[key] for key in counts] for row in evaluation.per_case()}
+    assert by_case == {"one": [2, 2, 0, 0], "two": [2, 1, 1, 1]}
+
+
+def test_a_missed_point_is_not_detected(folders):
+    (row,) = (row for row in evaluate(folders[0], NAMES, folders[1]).per_landmark() if row["landmark"] == "C")
+    assert row["sdr_4mm"] == 0 and row["mre_mm"] is None
+
+
+def test_the_table_says_which_landmark_has_no_error_and_why(folders, tmp_path):
+    put(tmp_path / "landmarks", "two", [[0, 0, 0], NAN, NAN], [PRESENT, ABSENT, UNKNOWN])
+    write_evaluation(tmp_path / "out", evaluate(folders[0], NAMES, folders[1]))
+    assert "no error for 'C': it is present in none of these cases" in summary_text(tmp_path / "out", "cases")
+
+
+def test_the_mean_position_of_the_other_cases_is_told(tmp_path):
+    """Three images of one size and different origins; landmark A lies 3 mm off in one of them."""
+    cases, truth = [], tmp_path / "landmarks"
+    for number, shift in enumerate((0, 0, 3)):
+        affine = np.eye(4)
+        affine[:3, 3] = 100 * number
+        image = tmp_path / f"{number}.nii.gz"
+        nib.save(nib.Nifti1Image(np.zeros((9, 9, 9), np.uint8), affine), image)
+        point = np.array([4.0 + shift, 4, 4]) + 100 * number
+        put(truth, str(number), [point, NAN, NAN])
+        cases.append(Case(str(number), image, truth / f"{number}.mrk.json"))
+    # The others' mean is off by 1.5, 1.5 and 3 mm.
+    assert mean_position_error(cases, {"0", "1", "2"}, NAMES) == pytest.approx(2)
+    assert mean_position_error(cases, {"2"}, NAMES) == pytest.approx(3)
+    assert mean_position_error(cases[:1], {"0"}, NAMES) is None

@@ -8,7 +8,8 @@ import os
 import pytest
 
 from auto3dlandmark.errors import LandmarkError
-from auto3dlandmark.workflow.record import WorkRecord, digest, files_digest
+from auto3dlandmark.files import digest, files_digest
+from auto3dlandmark.workflow.record import WorkRecord
 
 
 @pytest.fixture

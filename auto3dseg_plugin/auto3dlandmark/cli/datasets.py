@@ -10,7 +10,9 @@ MOST_LINES = 20
 
 def check(dataset: str, fix_suggestions: bool = False, html: str | None = None) -> None:
     """
-    Look for what would spoil training: every bad case, worst first, and what to do. Changes nothing.
+    Look for what would spoil training; changes nothing.
+
+    Names every bad case, worst first, and what to do.
 
     Args:
         dataset: a folder of images with landmarks.
@@ -19,8 +21,11 @@ def check(dataset: str, fix_suggestions: bool = False, html: str | None = None) 
     """
     from ..checks.dataset import check_dataset
     from ..checks.findings import SUSPECT, raise_on_errors, report_findings
+    from ..checks.inventory import inventory
     from ..checks.page import write_check_report
     from ..data.datalist import scan_folder
+    from ..data.folder import list_images
+    from ..errors import LandmarkError
 
     listed = scan_folder(dataset)
     findings = check_dataset(listed)
@@ -30,16 +35,22 @@ def check(dataset: str, fix_suggestions: bool = False, html: str | None = None) 
     raise_on_errors(findings, fix_suggestions)
     if findings:
         print(report_findings(findings, fix_suggestions))
+    for line in inventory(listed, len(list_images(dataset))):
+        print(line)
     suspects = sum(finding.severity == SUSPECT for finding in findings)
     print(
         f"{len(listed.training)} cases with {len(listed.landmark_names)} landmarks: "
         f"no errors, {suspects} suspect, {len(findings) - suspects} warnings."
     )
+    if len(listed.training) < 2:
+        raise LandmarkError(
+            "a single annotated case cannot be trained on: one is held out. Annotate another."
+        )
 
 
 def convert(name: str, source: str, out: str, complete: bool = False) -> None:
     """
-    Convert a public benchmark, as downloaded, into a dataset folder with its published split.
+    Turn a downloaded public benchmark into a dataset, with its published split.
 
     Args:
         name: afids, mml, pddca, feta or lfc; or nnlandmark for a raw folder of it.
@@ -63,7 +74,7 @@ def convert(name: str, source: str, out: str, complete: bool = False) -> None:
 
 def export_nnlandmark(dataset: str, out: str) -> None:
     """
-    Write a dataset as a raw folder of nnLandmark, and list what its form cannot hold.
+    Write a dataset as a raw folder of nnLandmark; lists what is lost.
 
     Args:
         dataset: a folder of images with landmarks.

@@ -14,7 +14,7 @@ __all__ = ["command_page", "overview_page"]
 
 EXAMPLES = """\
 examples
-  auto3dlandmark demo                                  # make a small dataset and run everything on it
+  auto3dlandmark demo                    # a small dataset, and everything on it
   auto3dlandmark run DATASET WORK --folds 1 --minutes 60
   auto3dlandmark predict WORK/heatmap_0 IMAGES OUT
 """

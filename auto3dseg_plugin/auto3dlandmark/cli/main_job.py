@@ -5,13 +5,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 
+from ..bundles.folder import BundleFolder, common_landmarks
 from ..data.folder import find_images, has_landmarks
 from ..errors import LandmarkError
+from ..landmarks import some_names
 from .arguments import first_folds, given, positive, positives
 
 __all__ = ["demo", "evaluate", "predict", "run"]
+
+MOST_UNSURE = 5  # cases and landmarks named after a prediction
 
 
 def run(
@@ -39,7 +44,7 @@ def run(
         folds: train the first so many of the five folds.
         network: small, plain, resenc_m or resenc_l; left out, what suits this machine.
         recipe: quick, nnlandmark_2026, nnlandmark_2025, or a JSON file; left out, what suits the network.
-        minutes: end all training after so many minutes.
+        minutes: end all training after so many minutes; left out on a CPU, what suits the data.
         gpu_memory_gb: plan for a GPU of this size.
         network_def: a JSON file with another network to train.
         fit_memory: count heatmaps and loss in the memory, and plan for the GPU at hand.
@@ -51,6 +56,7 @@ def run(
     thresholds = positives("thresholds_mm", thresholds_mm)
     options = given(minutes=None if minutes is None else positive("minutes", minutes))
     tested = test is not None and bool(find_images(test)) and has_landmarks(test)
+    check_wishes(network, recipe, network_def, gpu_memory_gb)
     from ..data.datalist import read_datalist, scan_folder
     from ..evaluation.tables import summary_text
     from ..workflow.work_folder import WorkFolder, visible_devices
@@ -63,8 +69,16 @@ def run(
     folder.analyze(channels(modality))
     folder.make_plan(network, gpu_memory_gb, network_def, fit_memory)
     devices = visible_devices()
+    rounds = math.ceil(len(chosen) / max(1, len(devices)))
     if minutes is not None:
-        options = {"minutes": minutes / math.ceil(len(chosen) / max(1, len(devices)))}
+        options = {"minutes": minutes / rounds}
+    elif not devices and recipe is None and (each := folder.minutes_by_default(chosen)) is not None:
+        options = {"minutes": each}
+        end = datetime.now() + timedelta(minutes=each * rounds)
+        print(
+            f"training: {each:g} minutes for each of {len(chosen)} folds, until about {end:%H:%M on %d %B}; "
+            "--minutes N for all of them together sets another end"
+        )
     for fold in chosen:
         folder.build(fold, recipe, **options)
     folder.train_folds(chosen, devices)
@@ -74,6 +88,8 @@ def run(
         folder.predict_test(chosen, test)
     title = "held-out cases" if len(chosen) == 1 else f"cross-validation over {len(chosen)} folds"
     print(summary_text(metrics.parent, title))
+    for line in folder.doubts(chosen):
+        print(line)
     if annotated is not None:
         cases = (*annotated.training, *annotated.testing)
         metrics_of_test = folder.evaluate(cases, "test_predictions", "test_evaluation", thresholds)
@@ -90,6 +106,24 @@ def run(
     print(f"new images:  auto3dlandmark predict {bundles} IMAGES OUT")
 
 
+def check_wishes(
+    network: str | None, recipe: str | None, network_def: str | None, gpu_memory_gb: float | None
+) -> None:
+    """Stop at a choice that cannot be met, before any work."""
+    from ..files import read_json
+    from ..planning.presets import PRESETS
+    from ..planning.recipes import read_recipe
+
+    if network is not None and network not in PRESETS:
+        raise LandmarkError(f"network={network!r} is unknown. Choose one of {', '.join(PRESETS)}.")
+    if gpu_memory_gb is not None:
+        positive("gpu_memory_gb", gpu_memory_gb)
+    if recipe is not None:
+        read_recipe(recipe)
+    if network_def is not None:
+        read_json(network_def)
+
+
 def channels(modality: str) -> str | list[str]:
     """
     What the channels are called: one name for all, or several.
@@ -98,30 +132,64 @@ def channels(modality: str) -> str | list[str]:
     return names if len(names) > 1 else modality
 
 
-def predict(*bundles_images_out: str, device: str | None = None) -> None:
+def predict(
+    *bundles_images_out: str,
+    device: str | None = None,
+    format: str = "mrk.json",
+    overwrite: bool = False,
+) -> None:
     """
     Find the landmarks of new images: BUNDLE [BUNDLE ...] IMAGES OUT.
 
-    The heatmaps of several bundles are averaged.
+    The heatmaps of several bundles are averaged. What the same bundles made of the same image before is kept,
+    and so is a prediction that somebody edited. A broken image does not stop the others: it is named at the
+    end.
 
     Args:
         bundles_images_out: folders of trained bundles; a folder of images, or one image; and the folder for
-            one .mrk.json of each image.
+            one file of each image, and predictions.csv with all points.
         device: cpu or cuda:0; left out, a GPU if there is one.
+        format: of the files: mrk.json, fcsv or csv, or several: mrk.json,csv.
+        overwrite: predict again whatever is there, edited predictions too.
     """
     if len(bundles_images_out) < 3:
         raise LandmarkError("predict takes at least three arguments: BUNDLE [BUNDLE ...] IMAGES OUT.")
     *bundles, images, out = bundles_images_out
     found = find_images(images)
-    from ..inference.predictor import LandmarkPredictor, predict_images
+    common_landmarks([BundleFolder(bundle) for bundle in bundles])
+    suffixes = [f".{kind.strip().lstrip('.')}" for kind in format.split(",")]
+    from ..inference.batch import predict_batch
 
-    written = predict_images(LandmarkPredictor(bundles, device), found, out)
-    print(f"{len(written)} files written to {out}")
+    report = predict_batch(bundles, found, out, device, suffixes, overwrite, say=tell)
+    print(f"{len(report.made)} images predicted to {out}")
+    if report.kept:
+        print(f"{len(report.kept)} unchanged, kept")
+    if report.edited:
+        print(
+            f"kept, because edited since or made by something else: {some_names(report.edited)}; --overwrite "
+            "replaces"
+        )
+    unsure = sorted(report.unsure.items(), key=lambda one: one[1][0][1])[:MOST_UNSURE]
+    for case, low in unsure:
+        print(f"look at {case}: " + ", ".join(f"{name} {score:.2f}" for name, score in low[:MOST_UNSURE]))
+    if report.failed:
+        reasons = "\n".join(report.failed.values())
+        raise LandmarkError(
+            f"{len(report.failed)} of {len(found)} images have no prediction, see "
+            f"{Path(out) / 'failed.csv'}:\n{reasons}"
+        )
+
+
+def tell(line: str) -> None:
+    """A line above the progress bar."""
+    from tqdm import tqdm
+
+    tqdm.write(line)
 
 
 def evaluate(dataset: str, predictions: str, out: str, thresholds_mm: Sequence[float] = (2, 3, 4)) -> None:
     """
-    Compare predictions with the annotated landmarks of a dataset, and write tables.
+    Compare predictions with annotated landmarks, and write tables.
 
     Args:
         dataset: a folder of images with landmarks.
@@ -138,7 +206,8 @@ def evaluate(dataset: str, predictions: str, out: str, thresholds_mm: Sequence[f
     listed = scan_folder(dataset)
     cases = (*listed.training, *listed.testing)
     measurements = dataset_measurements(dataset, listed.landmark_names)
-    result = compare(cases, listed.landmark_names, predictions, thresholds, measurements)
+    annotated = [case for case in cases if case.label is not None]
+    result = compare(cases, listed.landmark_names, predictions, thresholds, measurements, annotated)
     write_evaluation(out, result)
     print(summary_text(out, f"{len(result.cases)} cases"))
     print(f"tables: {out}")

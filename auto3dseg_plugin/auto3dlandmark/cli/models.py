@@ -40,7 +40,9 @@ def ablate(
 
 def publish(work: str, bundle: str, about: str) -> None:
     """
-    Make one bundle to give away from all trained folds: their mean, the cross-validation, a description.
+    Make one bundle of all trained folds, to give away.
+
+    It holds their mean, the cross-validation, and a description, in the form of MONAI's model zoo.
 
     Args:
         work: a work folder after 'run'.
@@ -55,7 +57,9 @@ def publish(work: str, bundle: str, about: str) -> None:
 
 def import_nnlandmark(model: str, out: str, configuration: str | None = None) -> None:
     """
-    Make a bundle of each trained fold of an nnLandmark results folder; it predicts like the original.
+    Make bundles of a model trained with nnLandmark.
+
+    One for each trained fold of its results folder; it predicts like the original.
 
     Args:
         model: the folder with plans.json, dataset.json and fold_*/checkpoint_final.pth.

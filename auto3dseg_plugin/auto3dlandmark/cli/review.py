@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 
+from ..errors import LandmarkError
 from .arguments import positive
 
 __all__ = ["serve"]
@@ -20,7 +21,9 @@ def serve(
     hosts: str = "",
 ) -> None:
     """
-    Start the MONAI Label server, for review and retraining in 3D Slicer. Ctrl-C stops it.
+    Start the MONAI Label server, for review and retraining in 3D Slicer.
+
+    Ctrl-C stops it.
 
     Args:
         studies: a folder of images; reviewed landmarks go where it keeps its landmarks, or to labels/final.
@@ -33,6 +36,8 @@ def serve(
     """
     from ..review.server import server_command
 
+    if not 0 < port < 2**16:
+        raise LandmarkError(f"port={port} is none. Choose a number from 1 to 65535, such as 8000.")
     bundles = [one for one in (bundle, *more) if one is not None]
     settings = {"minutes": positive("minutes", minutes), "hosts": hosts or None}
     command, environment = server_command(studies, bundles, host, port, **settings)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from .arguments import given, positive
-from .main_job import channels
+from .main_job import channels, check_wishes
 
 __all__ = ["analyze", "build", "plan", "train"]
 
@@ -42,6 +42,7 @@ def plan(
         network_def: a JSON file with another network to train.
         fit_memory: count heatmaps and loss in the memory, and plan for the GPU at hand.
     """
+    check_wishes(network, None, network_def, gpu_memory_gb)
     from ..workflow.work_folder import WorkFolder
 
     WorkFolder(work).make_plan(network, gpu_memory_gb, network_def, fit_memory)
@@ -58,6 +59,7 @@ def build(work: str, fold: int = 0, recipe: str | None = None, minutes: float | 
         minutes: end the training after so many minutes.
     """
     options = given(minutes=None if minutes is None else positive("minutes", minutes))
+    check_wishes(None, recipe, None, None)
     from ..workflow.work_folder import WorkFolder
 
     WorkFolder(work).build(fold, recipe, **options)

@@ -31,7 +31,7 @@ LAYOUTS = (
     "images/CASE.nii.gz with landmarks/CASE.mrk.json, or CASE.nii.gz with labels/final/CASE.mrk.json, "
     "or CASE.nii.gz beside CASE.mrk.json, or a folder of images and a folder of landmark files"
 )
-NO_LANDMARKS = ("groups.csv",)
+NO_LANDMARKS = ("groups.csv", "predictions.csv", "failed.csv")
 NO_CASES = ("labels", "review")  # what reviewing leaves in a studies folder
 
 

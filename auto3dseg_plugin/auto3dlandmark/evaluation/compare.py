@@ -21,9 +21,9 @@ from ..errors import LandmarkError
 from ..formats import SUFFIXES, read_landmarks
 from ..geometry import radial_error
 from ..landmarks import ABSENT, PRESENT
-from ..metrics import success_detection_rate
+from .baseline import mean_position_error
 
-__all__ = ["Evaluation", "evaluate"]
+__all__ = ["Evaluation", "evaluate", "success_detection_rate"]
 
 WORST = 10
 
@@ -40,7 +40,10 @@ class Evaluation:
             point.
         true_status, predicted_status: codes of landmarks.py, same shape.
         scores: of the predictions, same shape; NaN where a prediction has none.
-        thresholds_mm: for the success detection rate.
+        thresholds_mm: for the success detection rate, over all present points: one that is predicted absent
+            is not detected.
+        no_image_mm: the error of the mean position of the other cases, which a network must beat; None when
+            it is not known.
         biometry: rows of :func:`auto3dlandmark.data.measurements.compare_measurements`.
     """
 
@@ -52,6 +55,7 @@ class Evaluation:
     scores: np.ndarray
     thresholds_mm: tuple[float, ...]
     biometry: tuple[dict[str, Any], ...] = ()
+    no_image_mm: float | None = None
 
     def summary(self) -> dict[str, Any]:
         """The numbers over all cases and landmarks; None where there is nothing to average."""
@@ -76,7 +80,8 @@ class Evaluation:
             "median_mm": _rounded(np.median(known)) if len(known) else None,
             "macro_mre_mm": _rounded(macro.mean()) if len(macro) else None,
             "macro_std_mm": _rounded(macro.std()) if len(macro) else None,
-            **self._rates(known),
+            **self._rates(self.errors_mm, truth, predicted),
+            **({} if self.no_image_mm is None else {"no_image_mre_mm": _rounded(self.no_image_mm)}),
             "presence": {
                 "present_found": int(((truth == PRESENT) & (predicted == PRESENT)).sum()),
                 "present_missed": int(((truth == PRESENT) & (predicted != PRESENT)).sum()),
@@ -93,19 +98,22 @@ class Evaluation:
     def per_landmark(self) -> list[dict[str, Any]]:
         """One row per landmark."""
         return [
-            {"landmark": name, **self._row(self.errors_mm[:, column])}
-            for column, name in enumerate(self.names)
+            {"landmark": name, **self._row((slice(None), column))} for column, name in enumerate(self.names)
         ]
 
     def per_case(self) -> list[dict[str, Any]]:
         """One row per case, worst first."""
         rows = []
-        for case, errors in zip(self.cases, self.errors_mm):
+        for number, (case, errors) in enumerate(zip(self.cases, self.errors_mm)):
             worst = None if np.isnan(errors).all() else self.names[int(np.nanargmax(errors))]
-            rows.append({"case": case, **self._row(errors), "worst_landmark": worst})
+            rows.append({"case": case, **self._row((number, slice(None))), "worst_landmark": worst})
         return sorted(rows, key=lambda row: -(row["mre_mm"] if row["mre_mm"] is not None else -1.0))
 
-    def _row(self, errors: np.ndarray) -> dict[str, Any]:
+    def _row(self, which: Any) -> dict[str, Any]:
+        """Errors and presence of one case or one landmark."""
+        errors, truth, predicted = (
+            array[which] for array in (self.errors_mm, self.true_status, self.predicted_status)
+        )
         known = errors[~np.isnan(errors)]
         statistics: dict[str, Callable[[np.ndarray], Any]] = {
             "mre_mm": np.mean,
@@ -116,10 +124,17 @@ class Evaluation:
         values = {
             key: _rounded(function(known)) if len(known) else None for key, function in statistics.items()
         }
-        return {"points": len(known), **values, **self._rates(known)}
+        counts = {
+            "present": int((truth == PRESENT).sum()),
+            "found": len(known),
+            "missed": int(((truth == PRESENT) & (predicted != PRESENT)).sum()),
+            "false": int(((truth == ABSENT) & (predicted == PRESENT)).sum()),
+        }
+        return {"points": len(known), **values, **self._rates(errors, truth, predicted), **counts}
 
-    def _rates(self, known: np.ndarray) -> dict[str, float | None]:
-        rates = success_detection_rate(known, self.thresholds_mm)
+    def _rates(self, errors: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> dict[str, float | None]:
+        missed = (truth == PRESENT) & (predicted != PRESENT)
+        rates = success_detection_rate(np.where(missed, np.inf, errors), self.thresholds_mm)
         return {
             f"sdr_{t:g}mm": None if np.isnan(rate) else round(rate, 2)
             for t, rate in zip(self.thresholds_mm, rates)
@@ -136,6 +151,7 @@ def evaluate(
     predictions: str | os.PathLike,
     thresholds_mm: Sequence[float] = (2, 3, 4),
     measurements: Sequence[Measurement] = (),
+    annotated: Sequence[Case] = (),
 ) -> Evaluation:
     """
     Compare the annotated cases that have a prediction with it.
@@ -146,6 +162,7 @@ def evaluate(
         predictions: a folder of landmark files named after the cases.
         thresholds_mm: for the success detection rate.
         measurements: lengths and angles to compare too.
+        annotated: all cases with landmarks, to tell what their mean position would err by; none: not told.
 
     Raises:
         LandmarkError: when the folder is missing, has no prediction for any case, or a prediction has none
@@ -191,4 +208,24 @@ def evaluate(
         np.array(scores, dtype=float),
         tuple(thresholds_mm),
         tuple(compare_measurements(both, measurements)),
+        mean_position_error(annotated, set(found), names),
     )
+
+
+def success_detection_rate(errors_mm: np.ndarray, thresholds_mm: Sequence[float] = (2, 3, 4)) -> list[float]:
+    """
+    Percentage of errors at or below each threshold (SDR); NaN errors do not count.
+
+    Args:
+        errors_mm: any shape.
+        thresholds_mm: millimetres.
+
+    Returns:
+        one percentage per threshold; NaN when there are no errors.
+    """
+    known = np.asarray(errors_mm, dtype=np.float64)
+    known = known[~np.isnan(known)]
+    return [
+        float(100 * np.mean(known <= threshold)) if len(known) else float("nan")
+        for threshold in thresholds_mm
+    ]

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..files import read_json, write_json, write_text
+from ..landmarks import some_names
 from .compare import Evaluation
 
 __all__ = ["landmark_table", "summary_text", "write_cross_validation", "write_evaluation"]
@@ -79,19 +80,27 @@ def summary_text(folder: str | os.PathLike, title: str) -> str:
     """
     metrics, rows = landmark_table(folder)
     rates = [key for key in rows[0] if key.startswith("sdr_")]
-    total = {"landmark": "all landmarks", "max_mm": None, **metrics}
+    total = {"landmark": "all landmarks", "max_mm": None, **metrics, **_presence_of_all(rows)}
     width = max(len(row["landmark"]) for row in [*rows, total])
+    shown = [key for key in ("present", "missed", "false") if key in rows[0]]
     lines = [
         f"\n{title}: {metrics['cases']} cases, {metrics['points_compared']} points",
         f"{'landmark':{width}}  {'MRE mm':>7} {'std':>6} {'median':>6} {'max':>6}  "
-        + "  ".join(f"{rate[4:]:>6}" for rate in rates),
+        + "  ".join(f"{rate[4:]:>6}" for rate in rates)
+        + "".join(f"{key:>9}" for key in shown),
     ]
     for row in [*rows, total]:
         cells = " ".join(f"{_cell(row[key]):>6}" for key in ("std_mm", "median_mm", "max_mm"))
         lines.append(
             f"{row['landmark']:{width}}  {_cell(row['mre_mm']):>7} {cells}  "
             + "  ".join(f"{_cell(row[rate], 1):>6}" for rate in rates)
+            + "".join(f"{row[key]:>9}" for key in shown)
         )
+    if metrics.get("no_image_mre_mm") is not None:
+        lines.append(f"without looking at the image (mean position): {_cell(metrics['no_image_mre_mm'])} mm")
+    without = [row["landmark"] for row in rows if row.get("present") == "0"]
+    if without:
+        lines.append(f"no error for {some_names(without)}: it is present in none of these cases")
     for row in metrics.get("biometry", ()):
         error, bias = _cell(row["mean_absolute_error"]), _cell(row["bias"])
         lines.append(
@@ -103,6 +112,12 @@ def summary_text(folder: str | os.PathLike, title: str) -> str:
             "presence: " + ", ".join(f"{count} {key.replace('_', ' ')}" for key, count in presence.items())
         )
     return "\n".join(lines) + "\n"
+
+
+def _presence_of_all(rows: Sequence[dict[str, str]]) -> dict[str, int]:
+    """How many points are present, missed, and predicted although absent, over all landmarks."""
+    counted = ("present", "missed", "false")
+    return {key: sum(int(row[key]) for row in rows) for key in counted if key in rows[0]}
 
 
 def _cell(value: Any, digits: int = 2) -> str:

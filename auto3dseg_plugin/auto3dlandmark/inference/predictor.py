@@ -62,6 +62,7 @@ class LandmarkPredictor:
 
     def __init__(self, bundles: Sequence[str | os.PathLike], device: str | None = None) -> None:
         folders = [BundleFolder(path) for path in bundles]
+        _refuse_device(device)
         self.names: list[str] = list(common_landmarks(folders))
         self.members = [_Member(folder, device) for folder in folders]
         for member in self.members[1:]:
@@ -191,6 +192,16 @@ def predict_images(
         write_landmarks(path, predictor.predict(image))
         written.append(path)
     return written
+
+
+def _refuse_device(device: str | None) -> None:
+    """Stop at a device that is no name of one, or that this machine does not have."""
+    try:
+        kind = torch.device(device or "cpu").type
+    except RuntimeError:
+        kind = ""
+    if not kind or (kind == "cuda" and not torch.cuda.is_available()):
+        raise LandmarkError(f"device={device!r} is not to be had here. Use cpu, or leave it out.")
 
 
 def _the_saver(postprocessing: Compose, bundle: BundleFolder) -> SaveLandmarksd:

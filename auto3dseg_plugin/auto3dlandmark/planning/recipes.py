@@ -12,13 +12,12 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from monai.bundle import ConfigParser, ReferenceResolver
-
 from ..errors import LandmarkError
 from ..files import read_json
 
 __all__ = ["RECIPES", "default_recipe", "override", "read_recipe", "top_level"]
 
+SEPARATOR = "::"  # MONAI's, of ids; "#" is the older one
 FOLDER = Path(__file__).parent / "recipes"
 RECIPES = tuple(sorted(path.stem for path in FOLDER.glob("*.json")))
 
@@ -80,6 +79,8 @@ def override(config: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, 
     unknown = _unknown(values, config)
     if unknown:
         raise LandmarkError(f"train.json has no key {unknown[0]!r}. Its keys: {', '.join(config)}.")
+    from monai.bundle import ConfigParser  # seconds, and only a bundle that is filled needs it
+
     parser = ConfigParser(copy.deepcopy(dict(config)))
     for key, value in values.items():
         try:
@@ -99,4 +100,4 @@ def top_level(key: str) -> str:
     """
     The top-level key an id such as ``optimizer#lr`` or ``optimizer::lr`` lies below.
     """
-    return ReferenceResolver.normalize_id(key).split(ReferenceResolver.sep)[0]
+    return key.replace("#", SEPARATOR).split(SEPARATOR)[0]

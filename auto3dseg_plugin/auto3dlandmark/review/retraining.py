@@ -26,9 +26,9 @@ from ..errors import LandmarkError
 from ..evaluation.compare import evaluate
 from ..files import read_json, write_json
 from ..inference.predictor import LandmarkPredictor, predict_images
+from ..journal import time_stamp
 from ..landmarks import ABSENT, PRESENT
 from ..training.run import train_bundle
-from .journal import time_stamp
 from .store import FINAL, ReviewStore
 from .versions import Served, ServedModel
 

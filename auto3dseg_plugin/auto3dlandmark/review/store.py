@@ -37,9 +37,9 @@ from ..data.images import IMAGE_SUFFIXES, case_id
 from ..errors import LandmarkError
 from ..files import atomic_path
 from ..formats import landmark_suffix
+from ..journal import append_record, checksum_of, read_records, sync, time_stamp
 from ..landmarks import LandmarkSet
 from .image_notes import change_notes, read_notes
-from .journal import append_record, checksum_of, read_records, sync, time_stamp
 from .submission import ReviewError, check_plain, check_submission
 from .uploads import check_upload, new_image
 

@@ -7,18 +7,16 @@ output, makes steps run again; nothing else depends on it.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..errors import LandmarkError
-from ..files import read_json, write_json
+from ..files import digest, read_json, write_json
 
-__all__ = ["WorkRecord", "digest", "files_digest"]
+__all__ = ["WorkRecord"]
 
 
 class WorkRecord:
@@ -51,32 +49,12 @@ class WorkRecord:
         self.remember(name, made_from)
         self.say(f"{name}: done, see {outputs[0]}")
 
+    def knows(self, name: str) -> bool:
+        """Whether a step was finished, or a value remembered."""
+        return name in self.record
+
     def remember(self, name: str, value: Any) -> None:
         """Remember a value under a name."""
         with self.lock:
             self.record[name] = value
             write_json(self.path, self.record)
-
-
-def digest(content: Any) -> str:
-    """
-    A short name for JSON content: the same content, the same name.
-    """
-    text = json.dumps(content, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def files_digest(paths: Iterable[str | os.PathLike | None]) -> str:
-    """
-    A short name for the state of files, by name, size and time of change; not by place, which may be moved.
-
-    Args:
-        paths: of files, or of folders that stand for the files in them.
-    """
-    state = []
-    for path in paths:
-        if path is not None:
-            for file in sorted(Path(path).iterdir()) if os.path.isdir(path) else [Path(path)]:
-                found = file.stat() if file.exists() else None
-                state.append([file.name, found and found.st_size, found and found.st_mtime_ns])
-    return digest(state)

@@ -27,8 +27,7 @@ from ..data.measurements import dataset_measurements
 from ..errors import LandmarkError
 from ..evaluation.compare import evaluate
 from ..evaluation.tables import write_cross_validation, write_evaluation
-from ..files import read_json, write_json
-from ..inference.predictor import LandmarkPredictor, predict_images
+from ..files import files_digest, read_json, write_json
 from ..planning import fingerprint, plan
 from ..planning.fingerprint import compute_fingerprint, read_fingerprint, write_fingerprint
 from ..planning.plan import read_plan, write_plan
@@ -36,9 +35,11 @@ from ..planning.planner import make_plan
 from ..planning.presets import default_network
 from ..planning.recipes import default_recipe, read_recipe
 from ..training.run import train_bundle, training_settings
-from .record import WorkRecord, files_digest
+from .record import WorkRecord
 
 __all__ = ["WorkFolder", "dataset_state", "visible_devices"]
+
+FEW_STEPS, FEW_CASES = 500, 5  # with fewer, the figures of a run are told to say little
 
 
 class WorkFolder:
@@ -165,6 +166,23 @@ class WorkFolder:
 
         self.record.once(f"build fold {fold}", made_from, [*outputs, bundle.algo_object], action)
 
+    def minutes_by_default(self, folds: Sequence[int]) -> float | None:
+        """
+        How long to train each of these folds on a CPU when nobody says so; None where the recipe decides. The
+        same work folder keeps its answer, and one that was begun without it goes on without it.
+        """
+        if not self.record.knows("minutes by default"):
+            begun = any(self.record.knows(f"build fold {fold}") for fold in folds)
+            planned = read_plan(self.plan)
+            if begun or default_recipe(planned.network) != "quick":
+                return None
+            from .default_end import default_minutes
+
+            listed = read_datalist(self.datalist)
+            training = len(listed.training) - len(listed.held_out(folds[0]))
+            self.record.remember("minutes by default", default_minutes(planned, training))
+        return float(self.record.record["minutes by default"])
+
     def train(self, fold: int, device: str | None = None) -> None:
         """
         Train the bundle of one fold, going on where an earlier run of the same training was stopped.
@@ -230,6 +248,8 @@ class WorkFolder:
         ]
 
         def action() -> None:
+            from ..inference.predictor import LandmarkPredictor, predict_images  # torch: seconds
+
             predict_images(LandmarkPredictor([bundle.path for bundle in bundles]), images, folder)
 
         outputs = [folder, *(prediction_path(folder, image) for image in images)]
@@ -248,6 +268,19 @@ class WorkFolder:
         kept = [self.bundle(fold).models.cross_validation for fold in folds]
         return self.evaluate(cases, thresholds_mm=thresholds_mm, cross_validation=kept)
 
+    def doubts(self, folds: Sequence[int]) -> list[str]:
+        """Why the figures of these folds may say little, in sentences."""
+        steps = [read_json(self.bundle(fold).models.outcome)["steps"] for fold in folds]
+        listed = read_datalist(self.datalist)
+        cases = sum(len(listed.held_out(fold)) for fold in folds)
+        found = []
+        if min(steps) < FEW_STEPS:
+            found.append(f"note: {min(steps)} steps are far too few to learn from; give it more minutes")
+        if cases < FEW_CASES:
+            what = "a single held-out case says" if cases == 1 else f"{cases} held-out cases say"
+            found.append(f"note: {what} next to nothing; train more folds, or annotate more")
+        return found
+
     def evaluate(
         self,
         cases: Sequence[Case],
@@ -262,7 +295,8 @@ class WorkFolder:
         measurements = dataset_measurements(listed.root, listed.landmark_names)
 
         def action() -> None:
-            result = evaluate(cases, listed.landmark_names, folder, thresholds_mm, measurements)
+            annotated = [*listed.training, *(case for case in cases if case not in listed.training)]
+            result = evaluate(cases, listed.landmark_names, folder, thresholds_mm, measurements, annotated)
             for path in cross_validation:
                 write_cross_validation(path, result)
             write_evaluation(out, result)

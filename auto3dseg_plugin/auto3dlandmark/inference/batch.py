@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Predict many images: what is there is kept, what somebody edited is never lost, what is broken is named.
+
+The folder of predictions has a file for each case, ``predictions.csv`` with all points, ``failed.csv`` where
+something failed, and ``predictions.jsonl``, which remembers what each file was made from.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from ..bundles.folder import BundleFolder, weights_digest
+from ..data.folder import prediction_path
+from ..errors import LandmarkError, readable_error
+from ..files import digest, files_digest, write_text
+from ..formats import SUFFIXES, read_landmarks, write_landmarks
+from ..journal import append_record, checksum_of, read_records
+from ..landmarks import STATUSES, LandmarkSet
+from ..planning.plan import Plan
+from .plausibility import size_warnings
+from .predictor import LandmarkPredictor
+
+__all__ = ["BatchReport", "predict_batch"]
+
+RECORD, TABLE, FAILED = "predictions.jsonl", "predictions.csv", "failed.csv"
+UNSURE = 0.5  # a point with a lower score is worth a look
+
+
+@dataclass
+class BatchReport:
+    """
+    What became of each case, by id.
+
+    Args:
+        made: predicted now.
+        kept: made before by the same bundles from the same image.
+        edited: changed by somebody since it was made, or made by something else, and so left as it is.
+        failed: why there is no prediction.
+        unsure: landmarks with a low score, lowest first, of the cases predicted now.
+    """
+
+    made: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    edited: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    unsure: dict[str, list[tuple[str, float]]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Case:
+    """One image, where its predictions go, and what they are made from."""
+
+    id: str
+    image: Path
+    paths: tuple[Path, ...]
+    made_from: dict[str, Any]
+
+    def is_there(self, earlier: dict[str, Any] | None) -> str | None:
+        """``kept`` when the files are as made from this, ``edited`` when they are not ours to replace."""
+        present = [path for path in self.paths if path.is_file()]
+        if not present:
+            return None
+        written = {} if earlier is None else earlier.get("files", {})
+        if any(written.get(path.name) != checksum_of(path.read_bytes()) for path in present):
+            return "edited"
+        same = earlier is not None and earlier.get("made_from") == self.made_from
+        return "kept" if same and len(present) == len(self.paths) else None
+
+
+def predict_batch(
+    bundles: Sequence[str | os.PathLike],
+    images: Iterable[str | os.PathLike],
+    folder: str | os.PathLike,
+    device: str | None = None,
+    suffixes: Sequence[str] = (".mrk.json",),
+    overwrite: bool = False,
+    progress: bool = True,
+    say: Callable[[str], None] = print,
+) -> BatchReport:
+    """
+    Write the landmarks of each image to ``<folder>/<case><suffix>``, and a table of all of them.
+
+    Args:
+        bundles: as for :class:`LandmarkPredictor`, which is loaded only when there is something to do.
+        images: files, or folders that are one image.
+        folder: of the predictions; may hold earlier ones.
+        suffixes: the kinds of file to write, of ``auto3dlandmark.formats.SUFFIXES``.
+        overwrite: predict again whatever is there.
+        say: told about images that are much larger than the training images, before they are predicted.
+
+    Raises:
+        LandmarkError: when a bundle cannot be used, or the folder cannot be written to; never for an image.
+    """
+    unknown = [suffix for suffix in suffixes if suffix not in SUFFIXES]
+    if unknown or not suffixes:
+        raise LandmarkError(f"format {''.join(unknown[:1])!r} is unknown. Choose of {', '.join(SUFFIXES)}.")
+    folder, report = Path(folder), BatchReport()
+    given = [BundleFolder(bundle) for bundle in bundles]
+    made_by = digest([weights_digest(given), [bundle.read_config("inference") for bundle in given]])
+    cases = [_case(image, folder, suffixes, made_by) for image in images]
+    earlier = {entry["case"]: entry for entry in read_records(folder / RECORD) if "case" in entry}
+    waiting = []
+    for case in cases:
+        there = None if overwrite else case.is_there(earlier.get(case.id))
+        if there is None:
+            waiting.append(case)
+        else:
+            (report.kept if there == "kept" else report.edited).append(case.id)
+    if waiting:
+        predictor, plan = LandmarkPredictor(bundles, device), _plan(given[0])
+        for case in tqdm(waiting, desc="predict", unit="image", disable=not progress):
+            try:
+                for warning in [] if plan is None else size_warnings(case.image, plan):
+                    say(warning)
+                landmarks = predictor.predict(case.image)
+            except Exception as error:  # whatever a reader or a network says of an image it cannot take
+                report.failed[case.id] = str(readable_error(error, f"{case.image}: cannot be predicted"))
+                continue
+            _write(case, landmarks, folder)
+            report.made.append(case.id)
+            report.unsure.update(_unsure(case.id, landmarks))
+    _write_table(folder, [case for case in cases if case.id not in report.failed])
+    _write_failed(folder, report, {case.id: case.image for case in cases})
+    return report
+
+
+def _plan(bundle: BundleFolder) -> Plan | None:
+    """What the bundle was trained on, if it says so in a way that this version reads."""
+    with contextlib.suppress(LandmarkError):
+        return bundle.read_plan()
+    return None
+
+
+def _case(image: str | os.PathLike, folder: Path, suffixes: Sequence[str], made_by: str) -> _Case:
+    paths = tuple(prediction_path(folder, image, suffix) for suffix in suffixes)
+    name = paths[0].name.removesuffix(suffixes[0])
+    return _Case(name, Path(image), paths, {"bundles": made_by, "image": files_digest([image])})
+
+
+def _write(case: _Case, landmarks: LandmarkSet, folder: Path) -> None:
+    for path in case.paths:
+        write_landmarks(path, landmarks)
+    files = {path.name: checksum_of(path.read_bytes()) for path in case.paths}
+    append_record(folder / RECORD, {"case": case.id, "made_from": case.made_from, "files": files})
+
+
+def _unsure(case: str, landmarks: LandmarkSet) -> dict[str, list[tuple[str, float]]]:
+    low = [
+        (name, float(score))
+        for name, score, present in zip(landmarks.names, landmarks.scores, landmarks.present)
+        if present and score < UNSURE
+    ]
+    return {case: sorted(low, key=lambda one: one[1])} if low else {}
+
+
+def _write_table(folder: Path, cases: Iterable[_Case]) -> None:
+    """One row for each case and landmark, in RAS millimetres, as the files are now."""
+    rows = []
+    for case in cases:
+        landmarks = read_landmarks(case.paths[0])
+        for name, point, status, score in zip(
+            landmarks.names, landmarks.points, landmarks.status, landmarks.scores
+        ):
+            place = [f"{value:.4f}" for value in point] if np.isfinite(point).all() else ["", "", ""]
+            shown = "" if np.isnan(score) else f"{score:.4f}"
+            rows.append([case.id, name, STATUSES[status], *place, shown])
+    if rows:
+        header = ["case", "landmark", "status", "x_mm", "y_mm", "z_mm", "score"]
+        write_text(folder / TABLE, _csv([header, *rows]))
+
+
+def _write_failed(folder: Path, report: BatchReport, images: dict[str, Path]) -> None:
+    """The failures of this call; no file when there are none."""
+    if report.failed:
+        rows = [[case, str(images[case]), reason] for case, reason in report.failed.items()]
+        write_text(folder / FAILED, _csv([["case", "image", "reason"], *rows]))
+    else:
+        (folder / FAILED).unlink(missing_ok=True)
+
+
+def _csv(rows: Iterable[Sequence[Any]]) -> str:
+    stream = io.StringIO(newline="")
+    csv.writer(stream, lineterminator="\n").writerows(rows)
+    return stream.getvalue()
