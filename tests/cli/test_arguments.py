@@ -106,9 +106,8 @@ def test_each_command_shows_all_it_takes_with_its_defaults(name, capsys):
     command = COMMANDS[name]
     assert page.startswith(f"usage: auto3dlandmark {name}")
     for option, parameter in command.options.items():
-        (line,) = (
-            line for line in page.splitlines() if line.split()[:1] == [f"--{option.replace('_', '-')}"]
-        )
+        shown = f"--{option.replace('_', '-')}"
+        (line,) = (line for line in page.splitlines() if line.split()[:1] == [shown])
         described = page[page.index(line) :].split("\n  --")[0]
         assert len(described.split()) > 2, f"{option} is not described"
         if parameter.default not in (None, False, ""):

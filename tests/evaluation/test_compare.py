@@ -48,7 +48,7 @@ def test_the_summary_averages_all_compared_points(folders):
         25,
         50,
         50,
-    ]  # of four present points, one of them missed
+    ]  # one of four is missed
 
 
 def test_presence_is_counted_and_unknown_is_not(folders):
