@@ -28,6 +28,7 @@ __all__ = [
     "json_text",
     "read_json",
     "read_text",
+    "unique_keys",
     "write_json",
     "write_text",
 ]
@@ -154,11 +155,25 @@ def read_json(path: str | os.PathLike) -> Any:
     if not text.strip():
         raise LandmarkError(f"{path}: the file is empty. Save it again, or remove it.")
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=unique_keys)
     except (ValueError, RecursionError) as error:
         raise LandmarkError(
             f"{path}: is not valid JSON ({error}). Save it again from the program that made it."
         ) from error
+
+
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """
+    For ``json.loads``: an object whose keys all differ.
+
+    Raises:
+        ValueError: when a key stands twice, since readers differ in which of the two they take.
+    """
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} stands twice")
+    return found
 
 
 def digest(content: Any) -> str:

@@ -118,7 +118,7 @@ def test_the_command_names_the_broken_ones_and_fails(trained_bundle, images, tmp
     [
         (1e-3, "Metres or micrometres instead of millimetres"),
         (1e3, "Metres or micrometres"),
-        (30, "GB are free"),
+        (30, "GB may be taken"),
     ],
 )
 def test_voxels_that_cannot_be_millimetres_and_images_beyond_memory_are_refused(

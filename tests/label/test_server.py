@@ -80,7 +80,9 @@ def test_an_upload_without_end_is_cut_off(bytes_sent, status):
     async def receive(request: Request) -> PlainTextResponse:
         return PlainTextResponse(str(len(await request.body())))
 
-    limited = UploadLimit(Starlette(routes=[Route("/", receive, methods=["POST"])]), most_bytes=1000)
+    limited = UploadLimit(
+        Starlette(routes=[Route("/", receive, methods=["POST"])]), 10**6, most_json_bytes=1000
+    )
     pieces = (b"x" * 100 for _ in range(bytes_sent // 100))  # of unknown length, so nothing is announced
     answer = TestClient(limited).post("/", content=pieces)
     assert answer.status_code == status

@@ -48,7 +48,9 @@ def test_a_file_that_is_no_image_is_not_taken(tmp_path, store):
             b"NRRD0004\r\ntype: uchar\r\ndatafile: LIST\r\n/etc/passwd\r\n\r\n",
             "voxels in another file",
         ),
-        ("x.nrrd", b"NRRD0004\ntype: uchar\n", "voxels in another file"),
+        ("x.nrrd", b"NRRD0004\ntype: uchar\n", "has no end"),
+        # A reader that ends lines at a lone carriage return would see the field.
+        ("x.nrrd", b"NRRD0004\ncontent: a\rdata file: /etc/passwd\n\n", "control characters"),
     ],
 )
 def test_a_header_that_leads_to_another_file_is_refused(studies, store, tmp_path, name, content, message):

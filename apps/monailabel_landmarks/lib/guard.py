@@ -34,6 +34,9 @@ class SameOrigin:
             if not self._ours(host):
                 await _answer(send, 403, f"this server is not called {host!r}. Add it by '--hosts'.")
                 return
+            if headers.get("sec-fetch-site") == "cross-site":
+                await _answer(send, 403, "requests from other websites are not served.")
+                return
             if origin is not None and origin.partition("://")[2].casefold() != host.casefold():
                 await _answer(send, 403, f"requests of the website {origin!r} are not served.")
                 return
@@ -52,18 +55,34 @@ class SameOrigin:
 
 
 class UploadLimit:
-    """Refuse bodies of more than so many bytes, announced or not."""
+    """
+    Refuse bodies of more than so many bytes, announced or not.
 
-    def __init__(self, app: Any, most_bytes: int) -> None:
-        self.app, self.most_bytes = app, most_bytes
+    Args:
+        most_bytes: where a file is uploaded.
+        most_json_bytes: everywhere else.
+    """
+
+    def __init__(self, app: Any, most_bytes: int, most_json_bytes: int = 2**16) -> None:
+        self.app, self.most_bytes, self.most_json_bytes = app, most_bytes, most_json_bytes
+
+    def limit_of(self, scope: Any) -> int:
+        """What a request may send: files come to the datastore, and to an inference."""
+        method, path = scope["method"], scope["path"]
+        uploads = (method == "PUT" and path.startswith("/datastore")) or (
+            method == "POST" and path.startswith("/infer/")
+        )
+        return self.most_bytes if uploads else self.most_json_bytes
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        sentence = f"the upload is larger than {self.most_bytes / 2**20:g} MB."
+        most = self.limit_of(scope)
+        size = f"{most / 2**20:g} MB" if most >= 2**20 else f"{most / 2**10:g} kB"
+        sentence = f"the request is larger than {size}."
         announced = dict(scope["headers"]).get(b"content-length", b"0")
-        if not announced.isdigit() or int(announced) > self.most_bytes:
+        if not announced.isdigit() or int(announced) > most:
             await _answer(send, 413, sentence)
             return
         taken, refused, begun = 0, False, False
@@ -72,7 +91,7 @@ class UploadLimit:
             nonlocal taken, refused
             message = await receive()
             taken += len(message.get("body", b""))
-            if taken > self.most_bytes:
+            if taken > most:
                 refused = True
                 return {"type": "http.disconnect"}
             return message

@@ -16,10 +16,12 @@ import numpy as np
 from monailabel.interfaces.tasks.batch_infer import BatchInferTask
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
+from auto3dlandmark.bundles.folder import BundleFolder
 from auto3dlandmark.data.images import read_geometry
 from auto3dlandmark.errors import LandmarkError, readable_error
 from auto3dlandmark.formats import write_landmarks
 from auto3dlandmark.inference.confidence import confidence_of
+from auto3dlandmark.inference.plausibility import size_warnings
 from auto3dlandmark.inference.predictor import LandmarkPredictor
 from auto3dlandmark.landmarks import STATUSES, LandmarkSet
 from auto3dlandmark.review.versions import ServedModel
@@ -28,6 +30,7 @@ from monailabel_landmarks.lib.spheres import spheres_of
 logger = logging.getLogger(__name__)
 
 SPHERES = "landmark_spheres"
+MOST_GB = 8.0  # of memory for one inference
 
 
 class Predictor:
@@ -49,6 +52,8 @@ class Predictor:
             served = self.model.current()
             if self.loaded is None or self.loaded[0] != served:
                 self.loaded = served, LandmarkPredictor(served.bundles)
+            plan = BundleFolder(served.bundles[0]).read_plan()
+            size_warnings(image, plan, most_gb=MOST_GB)  # before one image blocks every reviewer
             try:
                 return self.loaded[1].predict(image), served.version
             except LandmarkError:

@@ -45,10 +45,17 @@ def create_app(conf: dict[str, Any]) -> FastAPI:
     """
     Args:
         conf: the app's settings; ``upload_mb`` bounds uploads, ``hosts`` names this machine, separated by
-            commas, where it is reached by another name than its own.
+            commas, where it is reached by another name than its own; ``openapi``, true, serves a description
+            of all requests.
     """
+    described = "/openapi.json" if str(conf.get("openapi", "")).lower() == "true" else None
     server = FastAPI(
-        title="Auto3DLandmark", version=__version__, lifespan=_lifespan, docs_url=None, redoc_url=None
+        title="Auto3DLandmark",
+        version=__version__,
+        lifespan=_lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=described,
     )
     server.add_middleware(UploadLimit, most_bytes=int(float(conf.get("upload_mb", MOST_UPLOAD_MB)) * 2**20))
     server.add_middleware(SameOrigin, names=[name for name in str(conf.get("hosts", "")).split(",") if name])

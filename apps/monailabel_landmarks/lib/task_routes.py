@@ -9,15 +9,18 @@ in processes of MONAI Label's making.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import tempfile
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any, Optional
 
-from fastapi import APIRouter, Body, File, Form, HTTPException, UploadFile
+from fastapi import APIRouter, Body, File, Form, HTTPException, Request, UploadFile
 from fastapi.background import BackgroundTasks
 from fastapi.responses import FileResponse, Response
 from monailabel.interfaces.utils.app import app_instance
@@ -34,6 +37,8 @@ __all__ = ["close", "router"]
 
 router = APIRouter()
 starting = threading.RLock()  # of two that start the same, one is refused
+MOST_WAITING = 64
+SECONDS_BETWEEN_LOOKS = 1.0
 inference = ThreadPoolExecutor(1, thread_name_prefix="inference")
 
 
@@ -60,6 +65,7 @@ def close() -> None:
 
 @router.post("/infer/{model}")
 async def infer(
+    client: Request,
     model: str,
     background: BackgroundTasks,
     image: str = "",
@@ -79,9 +85,7 @@ async def infer(
         uploaded = await asyncio.to_thread(received, file, Path(folder.name), name)
     elif not image:
         raise ReviewError("name an image of the server by its id, or upload one.")
-    result = await asyncio.get_running_loop().run_in_executor(
-        inference, instance.infer, request, None, uploaded
-    )
+    result = await _inferred(client, partial(instance.infer, request, None, uploaded))
     path, answer = Path(result["file"]), result["params"]
     background.add_task(path.unlink, missing_ok=True)
     if output == Output.json:
@@ -95,6 +99,19 @@ async def infer(
     }
     encoded = MultipartEncoder(fields=fields)
     return Response(encoded.to_string(), media_type=encoded.content_type)
+
+
+async def _inferred(client: Request, work: Callable[[], Any]) -> Any:
+    """What the inference thread makes of it; nothing is begun for a client that has gone meanwhile."""
+    if inference._work_queue.qsize() >= MOST_WAITING:
+        raise HTTPException(429, f"{MOST_WAITING} inferences are waiting already. Try again later.")
+    future = inference.submit(work)
+    while not future.done():
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(future)), SECONDS_BETWEEN_LOOKS)
+        if not future.done() and await client.is_disconnected() and future.cancel():
+            raise HTTPException(499, "the client has gone.")
+    return future.result()
 
 
 @router.post("/batch/infer/{model}")
@@ -146,9 +163,9 @@ def start_training(model: str, params: Optional[dict] = Body(None)) -> Any:
         raise ReviewError(f"there is no training of {model!r}.", 404)
     minutes = (params or {}).get("minutes")
     if minutes is not None and (
-        isinstance(minutes, bool) or not isinstance(minutes, (int, float)) or not minutes > 0
+        isinstance(minutes, bool) or not isinstance(minutes, (int, float)) or not 0 < minutes < 10_080
     ):
-        raise ReviewError(f"minutes={minutes!r} must be a number greater than 0.")
+        raise ReviewError("'minutes' must be a number greater than 0 and less than a week of them.")
     with starting:
         _refuse_second("train")
         app_instance()._trainers[model].announce(minutes)

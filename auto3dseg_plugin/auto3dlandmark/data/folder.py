@@ -35,15 +35,18 @@ NO_LANDMARKS = ("groups.csv", "predictions.csv", "failed.csv")
 NO_CASES = ("labels", "review")  # what reviewing leaves in a studies folder
 
 
-def list_images(folder: str | os.PathLike) -> dict[str, Path]:
+def list_images(folder: str | os.PathLike, doubled: dict[str, str] | None = None) -> dict[str, Path]:
     """
     The images of a folder by case, sorted: image files or, where there are none, folders that hold a DICOM
     series or image files of their own, one for each channel.
 
+    Args:
+        doubled: gets a sentence for each case that has two images, which is left out; None: that is an error.
+
     Raises:
         LandmarkError: when there is no such folder, or two images belong to the same case.
     """
-    return _images_in(image_folder(folder))
+    return _images_in(image_folder(folder), doubled)
 
 
 def list_landmarks(folder: str | os.PathLike) -> dict[str, Path]:
@@ -168,7 +171,7 @@ def _visible(folder: Path) -> list[Path]:
     return [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
 
 
-def _images_in(folder: Path) -> dict[str, Path]:
+def _images_in(folder: Path, doubled: dict[str, str] | None = None) -> dict[str, Path]:
     images: dict[str, Path] = {}
     inside = _visible(folder)
     for path in inside:
@@ -176,10 +179,12 @@ def _images_in(folder: Path) -> dict[str, Path]:
         if case is None or path.is_dir():
             continue
         if case in images:
-            raise LandmarkError(
-                f"{path}: case {case!r} has a second image, {images[case].name}. Keep one of them."
-            )
+            said = f"{path}: case {case!r} has a second image, {images[case].name}. Keep one of them."
+            if doubled is None:
+                raise LandmarkError(said)
+            doubled[case] = said
         images[case] = path
+    images = {case: path for case, path in images.items() if case not in (doubled or ())}
     return images or {
         path.name: path
         for path in inside

@@ -8,7 +8,6 @@ inference read through MONAI; this is for looking at a dataset before anything i
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import nibabel as nib
 import numpy as np
 
 from ..errors import LandmarkError
+from .headers import check_header
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -30,7 +30,6 @@ __all__ = [
     "is_nifti",
     "read_geometry",
     "read_image",
-    "refuse_detached",
     "refuse_other_grids",
     "reorient_to_ras",
 ]
@@ -41,7 +40,6 @@ IMAGE_SUFFIXES = NIFTI_SUFFIXES + ITK_SUFFIXES
 UPLOAD_SUFFIXES = (*NIFTI_SUFFIXES, ".nrrd")  # MetaImage headers may name any file of this machine
 DICOM_MARK_AT, DICOM_MARK = 128, b"DICM"
 POSITION_TAG = "0020|0032"
-HEADER_BYTES = 2**20
 UNEVEN = 0.02  # more than rounding in the header explains
 
 
@@ -210,6 +208,8 @@ def is_nifti(path: str | os.PathLike) -> bool:
 def _read_one(path: Path) -> tuple[np.ndarray, np.ndarray]:
     if path.is_file() and os.path.getsize(path) == 0:
         raise LandmarkError(f"{path}: the file is empty. Copy it again.")
+    if path.is_file():
+        check_header(path)
     try:
         if path.is_dir():
             return _read_itk(_series_files(path))
@@ -221,7 +221,8 @@ def _read_one(path: Path) -> tuple[np.ndarray, np.ndarray]:
     except LandmarkError:
         raise
     except Exception as error:  # the readers raise whatever zlib, struct or ITK raise
-        reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
+        # ITK's texts tell about other files of this machine: they stay in the chain of errors.
+        reason = (str(error).strip() or type(error).__name__).splitlines()[-1] if is_nifti(path) else "by ITK"
         raise LandmarkError(
             f"{path}: cannot be read as an image ({reason}). Copy or export it again."
         ) from error
@@ -241,21 +242,6 @@ def _read_itk(source: str | list[str]) -> tuple[np.ndarray, np.ndarray]:
     affine[:3, :3] = itk.array_from_matrix(image.GetDirection()) * np.array(list(image.GetSpacing()))
     affine[:3, 3] = list(image.GetOrigin())
     return array, np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
-
-
-def refuse_detached(path: Path) -> None:
-    """
-    Stop at a NRRD header that names another file as its data: a stranger's could name any file of this
-    machine.
-
-    Raises:
-        LandmarkError: for such a header, or one without end.
-    """
-    if path.name.lower().endswith(".nrrd"):
-        with open(path, "rb") as stream:
-            head, blank, _ = stream.read(HEADER_BYTES).replace(b"\r\n", b"\n").partition(b"\n\n")
-        if not blank or re.search(rb"^\s*data\s*file\s*:", head, re.IGNORECASE | re.MULTILINE):
-            raise LandmarkError(f"{path}: keeps its voxels in another file. Save it as one file.")
 
 
 def first_channel(array: np.ndarray) -> np.ndarray:

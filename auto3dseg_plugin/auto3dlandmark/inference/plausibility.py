@@ -24,13 +24,14 @@ ODD_VOXELS, ABSURD_VOXELS = 8.0, 100.0  # times as large or as small as the trai
 MUCH_LARGER = 8.0  # times as many voxels on the network's grid as the median training image
 
 
-def size_warnings(image: str | os.PathLike, plan: Plan) -> list[str]:
+def size_warnings(image: str | os.PathLike, plan: Plan, most_gb: float | None = None) -> list[str]:
     """
     What is odd about an image's voxels and size, in sentences.
 
     Args:
         image: a file; a folder is not looked at.
         plan: of the bundle.
+        most_gb: the memory that may be taken; left out, what is free.
 
     Raises:
         LandmarkError: when its voxels cannot be millimetres, or predicting it would take more memory than
@@ -50,11 +51,13 @@ def size_warnings(image: str | os.PathLike, plan: Plan) -> list[str]:
     grid = np.maximum(1, np.round(np.array(shape) * voxel_spacing(affine) / np.mean(plan.spacing)))
     needed_gb = float(grid.prod()) * len(plan.landmark_names) * BYTES_PER_HEATMAP_VOXEL / 1e9
     free_gb = psutil.virtual_memory().available / 1e9
+    free_gb = free_gb if most_gb is None else min(free_gb, most_gb)
     if needed_gb > free_gb:
         raise LandmarkError(
             f"{image}: would be {_by(grid)} voxels on the network's grid, which takes about {needed_gb:.0f} "
             "GB of "
-            f"memory; {free_gb:.0f} GB are free. Crop it to what the training images show, or correct its "
+            f"memory; {free_gb:.0f} GB may be taken. Crop it to what the training images show, or correct "
+            "its "
             "voxel size."
         )
     larger = float(grid.prod()) / float(np.prod(plan.median_shape))

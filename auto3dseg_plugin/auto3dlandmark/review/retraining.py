@@ -142,6 +142,8 @@ def retraining_status(model: ServedModel) -> dict[str, Any]:
         status = read_json(model.folder / "status.json")
     except LandmarkError:
         return {}
+    if not isinstance(status, dict):  # damaged by hand
+        return {}
     if status.get("state") not in RUNNING:
         return dict(status)
     lock = _lock(model)

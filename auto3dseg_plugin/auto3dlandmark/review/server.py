@@ -23,6 +23,7 @@ APP = (
 # What MONAI Label does on its own and should not: it scores after every answer, and reloads the folder.
 SETTINGS = {"MONAI_LABEL_AUTO_UPDATE_SCORING": "false", "MONAI_LABEL_DATASTORE_AUTO_RELOAD": "false"}
 SETTINGS |= {"MONAI_LABEL_SESSIONS": "false"}
+SETTINGS |= {"PYTHONSAFEPATH": "1"}  # a module in the folder it is started in is never run
 
 
 def server_command(

@@ -113,8 +113,14 @@ class ReviewStore:
             lock.release()
 
     def images(self) -> dict[str, Path]:
-        """The images there are, by id."""
-        return list_images(self.studies)
+        """The images there are, by id; a case with two images is left out, as :meth:`doubled` says."""
+        return list_images(self.studies, {})
+
+    def doubled(self) -> dict[str, str]:
+        """A sentence for each case that has two images."""
+        found: dict[str, str] = {}
+        list_images(self.studies, found)
+        return {case: said.replace(f"{self.image_folder}/", "") for case, said in found.items()}
 
     def image(self, image_id: str) -> Path:
         """
@@ -122,14 +128,16 @@ class ReviewStore:
             ReviewError: when there is no such image; ids are never taken for paths.
         """
         if not image_id.startswith(".") and not set("/\\\0") & set(image_id):
-            for suffix in IMAGE_SUFFIXES:  # a folder of thousands is not listed for one
-                path = self.image_folder / f"{image_id}{suffix}"
-                if (
-                    len(os.fsencode(path.name)) < LONGEST_NAME
-                    and path.is_file()
-                    and case_id(path) == image_id
-                ):
-                    return path
+            paths = [self.image_folder / f"{image_id}{suffix}" for suffix in IMAGE_SUFFIXES]
+            there = [  # a folder of thousands is not listed for one
+                path
+                for path in paths
+                if len(os.fsencode(path.name)) < LONGEST_NAME and path.is_file() and case_id(path) == image_id
+            ]
+            if len(there) > 1:
+                raise ReviewError(self.doubled().get(image_id, f"image {image_id!r} is there twice."), 409)
+            if there:
+                return there[0]
         found = self.images().get(image_id)
         if found is None:
             raise ReviewError(f"there is no image {image_id!r}.", 404)

@@ -15,6 +15,7 @@ import numpy as np
 from ..checks.dataset import NEAR_VOXELS
 from ..data.images import read_geometry
 from ..errors import LandmarkError
+from ..files import unique_keys
 from ..formats import read_landmarks
 from ..formats.markups import POINT_LISTS
 from ..geometry import voxels_outside, world_to_voxel
@@ -122,7 +123,7 @@ def parse_parameters(text: str | None) -> dict[str, Any]:
         raise ReviewError(f"the parameters hold {constant}, which JSON does not know.")
 
     try:
-        found = json.loads(text, parse_constant=refuse)
+        found = json.loads(text, parse_constant=refuse, object_pairs_hook=unique_keys)
     except (ValueError, RecursionError) as error:
         raise ReviewError(f"the parameters are not valid JSON ({error}).") from error
     if not isinstance(found, Mapping):

@@ -4,15 +4,20 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from pathlib import Path
 
 from ..checks.dataset import image_problems
-from ..data.images import UPLOAD_SUFFIXES, case_id, read_image, refuse_detached
+from ..data.headers import check_header
+from ..data.images import UPLOAD_SUFFIXES, case_id, is_nifti, read_image
 from ..errors import LandmarkError
+from .child import opened_elsewhere
 from .submission import ReviewError
 
 __all__ = ["check_upload", "new_image"]
 
+PORTS = {f"{port}{number}" for port in ("COM", "LPT") for number in range(1, 10)}
+RESERVED = {"CON", "PRN", "AUX", "NUL", *PORTS}
 NEW_ID = re.compile(r"\w[\w.+ -]*")
 MOST_ID_BYTES = 150  # of a file's name, which also gets a suffix and, for a while, a prefix
 
@@ -32,6 +37,7 @@ def new_image(image_id: str | None, file_name: str) -> tuple[str, str]:
     image_id = image_id or case_id(file_name) or ""
     if suffix is None:
         raise ReviewError(f"{file_name!r} cannot be sent. Send one of {', '.join(UPLOAD_SUFFIXES)}.")
+    _refuse_name(image_id)
     short = len(image_id.encode("utf-8", "replace")) <= MOST_ID_BYTES
     if not short or not NEW_ID.fullmatch(image_id) or case_id(image_id + suffix) != image_id:
         raise ReviewError(
@@ -39,6 +45,16 @@ def new_image(image_id: str | None, file_name: str) -> tuple[str, str]:
             f"{MOST_ID_BYTES} of them at most."
         )
     return image_id, suffix
+
+
+def _refuse_name(image_id: str) -> None:
+    """Names that are one on some computers, or none."""
+    if unicodedata.normalize("NFC", image_id) != image_id:
+        raise ReviewError(
+            f"{image_id[:50]!r} can be written in two ways. Rename the file in composed letters."
+        )
+    if image_id.partition(".")[0].strip().upper() in RESERVED:
+        raise ReviewError(f"{image_id[:50]!r} is reserved on Windows. Rename the file.")
 
 
 def check_upload(path: Path, file_name: str) -> None:
@@ -53,7 +69,9 @@ def check_upload(path: Path, file_name: str) -> None:
         ReviewError: when it is not, or its header leads to another file.
     """
     try:
-        refuse_detached(path)
+        check_header(path)
+        if not is_nifti(path):
+            opened_elsewhere(path)
         problems = image_problems(*read_image(path))
     except LandmarkError as error:
         raise ReviewError(str(error).replace(str(path), file_name)) from error
