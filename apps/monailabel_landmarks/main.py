@@ -46,8 +46,9 @@ class LandmarksApp(MONAILabelApp):
     """
 
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
+        trust = str((conf or {}).get("trust", "")).lower() == "true"
         bundles = bundles_of(conf or {}, Path(app_dir))
-        self.model = ServedModel(Path(studies) / "review" / "models" / MODEL, bundles)
+        self.model = ServedModel(Path(studies) / "review" / "models" / MODEL, bundles, trust)
         self.store = ReviewStore(studies, self.model.names)
         self.predictor = Predictor(self.model)
         self.minutes = float((conf or {}).get("minutes", 15))

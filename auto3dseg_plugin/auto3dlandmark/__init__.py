@@ -30,20 +30,21 @@ __all__ = [
 ]
 
 
-def load(*bundles: str | os.PathLike, device: str | None = None) -> LandmarkPredictor:
+def load(*bundles: str | os.PathLike, device: str | None = None, trust: bool = False) -> LandmarkPredictor:
     """
     Load trained bundles, whose ``predict(image)`` gives a :class:`LandmarkSet`; several are averaged.
 
     Args:
         bundles: their folders.
         device: cpu or cuda:0; left out, a GPU if there is one.
+        trust: run what their configs ask for, even if it is code from outside the template.
 
     Raises:
         LandmarkError: when a folder is no trained bundle, or they find other landmarks.
     """
     from .inference.predictor import LandmarkPredictor
 
-    return LandmarkPredictor(bundles, device)
+    return LandmarkPredictor(bundles, device, trust)
 
 
 def templates_path() -> str:

@@ -139,3 +139,18 @@ def test_help_and_mistakes_load_neither_torch_nor_monai(words):
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip().endswith("[]"), result.stdout[-200:]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_a_shell_completes_commands_and_options(shell, capsys, fails):
+    main(["completion", shell])
+    script = capsys.readouterr().out
+    words = 'COMP_WORDS=(auto3dlandmark run --min); COMP_CWORD=2; _auto3dlandmark; echo "${COMPREPLY[@]}"'
+    if shell == "bash":
+        result = subprocess.run(
+            ["bash", "-c", f"{script}\n{words}"], capture_output=True, text=True, check=True
+        )
+        assert result.stdout == "--minutes\n"
+    else:
+        assert script.startswith("autoload -U +X bashcompinit")
+    assert "shell='fish' is unknown" in fails("completion", "fish")

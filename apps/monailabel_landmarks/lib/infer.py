@@ -51,7 +51,7 @@ class Predictor:
         with self.lock:
             served = self.model.current()
             if self.loaded is None or self.loaded[0] != served:
-                self.loaded = served, LandmarkPredictor(served.bundles)
+                self.loaded = served, LandmarkPredictor(served.bundles, trust=True)
             plan = BundleFolder(served.bundles[0]).read_plan()
             size_warnings(image, plan, most_gb=MOST_GB)  # before one image blocks every reviewer
             try:

@@ -15,10 +15,9 @@ from monai.apps.auto3dseg import BundleAlgo
 from monai.auto3dseg.utils import algo_from_json, algo_to_json
 from monai.bundle import ConfigParser
 
-from .. import templates_path
 from ..bundles.algo_object import NAME, auto3dseg_score
 from ..bundles.fill import copy_template, fill_bundle
-from ..bundles.folder import BundleFolder
+from ..bundles.folder import TEMPLATES, BundleFolder
 from ..errors import LandmarkError
 from ..inference.label_map import HeatmapInferer
 from ..planning.plan import read_plan
@@ -55,7 +54,7 @@ class HeatmapAlgo(BundleAlgo):
         network_def: str | None = None,
         fit_memory: bool = False,
     ) -> None:
-        super().__init__(templates_path() if template_path is None else template_path)
+        super().__init__(str(TEMPLATES) if template_path is None else template_path)
         self.name = NAME
         self.options: dict[str, Any] = {
             "network": network,
@@ -98,7 +97,7 @@ class HeatmapAlgo(BundleAlgo):
         """
         self.output_path = str(Path(output_path, algo_name).resolve())
         if kwargs.pop("copy_dirs", True):
-            copy_template(self.output_path, Path(self.template_path or templates_path()) / NAME)
+            copy_template(self.output_path, Path(self.template_path or TEMPLATES) / NAME)
         if kwargs.pop("fill_template", True):
             self.fill_records = self.fill_template_config(self.data_stats_files, self.output_path, **kwargs)
 

@@ -55,7 +55,7 @@ class LandmarkEnsemble(AlgoEnsembleBestByFold):
         param = {} if pred_param is None else dict(pred_param)
         files = param.get("infer_files", self.infer_files)[param.get("files_slices", slice(None))]
         folders = [algo[AlgoKeys.ALGO].get_output_path() for algo in self.algo_ensemble]
-        predictor = LandmarkPredictor(folders, param.get("device"))
+        predictor = LandmarkPredictor(folders, param.get("device"), trust=True)
         results = []
         for file in files:
             image = file["image"] if isinstance(file, dict) else file

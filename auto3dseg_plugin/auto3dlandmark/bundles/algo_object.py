@@ -5,9 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import templates_path
 from ..files import read_json, write_json
-from .folder import BundleFolder
+from .folder import TEMPLATES, BundleFolder
 
 __all__ = ["auto3dseg_score", "note_score", "write_algo_object"]
 
@@ -24,7 +23,7 @@ def write_algo_object(bundle: BundleFolder, **options: Any) -> None:
     """
     state = {"name": NAME, "output_path": str(bundle.path), "options": options}
     write_json(
-        bundle.algo_object, {"_target_": TARGET, "_state_": state, "template_path": templates_path()}
+        bundle.algo_object, {"_target_": TARGET, "_state_": state, "template_path": str(TEMPLATES)}
     )
 
 

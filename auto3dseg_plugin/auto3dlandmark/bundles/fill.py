@@ -14,13 +14,12 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import templates_path
 from ..data.datalist import read_datalist
 from ..files import read_json, write_json
 from ..errors import LandmarkError
 from ..planning.plan import Plan, write_plan
 from .agreement import refuse_disagreement
-from .folder import BundleFolder, without_machine_keys
+from .folder import TEMPLATES, BundleFolder, without_machine_keys
 from ..planning.recipes import default_recipe, override, read_recipe, top_level
 
 __all__ = [
@@ -41,7 +40,7 @@ def copy_template(folder: str | os.PathLike, template: str | os.PathLike | None 
     Args:
         template: a folder of the form of ``templates/heatmap``; left out, that one.
     """
-    source = Path(templates_path()) / "heatmap" if template is None else template
+    source = TEMPLATES / "heatmap" if template is None else template
     shutil.copytree(source, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
 
 

@@ -16,8 +16,9 @@ from ..errors import LandmarkError
 from ..files import read_json, write_json
 from ..planning.plan import Plan, read_plan
 
-__all__ = ["MACHINE_KEYS", "BundleFolder", "ModelsFolder", "common_landmarks", "weights_digest", "without_machine_keys"]
+__all__ = ["MACHINE_KEYS", "TEMPLATES", "BundleFolder", "ModelsFolder", "common_landmarks", "weights_digest", "without_machine_keys"]
 
+TEMPLATES = Path(__file__).parent / "templates"  # of algorithms, as Auto3DSeg takes them
 # Values of a config that say where things lie on this machine; a bundle that moves gets new ones.
 MACHINE_KEYS = ("bundle_root", "dataset_dir", "datalist")
 

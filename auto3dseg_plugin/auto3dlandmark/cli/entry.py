@@ -10,6 +10,7 @@ from functools import partial
 from .. import __version__
 from ..errors import LandmarkError
 from .arguments import Command, suggestion
+from .completion import completion_script
 from .datasets import check, convert, export_nnlandmark
 from .help import command_page, overview_page
 from .main_job import demo, evaluate, predict, run
@@ -19,6 +20,19 @@ from .single_steps import analyze, build, plan, train
 
 __all__ = ["GROUPS", "main"]
 
+
+def completion(shell: str) -> None:
+    """
+    Print what lets a shell complete commands and options.
+
+    For bash: eval "$(auto3dlandmark completion bash)", in ~/.bashrc.
+
+    Args:
+        shell: bash or zsh.
+    """
+    print(completion_script(COMMANDS, shell), end="")
+
+
 GROUPS = {
     title: [Command(function) for function in functions]
     for title, functions in {
@@ -27,6 +41,7 @@ GROUPS = {
         "the steps of run, one by one": (analyze, plan, build, train),
         "models": (ablate, publish, import_nnlandmark),
         "review": (serve,),
+        "shell": (completion,),
     }.items()
 }
 COMMANDS = {command.name: command for commands in GROUPS.values() for command in commands}

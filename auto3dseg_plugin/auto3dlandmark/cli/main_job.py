@@ -137,6 +137,7 @@ def predict(
     device: str | None = None,
     format: str = "mrk.json",
     overwrite: bool = False,
+    trust: bool = False,
 ) -> None:
     """
     Find the landmarks of new images: BUNDLE [BUNDLE ...] IMAGES OUT.
@@ -151,6 +152,7 @@ def predict(
         device: cpu or cuda:0; left out, a GPU if there is one.
         format: of the files: mrk.json, fcsv or csv, or several: mrk.json,csv.
         overwrite: predict again whatever is there, edited predictions too.
+        trust: run bundles whose configs hold code from outside the template.
     """
     if len(bundles_images_out) < 3:
         raise LandmarkError("predict takes at least three arguments: BUNDLE [BUNDLE ...] IMAGES OUT.")
@@ -160,7 +162,7 @@ def predict(
     suffixes = [f".{kind.strip().lstrip('.')}" for kind in format.split(",")]
     from ..inference.batch import predict_batch
 
-    report = predict_batch(bundles, found, out, device, suffixes, overwrite, say=tell)
+    report = predict_batch(bundles, found, out, device, suffixes, overwrite, trust, say=tell)
     print(f"{len(report.made)} images predicted to {out}")
     if report.kept:
         print(f"{len(report.kept)} unchanged, kept")

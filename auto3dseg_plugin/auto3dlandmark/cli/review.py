@@ -19,6 +19,7 @@ def serve(
     port: int = 8000,
     minutes: float = 15.0,
     hosts: str = "",
+    trust: bool = False,
 ) -> None:
     """
     Start the MONAI Label server, for review and retraining in 3D Slicer.
@@ -33,6 +34,7 @@ def serve(
         port: to listen at.
         minutes: of a retraining.
         hosts: further names this machine is reached by, separated by commas.
+        trust: serve bundles whose configs hold code from outside the template.
     """
     from ..review.server import server_command
 
@@ -40,6 +42,6 @@ def serve(
         raise LandmarkError(f"port={port} is none. Choose a number from 1 to 65535, such as 8000.")
     bundles = [one for one in (bundle, *more) if one is not None]
     settings = {"minutes": positive("minutes", minutes), "hosts": hosts or None}
-    command, environment = server_command(studies, bundles, host, port, **settings)
+    command, environment = server_command(studies, bundles, host, port, trust, **settings)
     print(f"studies: {studies}\nserver:  http://{host}:{port}", flush=True)
     os.execve(command[0], command, environment)

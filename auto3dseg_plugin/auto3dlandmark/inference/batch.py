@@ -84,6 +84,7 @@ def predict_batch(
     device: str | None = None,
     suffixes: Sequence[str] = (".mrk.json",),
     overwrite: bool = False,
+    trust: bool = False,
     progress: bool = True,
     say: Callable[[str], None] = print,
 ) -> BatchReport:
@@ -96,6 +97,7 @@ def predict_batch(
         folder: of the predictions; may hold earlier ones.
         suffixes: the kinds of file to write, of ``auto3dlandmark.formats.SUFFIXES``.
         overwrite: predict again whatever is there.
+        trust: as for :class:`LandmarkPredictor`.
         say: told about images that are much larger than the training images, before they are predicted.
 
     Raises:
@@ -117,7 +119,7 @@ def predict_batch(
         else:
             (report.kept if there == "kept" else report.edited).append(case.id)
     if waiting:
-        predictor, plan = LandmarkPredictor(bundles, device), _plan(given[0])
+        predictor, plan = LandmarkPredictor(bundles, device, trust), _plan(given[0])
         for case in tqdm(waiting, desc="predict", unit="image", disable=not progress):
             try:
                 for warning in [] if plan is None else size_warnings(case.image, plan):

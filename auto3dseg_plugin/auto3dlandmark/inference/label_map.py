@@ -41,7 +41,7 @@ class HeatmapInferer:
     ) -> None:
         path = Path(config_file if isinstance(config_file, (str, os.PathLike)) else config_file[0])
         self.device = device
-        self.predictor = LandmarkPredictor([BundleFolder.around(path).path], device)
+        self.predictor = LandmarkPredictor([BundleFolder.around(path).path], device, trust=True)
 
     def infer(self, image_file: str | os.PathLike | Mapping[str, Any]) -> MetaTensor:
         """

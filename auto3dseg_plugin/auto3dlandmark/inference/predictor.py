@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from ..bundles.agreement import refuse_disagreement
 from ..bundles.folder import BundleFolder, common_landmarks
+from ..bundles.trust import refuse_foreign_code
 from ..data.folder import prediction_path
 from ..errors import LandmarkError, readable_error
 from ..formats import write_landmarks
@@ -55,16 +56,19 @@ class LandmarkPredictor:
     Args:
         bundles: folders of bundles that agree in their landmarks, such as the folds of one training.
         device: where to run; left out, what the bundle's config says: a GPU if there is one.
+        trust: run what the configs ask for, even if it is code from outside the template.
 
     Raises:
         LandmarkError: when a folder is no bundle, its weights are missing or damaged, or landmarks differ.
     """
 
-    def __init__(self, bundles: Sequence[str | os.PathLike], device: str | None = None) -> None:
+    def __init__(
+        self, bundles: Sequence[str | os.PathLike], device: str | None = None, trust: bool = False
+    ) -> None:
         folders = [BundleFolder(path) for path in bundles]
         _refuse_device(device)
         self.names: list[str] = list(common_landmarks(folders))
-        self.members = [_Member(folder, device) for folder in folders]
+        self.members = [_Member(folder, device, trust) for folder in folders]
         for member in self.members[1:]:
             if member.decode.activation != self.members[0].decode.activation:
                 raise LandmarkError(
@@ -135,10 +139,11 @@ class LandmarkPredictor:
 class _Member:
     """One bundle, ready to run."""
 
-    def __init__(self, bundle: BundleFolder, device: str | None) -> None:
+    def __init__(self, bundle: BundleFolder, device: str | None, trust: bool) -> None:
         self.bundle = bundle
         config = bundle.read_config("inference")
         learnt = bundle.read_config("train") if bundle.config_path("train").is_file() else {}
+        refuse_foreign_code(config, bundle.config_path("inference"), trust)
         refuse_disagreement({**learnt, **config}, bundle.config_path("inference"))
         parser = ConfigParser(config)
         parser["bundle_root"] = str(bundle.path.resolve())

@@ -269,7 +269,7 @@ def _take_cases(model: ServedModel, store: ReviewStore, candidate: Path) -> tupl
 
 
 def _agreement(bundles: Any, cases: list[Case], folder: Path, tolerance_mm: float) -> Agreement:
-    predictor = LandmarkPredictor(bundles)
+    predictor = LandmarkPredictor(bundles, trust=True)
     predict_images(predictor, [case.image for case in cases], folder, progress=False)
     found = evaluate(cases, predictor.names, folder)
     errors = found.errors_mm[~np.isnan(found.errors_mm)]

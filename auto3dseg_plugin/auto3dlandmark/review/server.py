@@ -31,6 +31,7 @@ def server_command(
     bundles: Sequence[str | os.PathLike],
     host: str = "127.0.0.1",
     port: int = 8000,
+    trust: bool = False,
     **settings: Any,
 ) -> tuple[list[str], dict[str, str]]:
     """
@@ -41,6 +42,7 @@ def server_command(
         bundles: trained bundles that find the same landmarks; several are averaged.
         host: the address to listen at. Whoever reaches it may read images and change labels: there is no
             log-in.
+        trust: serve bundles whose configs hold code from outside the template.
         settings: of the app, such as ``minutes`` or ``hosts``.
 
     Raises:
@@ -54,10 +56,11 @@ def server_command(
     folder = Path(studies).resolve()
     if not folder.is_dir():
         raise LandmarkError(f"{studies}: there is no such folder. Give the folder of the images to review.")
-    model = ServedModel(folder / "review" / "models", bundles)
+    model = ServedModel(folder / "review" / "models", bundles, trust)
     app = folder / "review" / "app"  # MONAI Label writes its log beside the app's main.py
     write_text(app / "main.py", APP)
     conf = {"bundles": json.dumps([str(bundle) for bundle in model.given]), **settings}
+    conf |= {"trust": "true"} if trust else {}
     command = [
         sys.executable,
         "-m",

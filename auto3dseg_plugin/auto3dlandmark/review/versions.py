@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..bundles.folder import BundleFolder, common_landmarks, weights_digest
+from ..bundles.trust import refuse_foreign_code
 from ..errors import LandmarkError
 from ..files import read_json, write_json
 
@@ -36,15 +37,22 @@ class ServedModel:
     Args:
         folder: where versions trained later, and what says which one is served, are kept.
         given: the bundles to begin with; they are never changed.
+        trust: serve them even if their configs hold code from outside the template.
 
     Raises:
         LandmarkError: when a folder is no bundle, or bundles find different landmarks.
     """
 
-    def __init__(self, folder: str | os.PathLike, given: Sequence[str | os.PathLike]) -> None:
+    def __init__(
+        self, folder: str | os.PathLike, given: Sequence[str | os.PathLike], trust: bool = False
+    ) -> None:
         self.folder = Path(folder)
         self.given = tuple(Path(bundle).resolve() for bundle in given)
         bundles = [BundleFolder(path) for path in self.given]
+        for bundle in bundles:
+            for name in ("inference", "train"):
+                if bundle.config_path(name).is_file():
+                    refuse_foreign_code(bundle.read_config(name), bundle.config_path(name), trust)
         self.names = common_landmarks(bundles)
         self.made_from = weights_digest(bundles)
 

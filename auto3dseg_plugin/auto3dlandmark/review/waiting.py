@@ -34,7 +34,7 @@ def predict_waiting(
     ]
     if not waiting:
         return {}
-    predictor, found = LandmarkPredictor(served.bundles), {}
+    predictor, found = LandmarkPredictor(served.bundles, trust=True), {}
     for number, image in enumerate(waiting, start=1):
         try:
             path = store.image(image)

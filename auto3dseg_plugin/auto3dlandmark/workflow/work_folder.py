@@ -250,7 +250,7 @@ class WorkFolder:
         def action() -> None:
             from ..inference.predictor import LandmarkPredictor, predict_images  # torch: seconds
 
-            predict_images(LandmarkPredictor([bundle.path for bundle in bundles]), images, folder)
+            predict_images(LandmarkPredictor([bundle.path for bundle in bundles], trust=True), images, folder)
 
         outputs = [folder, *(prediction_path(folder, image) for image in images)]
         self.record.once(name, made_from, outputs, action)
