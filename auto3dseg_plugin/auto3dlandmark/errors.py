@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
-__all__ = ["LandmarkError", "readable_error"]
+__all__ = ["LandmarkError", "disk_error", "readable_error"]
 
 
 class LandmarkError(ValueError):
@@ -23,3 +24,16 @@ def readable_error(error: BaseException, context: str) -> LandmarkError:
         last, innermost = innermost, innermost.__cause__ or innermost.__context__
     reason = (str(last).strip() or type(last).__name__).splitlines()[0]
     return LandmarkError(f"{context} ({type(last).__name__}: {reason[:200]}).")
+
+
+def disk_error(error: BaseException | None) -> str | None:
+    """
+    What is wrong with the disk, in a word, when that is what an error comes from: ``full`` or ``read-only``.
+    """
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return "full"
+        if isinstance(error, OSError) and error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+            return "read-only"
+        error = error.__cause__
+    return None

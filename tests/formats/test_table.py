@@ -144,3 +144,34 @@ def test_status_and_score_are_written_only_when_there_are_any(tmp_path):
 
 def test_a_table_without_rows_is_an_empty_set(write_csv):
     assert len(read_table(write_csv("name,x,y,z\n"))) == 0
+
+
+@pytest.mark.parametrize("axes, place", [("l,p,s", "-1,-2,3"), ("r,a,s", "1,2,3")])
+def test_the_table_that_slicer_exports_is_read(tmp_path, axes, place):
+    path = tmp_path / "F.csv"
+    path.write_text(
+        f"label,{axes},defined,selected,visible,locked,description\n"
+        f"nose,{place},1,1,1,0,score=0.5\n"
+        f'"left ear",0,0,0,0,1,1,0,\n'
+        f"tooth,0,0,0,0,1,1,0,status=missing\n"
+    )
+    found = read_table(path)
+    assert found.names == ("nose", "left ear", "tooth")
+    np.testing.assert_array_equal(found.points[0], [1, 2, 3])
+    assert found.status.tolist() == [PRESENT, UNKNOWN, ABSENT]
+    assert found.scores[0] == 0.5 and np.isnan(found.points[1:]).all()
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("label,l,a,s\nnose,1,2,3\n", "Slicer's tables hold"),
+        ("label,l,p,s,colour\nnose,1,2,3,red\n", "Slicer's tables hold"),
+        ("label,l,p,s\nnose,1,2\n", "has 3 fields"),
+        ("label,l,p,s\nnose,1,x,3\n", "y is '-x'"),
+    ],
+)
+def test_a_broken_slicer_table_is_refused(tmp_path, text, message):
+    (tmp_path / "F.csv").write_text(text)
+    with pytest.raises(LandmarkError, match=message):
+        read_table(tmp_path / "F.csv")

@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
-from auto3dlandmark.errors import LandmarkError
+from auto3dlandmark.errors import LandmarkError, disk_error
 from auto3dlandmark.formats import read_landmarks, write_landmarks
 from auto3dlandmark.landmarks import LandmarkSet
 from auto3dlandmark.review.store import FINAL, ORIGINAL, ReviewStore, Saved, checksum_of
@@ -221,7 +223,7 @@ def test_threads_that_save_at_once_lose_nothing(store, label):
     assert sum(entry["action"] == "save label" for entry in store.log()) == 40
 
 
-def test_a_label_of_absent_landmarks_alone_is_a_label(store):
+def test_a_label_absent_landmarks_alone_is_a_label(store):
     absent = [{"label": name, "position": "", "description": "status=missing"} for name in NAMES]
     content = json.dumps({"markups": [{"controlPoints": absent}]}).encode()
     store.save("a", content)
@@ -237,3 +239,34 @@ def test_another_image_of_the_same_name_inherits_nothing(studies, store, label):
     assert store.add_image("a", studies.parent / "kept.nii.gz", "x.nii.gz") == "a"
     assert store.notes() == {} and store.history("a") == [] and store.labelled() == []
     assert len(list((studies / "review" / "trash").rglob("*.mrk.json"))) == 2
+
+
+@pytest.mark.parametrize("number, what", [(errno.ENOSPC, "full"), (errno.EROFS, "read-only")])
+def test_a_disk_that_takes_nothing_leaves_no_half_file_and_is_told_from_bad_input(
+    store, label, monkeypatch, number, what
+):
+    store.save("a", label())
+    before = store.label("a").read_bytes()
+
+    def refuse(*places):
+        raise OSError(number, "no")
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(LandmarkError) as refused:
+        store.save("a", label(0.1))
+    assert disk_error(refused.value) == what and disk_error(LandmarkError("x")) is None
+    assert store.label("a").read_bytes() == before and store.history("a") == []
+    assert all(path.stat().st_size for path in store.folder.rglob("*.mrk.json"))
+    store.note("a", confidence=0.5)  # a case is given to a reviewer all the same
+
+
+def test_nothing_is_written_over_while_the_clock_stands_still(store, label, monkeypatch):
+    monkeypatch.setattr("auto3dlandmark.review.store.time_stamp", lambda: "20260101T000000.000000Z")
+    contents = [label(number / 10) for number in range(4)]
+    for content in contents:
+        store.save("a", content)
+    assert [path.read_bytes() for path in store.history("a")] == contents[:3]
+    for case in ("a", "c"):
+        store.save(case, contents[0])
+        store.remove_label(case)
+    assert len(list((store.folder / "trash").rglob("*.mrk.json"))) == 2

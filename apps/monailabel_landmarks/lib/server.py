@@ -22,7 +22,7 @@ from monailabel.interfaces.utils.app import app_instance
 from starlette.exceptions import HTTPException
 
 from auto3dlandmark import __version__
-from auto3dlandmark.errors import LandmarkError
+from auto3dlandmark.errors import LandmarkError, disk_error
 from monailabel_landmarks.lib import data_routes, task_routes
 from monailabel_landmarks.lib.guard import SameOrigin, UploadLimit
 
@@ -69,7 +69,7 @@ def create_app(conf: dict[str, Any]) -> FastAPI:
 
     @server.exception_handler(LandmarkError)
     async def refused(request: Request, error: LandmarkError) -> JSONResponse:
-        return JSONResponse({"detail": str(error)}, getattr(error, "status", 422))
+        return _of_the_disk(error) or JSONResponse({"detail": str(error)}, getattr(error, "status", 422))
 
     @server.exception_handler(FileNotFoundError)
     async def gone(request: Request, error: FileNotFoundError) -> JSONResponse:
@@ -91,10 +91,23 @@ def create_app(conf: dict[str, Any]) -> FastAPI:
 
     @server.exception_handler(Exception)
     async def unexpected(request: Request, error: Exception) -> JSONResponse:
+        answer = _of_the_disk(error)
+        if answer is not None:
+            return answer
         logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
         return JSONResponse({"detail": "something went wrong in the server; its log says what."}, 500)
 
     return server
+
+
+def _of_the_disk(error: Exception) -> JSONResponse | None:
+    """An answer when the disk is to blame; nothing was kept by halves."""
+    what = disk_error(error)
+    if what is None:
+        return None
+    logger.error("the disk is %s", what, exc_info=error)
+    detail = f"the server's disk is {what}. Nothing was saved: keep your work, and tell who runs the server."
+    return JSONResponse({"detail": detail}, 507 if what == "full" else 503)
 
 
 app = create_app(settings.MONAI_LABEL_APP_CONF)

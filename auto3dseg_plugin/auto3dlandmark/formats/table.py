@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Landmarks as a CSV table: ``name,x,y,z`` and, if there are any, ``status`` and ``score``.
 
-Millimetres, RAS. Empty coordinates mean unknown unless the status column says ``absent``.
+Millimetres, RAS. Empty coordinates mean unknown unless the status column says ``absent``. The table that 3D
+Slicer exports of a point list is read too: ``label,l,p,s,defined,...,description``, or with ``r,a,s``.
 """
 
 from __future__ import annotations
@@ -16,11 +17,14 @@ import numpy as np
 from ..errors import LandmarkError
 from ..files import read_text, write_text
 from ..landmarks import ABSENT, PRESENT, STATUSES, UNKNOWN, LandmarkSet
+from .descriptions import read_missing, read_score
 
 __all__ = ["read_table", "write_table"]
 
 COLUMNS = ("name", "x", "y", "z")
 OPTIONAL_COLUMNS = ("status", "score")
+SLICER_COLUMNS = ("label", "s", "defined", "selected", "visible", "locked", "description")
+SLICER_AXES = {("l", "p"): -1.0, ("r", "a"): 1.0}  # what x and y are multiplied by
 
 
 def read_table(path: str | os.PathLike) -> LandmarkSet:
@@ -37,6 +41,8 @@ def read_table(path: str | os.PathLike) -> LandmarkSet:
     except csv.Error as error:
         raise LandmarkError(f"{path}: is not a CSV table ({error}).") from error
     header = [column.strip().lower() for column in numbered[0][1]] if numbered else []
+    if header[:1] == ["label"]:
+        header, numbered = _from_slicer(path, header, numbered)
     unknown = [column for column in header if column not in COLUMNS + OPTIONAL_COLUMNS]
     if any(column not in header for column in COLUMNS) or unknown or len(set(header)) != len(header):
         raise LandmarkError(
@@ -67,6 +73,38 @@ def read_table(path: str | os.PathLike) -> LandmarkSet:
         )
     except LandmarkError as error:
         raise LandmarkError(f"{path}: {error}") from error
+
+
+def _from_slicer(
+    path: str | os.PathLike, header: list[str], numbered: list[tuple[int, list[str]]]
+) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Slicer's exported table in the form of ours."""
+    axes = next((pair for pair in SLICER_AXES if set(pair) <= set(header)), None)
+    if axes is None or set(header) - {*SLICER_COLUMNS, *axes} or len(set(header)) != len(header):
+        raise LandmarkError(
+            f"{path}: the header is {','.join(header)!r}. Slicer's tables hold label,l,p,s or label,r,a,s."
+        )
+    rows: list[tuple[int, list[str]]] = [(numbered[0][0], [*COLUMNS, *OPTIONAL_COLUMNS])]
+    for number, row in numbered[1:]:
+        if len(row) != len(header):
+            raise LandmarkError(f"{path}, row {number}: has {len(row)} fields, the header has {len(header)}.")
+        cells = dict(zip(header, row))
+        place = [cells[axes[0]], cells[axes[1]], cells["s"]]
+        told = cells.get("description", "")
+        if cells.get("defined", "1").strip() in ("0", "false", "False"):
+            place = ["", "", ""]
+        elif SLICER_AXES[axes] < 0:
+            place = [_negated(place[0]), _negated(place[1]), place[2]]
+        score = read_score(told, f"{path}, row {number}")
+        status = STATUSES[ABSENT] if read_missing(told) else ""
+        rows.append((number, [cells["label"], *place, status, "" if math.isnan(score) else repr(score)]))
+    return rows[0][1], rows
+
+
+def _negated(text: str) -> str:
+    """The negative of a number, digit for digit."""
+    text = text.strip()
+    return text[1:] if text.startswith("-") else f"-{text.removeprefix('+')}" if text else text
 
 
 def write_table(path: str | os.PathLike, landmarks: LandmarkSet) -> None:

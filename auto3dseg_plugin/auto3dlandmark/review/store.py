@@ -21,6 +21,7 @@ landmarks.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import shutil
@@ -251,10 +252,10 @@ class ReviewStore:
                     409,
                 )
             if old is not None:
-                kept = self.folder / "history" / tag / image_id / f"{time_stamp()}{SUFFIX}"
-                kept.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(path, kept)
-                sync(kept)
+                kept = _unused(self.folder / "history" / tag / image_id, SUFFIX)
+                with atomic_path(kept) as temporary:
+                    shutil.copyfile(path, temporary)
+                sync(kept.parent)
             # First, so that no label is there without a line that says whose it is.
             self._log("save label", image_id, **facts, **({"details": dict(details)} if details else {}))
             with atomic_path(path) as temporary:
@@ -290,7 +291,7 @@ class ReviewStore:
         """Note something on an image."""
         self.image(image_id)
         check_plain(values)
-        with self.locked():
+        with self.locked(), contextlib.suppress(LandmarkError):  # a full disk keeps nobody from a case
             change_notes(self.folder / "notes.json", image_id, values)
 
     def _label(self, image_id: str, tag: str) -> Path:
@@ -298,7 +299,7 @@ class ReviewStore:
         return self.label_folders[_tag(tag)] / f"{image_id}{SUFFIX}"
 
     def _to_trash(self, files: Sequence[Path]) -> None:
-        folder = self.folder / "trash" / time_stamp()
+        folder = _unused(self.folder / "trash")
         for file in files:
             place = folder / file.relative_to(self.studies)
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -307,6 +308,13 @@ class ReviewStore:
     def _log(self, action: str, image_id: str, **facts: Any) -> None:
         entry = {"time": time_stamp(), "action": action, "image": image_id, **facts}
         append_record(self.folder / "log.jsonl", entry)
+
+
+def _unused(folder: Path, suffix: str = "") -> Path:
+    """A place named after the time that nothing has yet, should the clock stand still; sorts as time does."""
+    stamp = time_stamp()
+    names = itertools.chain([stamp], (f"{stamp}_{number:04d}" for number in itertools.count(1)))
+    return next(place for name in names if not (place := folder / f"{name}{suffix}").exists())
 
 
 def _tag(tag: str) -> str:
