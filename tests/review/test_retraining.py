@@ -137,6 +137,16 @@ def test_a_retraining_killed_right_after_its_promotion_is_told_as_promoted(revie
     assert retraining_status(model)["state"] == "promoted" and retraining_status(model)["version"] == 1
 
 
+def test_a_broken_label_is_told_before_any_training(reviewed, monkeypatch):
+    model, store = reviewed
+    monkeypatch.setattr(retraining, "train_bundle", lambda *_, **__: pytest.fail("a training began"))
+    broken = store.labelled()[-1]
+    store.label(broken).write_text("{")
+    with pytest.raises(LandmarkError, match=rf"the label of '{broken}' cannot be used: .*not valid JSON"):
+        retrain(model, store, 1, say=lambda line: None)
+    assert retraining_status(model)["state"] == "failed"
+
+
 def test_too_few_cases_are_told(reviewed):
     model, store = reviewed
     for case in store.labelled()[2:]:

@@ -252,6 +252,12 @@ def _take_cases(model: ServedModel, store: ReviewStore, candidate: Path) -> tupl
     _check_enough(reviewed)
     cases = []
     for case in reviewed:
+        try:  # a label that somebody broke by hand is told before the minutes, not after
+            store.landmarks(case)
+        except LandmarkError as error:
+            raise LandmarkError(
+                f"the label of {case!r} cannot be used: {error} Mend or remove it."
+            ) from error
         label = candidate / "labels" / f"{case}.mrk.json"
         label.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(store.label(case), label)
