@@ -82,7 +82,7 @@ def test_only_a_model_that_is_at_least_as_good_is_served(reviewed, monkeypatch, 
     )
 
     class Predictor:
-        def __init__(self, bundles):
+        def __init__(self, bundles, trust):
             self.names, self.new = list(model.names), "candidates" in str(bundles[0])
 
     def predict(predictor, images, folder, progress):
