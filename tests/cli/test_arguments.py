@@ -53,6 +53,8 @@ def fails(tmp_path, monkeypatch):
         (("chekc", "d"), "there is no command 'chekc'. Did you mean check?"),
         (("xyz",), "there is no command 'xyz'. There are run, predict"),
         (("serve", "S", "--bundle", "B", "--port", "99999"), "port=99999 is none"),
+        (("demo", "WORK", "--minutes", "0"), "minutes=0 must be a number greater than 0"),
+        (("demo", "WORK", "MORE"), "demo takes 0 arguments, not 2"),
         (("evaluate", "D", "P", "O", "--thresholds-mm", "0"), "must be a number greater than 0"),
         (("convert", "lfc", "A", "B", "--complete"), "--complete is for mml alone"),
     ],
@@ -75,6 +77,14 @@ def test_a_flag_takes_no_value_from_what_comes_after_it(fails, monkeypatch):
     )
     main(["check", "--fix-suggestions", "DATASET"])
     assert seen == {"dataset": "DATASET", "fix_suggestions": True}
+
+
+@pytest.mark.parametrize("words", [("W",), ("--work", "W"), ("--work=W",)])
+def test_a_command_without_arguments_takes_its_first_option_by_its_place(monkeypatch, words):
+    seen = []
+    monkeypatch.setattr(COMMANDS["demo"], "function", lambda work="demo_work", **more: seen.append(work))
+    main(["demo", *words])
+    assert seen == ["W"]
 
 
 def test_a_word_stays_a_word(monkeypatch):

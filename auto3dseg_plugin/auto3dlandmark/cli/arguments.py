@@ -22,7 +22,8 @@ WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0":
 
 class Command:
     """
-    A function as a command: its positional parameters are arguments, the others options.
+    A function as a command: its positional parameters are arguments, the others options. A command without
+    arguments takes its first option by its place, too.
 
     Args:
         function: annotated, with a docstring whose section ``Args`` describes each parameter.
@@ -55,6 +56,8 @@ class Command:
             f"[{_metavar(name)} ...]" if value.kind is inspect.Parameter.VAR_POSITIONAL else _metavar(name)
             for name, value in self.arguments.items()
         ]
+        if not self.arguments and self.options:
+            places = [f"[{_metavar(next(iter(self.options)))}]"]
         return " ".join(["auto3dlandmark", self.name, *places, *(["[options]"] if self.options else [])])
 
     def read(self, words: Sequence[str]) -> tuple[list[Any], dict[str, Any]]:
@@ -86,6 +89,9 @@ class Command:
                     raise LandmarkError(f"{typed} needs a value, as in {typed} {_example(self.kinds[name])}.")
                 value = left.pop(0)
             options[name] = self._value(name, value)
+        first = next(iter(self.options), None)
+        if not self.arguments and first is not None and first not in options and len(places) == 1:
+            options[first] = self._value(first, places.pop())
         self._count(places)
         return [self._value(self._name_of_place(number), word) for number, word in enumerate(places)], options
 
