@@ -12,7 +12,7 @@ from ..bundles.folder import BundleFolder, common_landmarks
 from ..data.folder import find_images, has_landmarks
 from ..errors import LandmarkError
 from ..landmarks import some_names
-from .arguments import first_folds, given, positive, positives
+from .arguments import first_folds, positive, positives
 
 __all__ = ["demo", "evaluate", "predict", "run"]
 
@@ -54,7 +54,7 @@ def run(
         thresholds_mm: for the success detection rate.
     """
     thresholds = positives("thresholds_mm", thresholds_mm)
-    options = given(minutes=None if minutes is None else positive("minutes", minutes))
+    together = None if minutes is None else positive("minutes", minutes)
     tested = test is not None and bool(find_images(test)) and has_landmarks(test)
     check_wishes(network, recipe, network_def, gpu_memory_gb)
     from ..data.datalist import read_datalist, scan_folder
@@ -70,8 +70,9 @@ def run(
     folder.make_plan(network, gpu_memory_gb, network_def, fit_memory)
     devices = visible_devices()
     rounds = math.ceil(len(chosen) / max(1, len(devices)))
-    if minutes is not None:
-        options = {"minutes": minutes / rounds}
+    options = {}
+    if together is not None:
+        options = {"minutes": together / rounds}
     elif not devices and recipe is None and (each := folder.minutes_by_default(chosen)) is not None:
         options = {"minutes": each}
         end = datetime.now() + timedelta(minutes=each * rounds)
