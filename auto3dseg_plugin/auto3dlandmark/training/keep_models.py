@@ -42,7 +42,6 @@ class KeepModels:
         schedule: whose state is kept in the checkpoint.
         evaluator: MONAI evaluator; run once more at the end.
         seconds_between: so often a checkpoint is written, in the middle of an epoch too.
-        interval: not used any more; bundles of 0.1 set it.
     """
 
     def __init__(
@@ -54,7 +53,6 @@ class KeepModels:
         evaluator: Evaluator | None = None,
         average: WeightAverage | None = None,
         seconds_between: float = 20.0,
-        interval: int = 1,
     ) -> None:
         self.models = ModelsFolder(folder)
         self.network, self.optimizer, self.schedule, self.evaluator = (
