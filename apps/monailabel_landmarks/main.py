@@ -3,7 +3,8 @@
 STUDIES``.
 
 Its settings are ``--conf NAME VALUE``: ``bundles``, one folder or a JSON list of them (left out, those in
-``model/``); ``minutes`` of a retraining; ``score``, false to predict nothing in advance.
+``model/``); ``minutes`` of a retraining; ``case_seconds``, the most that finding the landmarks of one image may take;
+``score``, false to predict nothing in advance.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ from auto3dlandmark.review.store import ORIGINAL, ReviewStore
 from auto3dlandmark.review.submission import ReviewError
 from auto3dlandmark.review.versions import ServedModel
 from monailabel_landmarks.lib.datastore import LandmarkDatastore
-from monailabel_landmarks.lib.infer import SPHERES, LandmarkBatchTask, LandmarkInferTask, Predictor
-from monailabel_landmarks.lib.server import create_app
+from monailabel_landmarks.lib.infer import SPHERES, LandmarkBatchTask, LandmarkInferTask
+from monailabel_landmarks.lib.predictor import SECONDS_PER_CASE, Predictor
+from monailabel_landmarks.lib.server import create_app, end_in_time
 from monailabel_landmarks.lib.strategy import ChoiceStrategy, UncertaintyScoring
 from monailabel_landmarks.lib.train import LandmarkTrainTask
 
@@ -49,8 +51,9 @@ class LandmarksApp(MONAILabelApp):
         trust = str((conf or {}).get("trust", "")).lower() == "true"
         bundles = bundles_of(conf or {}, Path(app_dir))
         self.model = ServedModel(Path(studies) / "review" / "models" / MODEL, bundles, trust)
-        self.store = ReviewStore(studies, self.model.names)
-        self.predictor = Predictor(self.model)
+        self.store = ReviewStore(studies, self.model.names, (conf or {}).get("landmarks"))
+        seconds = float((conf or {}).get("case_seconds", SECONDS_PER_CASE))
+        self.predictor = Predictor(self.model, seconds)
         self.minutes = float((conf or {}).get("minutes", 15))
         self.score_ahead = str((conf or {}).get("score", "true")).lower() != "false"
         described = f"Finds {len(self.model.names)} landmarks and learns from their review. For research."
@@ -95,8 +98,9 @@ class LandmarksApp(MONAILabelApp):
         image_id = str(request.get("image"))
         try:
             file, params, landmarks = task.run(uploaded or self.store.image(image_id))
-        except LandmarkError:
-            if uploaded is None and image_id in self.store.images():
+        except LandmarkError as error:
+            ending = getattr(error, "status", None) == 503  # which is not the image's fault
+            if not ending and uploaded is None and image_id in self.store.images():
                 self.store.note(image_id, unreadable=True)  # others come first from now on
             raise
         if request.get("save_label") and uploaded is None:
@@ -124,6 +128,8 @@ class LandmarksApp(MONAILabelApp):
             stock.app.user_middleware.clear()  # which welcomes every website
             stock.app.middleware_stack = None
         shutil.rmtree(self.store.folder / "uploads", ignore_errors=True)  # what a killed server left
+        end_in_time(self.predictor.close)
+        self.predictor.start()  # so that the first reviewer need not wait for it
 
 
 def bundles_of(conf: dict[str, str], app_dir: Path) -> list[Path]:

@@ -18,21 +18,26 @@ from auto3dlandmark.review.versions import ServedModel
 CASES = [f"demo_0{number}" for number in range(6)]
 # Where images and landmark files go, below the dataset's folder.
 LAYOUTS = {
-    "images and landmarks": ("images", "landmarks"),
-    "studies folder": (".", "labels/final"),
-    "side by side": (".", "."),
-    "SlicerMorph": ("Volumes", "LMs"),
+    "images and landmarks": ("images/CASE", "landmarks/CASE"),
+    "studies folder": ("CASE", "labels/final/CASE"),
+    "side by side": ("CASE", "CASE"),
+    "SlicerMorph": ("Volumes/CASE", "LMs/CASE"),
+    "a folder for each case": ("CASE/volume", "CASE/F"),
+    "other names": ("images/CASE", "landmarks/CASE_landmarks"),
 }
 
 
 @pytest.fixture(params=LAYOUTS)
 def laid_out(request, demo_dataset, tmp_path):
-    """The demo dataset in one of the layouts, with the name of the place of its landmarks."""
-    images, landmarks = LAYOUTS[request.param]
+    """The demo dataset in one of the layouts, and the first case's landmark file there."""
+    image, landmarks = LAYOUTS[request.param]
     folder = tmp_path / "dataset"
-    shutil.copytree(demo_dataset / "images", folder / images, dirs_exist_ok=True)
-    shutil.copytree(demo_dataset / "landmarks", folder / landmarks, dirs_exist_ok=True)
-    return folder, folder / landmarks
+    for case in CASES:
+        for file, pattern in ((f"images/{case}.nii.gz", image), (f"landmarks/{case}.mrk.json", landmarks)):
+            place = folder / f"{pattern.replace('CASE', case)}{file[file.index('.') :]}"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(demo_dataset / file, place)
+    return folder, folder / f"{landmarks.replace('CASE', CASES[0])}.mrk.json"
 
 
 def cases_in(folder):
@@ -65,7 +70,7 @@ def test_run_trains_on_a_folder_and_evaluates_a_test_folder(laid_out, tiny_recip
 
 
 def test_serve_shows_all_images_and_keeps_labels_where_they_are(laid_out, trained_bundle, monkeypatch):
-    folder, landmarks = laid_out
+    folder, first = laid_out
     started = []
     monkeypatch.setitem(sys.modules, "monailabel", types.ModuleType("monailabel"))
     sys.modules["monailabel"].__spec__ = types.SimpleNamespace(name="monailabel")
@@ -74,9 +79,9 @@ def test_serve_shows_all_images_and_keeps_labels_where_they_are(laid_out, traine
     assert str(folder) in started[0][1]
     store = ReviewStore(folder, ServedModel(folder / "review" / "models", [trained_bundle]).names)
     assert list(store.images()) == CASES and store.labelled() == CASES
-    before = (landmarks / "demo_00.mrk.json").read_bytes()
+    before = first.read_bytes()
     store.save("demo_00", before + b"\n")
-    assert (landmarks / "demo_00.mrk.json").read_bytes() == before + b"\n"
+    assert first.read_bytes() == before + b"\n"
     assert store.history("demo_00")[0].read_bytes() == before
     assert ReviewStore(folder, store.names).labelled() == CASES
     main(["check", str(folder)])  # what reviewing leaves in the folder is not taken for data

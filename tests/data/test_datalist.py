@@ -79,7 +79,7 @@ def test_landmarks_without_an_image_are_refused_by_name(write_dataset):
 def test_two_landmark_files_of_one_case_are_refused(write_dataset):
     folder = write_dataset()
     (folder / "landmarks" / "b.csv").write_text("name,x,y,z\n")
-    with pytest.raises(LandmarkError, match="case 'b' has a second landmark file"):
+    with pytest.raises(LandmarkError, match="several landmark files for the image 'b.nii.gz'.*Keep one"):
         scan_folder(folder)
 
 

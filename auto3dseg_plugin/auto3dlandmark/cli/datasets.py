@@ -8,7 +8,9 @@ __all__ = ["check", "convert", "export_nnlandmark"]
 MOST_LINES = 20
 
 
-def check(dataset: str, fix_suggestions: bool = False, html: str | None = None) -> None:
+def check(
+    dataset: str, fix_suggestions: bool = False, html: str | None = None, landmarks: str | None = None
+) -> None:
     """
     Look for what would spoil training; changes nothing.
 
@@ -18,6 +20,8 @@ def check(dataset: str, fix_suggestions: bool = False, html: str | None = None) 
         dataset: a folder of images with landmarks.
         fix_suggestions: say below each finding what would put it right, such as the expected position.
         html: write the findings there too, as a page with pictures and suggestions.
+        landmarks: which landmark files, where there are several for an image: a folder, a table, or a pattern
+            such as "*-1.mrk.json".
     """
     from ..checks.dataset import check_dataset
     from ..checks.findings import SUSPECT, raise_on_errors, report_findings
@@ -27,7 +31,9 @@ def check(dataset: str, fix_suggestions: bool = False, html: str | None = None) 
     from ..data.folder import list_images
     from ..errors import LandmarkError
 
-    listed = scan_folder(dataset)
+    listed = scan_folder(dataset, landmarks=landmarks)
+    if listed.pairing:
+        print(f"note: {listed.pairing}")
     findings = check_dataset(listed)
     if html is not None:
         write_check_report(html, findings, listed)
@@ -72,18 +78,20 @@ def convert(name: str, source: str, out: str, complete: bool = False) -> None:
     print(f"{len(report['converted'])} cases written to {out}")
 
 
-def export_nnlandmark(dataset: str, out: str) -> None:
+def export_nnlandmark(dataset: str, out: str, landmarks: str | None = None) -> None:
     """
     Write a dataset as a raw folder of nnLandmark; lists what is lost.
 
     Args:
         dataset: a folder of images with landmarks.
         out: the folder to make; it must not be there yet.
+        landmarks: which landmark files, where there are several for an image: a folder, a table, or a pattern
+            such as "*-1.mrk.json".
     """
     from ..data.datalist import scan_folder
     from ..data.published.nnlandmark_raw import export_nnlandmark as export
 
-    lost = export(scan_folder(dataset), out)
+    lost = export(scan_folder(dataset, landmarks=landmarks), out)
     for line in lost:
         print(f"lost: {line}")
     print(f"written to {out}; {len(lost)} things lost")

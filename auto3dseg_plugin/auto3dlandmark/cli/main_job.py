@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from ..bundles.folder import BundleFolder, common_landmarks
-from ..data.folder import find_images, has_landmarks
+from ..data.annotations import has_landmarks
+from ..data.folder import find_images
 from ..errors import LandmarkError
 from ..landmarks import some_names
 from .arguments import first_folds, positive, positives
@@ -32,6 +33,7 @@ def run(
     modality: str = "MRI",
     test: str | None = None,
     thresholds_mm: Sequence[float] = (2, 3, 4),
+    landmarks: str | None = None,
 ) -> None:
     """
     Do everything: check, analyze, plan, build, train, predict, evaluate.
@@ -52,20 +54,24 @@ def run(
             scaled by the dataset's intensities.
         test: a folder of images to predict with all trained folds, and to evaluate if it has landmarks.
         thresholds_mm: for the success detection rate.
+        landmarks: which landmark files, where there are several for an image: a folder, a table, or a pattern
+            such as "*-1.mrk.json".
     """
     thresholds = positives("thresholds_mm", thresholds_mm)
     together = None if minutes is None else positive("minutes", minutes)
-    tested = test is not None and bool(find_images(test)) and has_landmarks(test)
+    tested = test is not None and bool(find_images(test)) and has_landmarks(test, landmarks)
     check_wishes(network, recipe, network_def, gpu_memory_gb)
     from ..data.datalist import read_datalist, scan_folder
     from ..evaluation.tables import summary_text
     from ..workflow.work_folder import WorkFolder, visible_devices
 
     folder = WorkFolder(work)
-    folder.check(dataset)
+    folder.check(dataset, landmarks=landmarks)
     listed = read_datalist(folder.datalist)
     chosen = first_folds(listed.folds, folds)
-    annotated = scan_folder(test, listed.landmark_names) if tested and test is not None else None
+    annotated = (
+        scan_folder(test, listed.landmark_names, landmarks=landmarks) if tested and test is not None else None
+    )
     folder.analyze(channels(modality))
     folder.make_plan(network, gpu_memory_gb, network_def, fit_memory)
     devices = visible_devices()
@@ -190,7 +196,13 @@ def tell(line: str) -> None:
     tqdm.write(line)
 
 
-def evaluate(dataset: str, predictions: str, out: str, thresholds_mm: Sequence[float] = (2, 3, 4)) -> None:
+def evaluate(
+    dataset: str,
+    predictions: str,
+    out: str,
+    thresholds_mm: Sequence[float] = (2, 3, 4),
+    landmarks: str | None = None,
+) -> None:
     """
     Compare predictions with annotated landmarks, and write tables.
 
@@ -199,6 +211,8 @@ def evaluate(dataset: str, predictions: str, out: str, thresholds_mm: Sequence[f
         predictions: a folder of files named after the cases.
         out: gets metrics.json, per_landmark.csv and per_case.csv.
         thresholds_mm: for the success detection rate.
+        landmarks: which landmark files, where there are several for an image: a folder, a table, or a pattern
+            such as "*-1.mrk.json".
     """
     thresholds = positives("thresholds_mm", thresholds_mm)
     from ..data.datalist import scan_folder
@@ -206,7 +220,7 @@ def evaluate(dataset: str, predictions: str, out: str, thresholds_mm: Sequence[f
     from ..evaluation.compare import evaluate as compare
     from ..evaluation.tables import summary_text, write_evaluation
 
-    listed = scan_folder(dataset)
+    listed = scan_folder(dataset, landmarks=landmarks)
     cases = (*listed.training, *listed.testing)
     measurements = dataset_measurements(dataset, listed.landmark_names)
     annotated = [case for case in cases if case.label is not None]

@@ -20,6 +20,7 @@ def serve(
     minutes: float = 15.0,
     hosts: str = "",
     trust: bool = False,
+    landmarks: str | None = None,
 ) -> None:
     """
     Start the MONAI Label server, for review and retraining in 3D Slicer.
@@ -35,13 +36,15 @@ def serve(
         minutes: of a retraining.
         hosts: further names this machine is reached by, separated by commas.
         trust: serve bundles whose configs hold code from outside the template.
+        landmarks: which landmark files, where there are several for an image: a folder or a pattern such as
+            "*-1.mrk.json".
     """
     from ..review.server import server_command
 
     if not 0 < port < 2**16:
         raise LandmarkError(f"port={port} is none. Choose a number from 1 to 65535, such as 8000.")
     bundles = [one for one in (bundle, *more) if one is not None]
-    settings = {"minutes": positive("minutes", minutes), "hosts": hosts or None}
+    settings = {"minutes": positive("minutes", minutes), "hosts": hosts or None, "landmarks": landmarks}
     command, environment = server_command(studies, bundles, host, port, trust, **settings)
     print(f"studies: {studies}\nserver:  http://{host}:{port}", flush=True)
     os.execve(command[0], command, environment)

@@ -9,7 +9,7 @@ from .main_job import channels, check_wishes
 __all__ = ["analyze", "build", "plan", "train"]
 
 
-def analyze(dataset: str, work: str, modality: str = "MRI") -> None:
+def analyze(dataset: str, work: str, modality: str = "MRI", landmarks: str | None = None) -> None:
     """
     Look at a dataset in numbers: WORK/datalist.json and WORK/fingerprint.json.
 
@@ -17,11 +17,13 @@ def analyze(dataset: str, work: str, modality: str = "MRI") -> None:
         dataset: a folder of images with landmarks.
         work: where all results go.
         modality: CT, MRI or another name, one for all channels or one for each.
+        landmarks: which landmark files, where there are several for an image: a folder, a table, or a pattern
+            such as "*-1.mrk.json".
     """
     from ..workflow.work_folder import WorkFolder
 
     folder = WorkFolder(work)
-    folder.check(dataset)
+    folder.check(dataset, landmarks=landmarks)
     folder.analyze(channels(modality))
 
 

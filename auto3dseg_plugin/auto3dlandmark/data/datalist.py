@@ -16,7 +16,7 @@ from pathlib import Path
 from ..errors import LandmarkError
 from ..files import read_json, write_json
 from ..formats import read_landmarks
-from .folder import find_pairs
+from .annotations import find_pairs
 from .folds import Case, assign_folds, read_groups
 from .images import case_id
 
@@ -43,6 +43,7 @@ class Datalist:
         training: annotated cases, each in one fold.
         testing: cases never trained on; with or without landmarks.
         left_right_pairs: names of landmarks that mirror each other, where the dataset says so.
+        pairing: how images and landmark files were paired, where it was not by equal names; not kept on disk.
     """
 
     root: Path
@@ -50,6 +51,7 @@ class Datalist:
     training: tuple[Case, ...]
     testing: tuple[Case, ...] = ()
     left_right_pairs: tuple[tuple[str, str], ...] = ()
+    pairing: str | None = None
 
     @property
     def folds(self) -> list[int]:
@@ -65,11 +67,12 @@ def scan_folder(
     folder: str | os.PathLike,
     landmark_names: Sequence[str] | None = None,
     folds: Mapping[str, int] | None = None,
+    landmarks: str | None = None,
 ) -> Datalist:
     """
     Find the cases of a dataset folder, and give each annotated one a fold.
 
-    The folder has one of the forms of :func:`auto3dlandmark.data.folder.find_pairs`, or holds a
+    The folder has one of the forms of :mod:`auto3dlandmark.data.folder`, or holds a
     ``dataset.json`` in the form of :func:`write_datalist`, which then decides.
     Images without landmarks are left out of the training cases. A file ``groups.csv`` with the columns
     ``case`` and ``group`` says which cases belong together, such as those of one subject.
@@ -77,6 +80,7 @@ def scan_folder(
     Args:
         landmark_names: the order to keep; left out, the order of the first case's file.
         folds: of cases that were given one before, by id; they keep it.
+        landmarks: which landmark files are meant, as for :func:`auto3dlandmark.data.annotations.read_folder`.
 
     Raises:
         LandmarkError: when the folder is missing or is none of these, or files do not pair up.
@@ -84,15 +88,16 @@ def scan_folder(
     folder = Path(folder)
     if (folder / "dataset.json").is_file():
         return read_datalist(folder / "dataset.json")
-    images, labels = find_pairs(folder)
+    found = find_pairs(folder, landmarks)
     kept = {} if folds is None else folds
-    groups = read_groups(folder / "groups.csv", images)
+    groups = read_groups(folder / "groups.csv", found.images)
     cases = [
-        Case(case, path, labels[case], kept.get(case), groups.get(case))
-        for case, path in images.items()
-        if case in labels
+        Case(case, path, found.labels[case], kept.get(case), groups.get(case))
+        for case, path in found.images.items()
+        if case in found.labels
     ]
-    return Datalist(folder, _names_of(cases, landmark_names), tuple(assign_folds(cases)))
+    names = _names_of(cases, landmark_names)
+    return Datalist(folder, names, tuple(assign_folds(cases)), pairing=found.rule)
 
 
 def _names_of(cases: Sequence[Case], names: Sequence[str] | None) -> tuple[str, ...]:

@@ -11,9 +11,10 @@ from ..errors import LandmarkError
 from ..landmarks import LandmarkSet
 from .fcsv import read_fcsv, write_fcsv
 from .markups import read_markups, write_markups
+from .shared_table import landmark_file, read_case_of_table
 from .table import read_table, write_table
 
-__all__ = ["SUFFIXES", "landmark_suffix", "read_landmarks", "write_landmarks"]
+__all__ = ["SUFFIXES", "landmark_file", "landmark_suffix", "read_landmarks", "write_landmarks"]
 
 Reader = Callable[[str | os.PathLike], LandmarkSet]
 Writer = Callable[[str | os.PathLike, LandmarkSet], None]
@@ -38,10 +39,14 @@ def read_landmarks(path: str | os.PathLike) -> LandmarkSet:
     """
     Read the landmarks of one case, in RAS millimetres.
 
+    Args:
+        path: a file, or ``TABLE.csv#CASE``.
+
     Raises:
         LandmarkError: when the suffix is unknown or the file is broken; the message names the file.
     """
-    return _format_of(path)[0](path)
+    of_table = read_case_of_table(path)
+    return of_table if of_table is not None else _format_of(path)[0](path)
 
 
 def write_landmarks(path: str | os.PathLike, landmarks: LandmarkSet) -> None:

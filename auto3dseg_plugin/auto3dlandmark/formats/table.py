@@ -11,6 +11,7 @@ import csv
 import io
 import math
 import os
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -19,7 +20,9 @@ from ..files import read_text, write_text
 from ..landmarks import ABSENT, PRESENT, STATUSES, UNKNOWN, LandmarkSet
 from .descriptions import read_missing, read_score
 
-__all__ = ["read_table", "write_table"]
+__all__ = ["read_rows", "read_table", "rows_to_landmarks", "write_table"]
+
+Row = tuple[int, list[str]]  # the number of its line, and its cells
 
 COLUMNS = ("name", "x", "y", "z")
 OPTIONAL_COLUMNS = ("status", "score")
@@ -34,15 +37,38 @@ def read_table(path: str | os.PathLike) -> LandmarkSet:
     Raises:
         LandmarkError: when the header or a row is not as described at the top of this module.
     """
+    header, numbered = read_rows(path)
+    if header[:1] == ["label"]:
+        header, numbered = _from_slicer(path, header, numbered)
+    return rows_to_landmarks(path, header, numbered)
+
+
+def read_rows(path: str | os.PathLike) -> tuple[list[str], list[Row]]:
+    """
+    The header of a CSV in lower case, and its rows with the numbers of their lines.
+
+    Raises:
+        LandmarkError: when the file cannot be read or is no CSV.
+    """
     text = read_text(path)
     try:
         reader = csv.reader(io.StringIO(text, newline=""), strict=True)
         numbered = [(reader.line_num, row) for row in reader if row]
     except csv.Error as error:
         raise LandmarkError(f"{path}: is not a CSV table ({error}).") from error
-    header = [column.strip().lower() for column in numbered[0][1]] if numbered else []
-    if header[:1] == ["label"]:
-        header, numbered = _from_slicer(path, header, numbered)
+    return ([column.strip().lower() for column in numbered[0][1]] if numbered else []), numbered[1:]
+
+
+def rows_to_landmarks(path: str | os.PathLike, header: Sequence[str], numbered: Sequence[Row]) -> LandmarkSet:
+    """
+    The landmarks of one case from rows of ``name,x,y,z`` and perhaps ``status`` and ``score``.
+
+    Args:
+        path: where the rows are from, for errors.
+
+    Raises:
+        LandmarkError: when the header or a row is not as described at the top of this module.
+    """
     unknown = [column for column in header if column not in COLUMNS + OPTIONAL_COLUMNS]
     if any(column not in header for column in COLUMNS) or unknown or len(set(header)) != len(header):
         raise LandmarkError(
@@ -50,7 +76,7 @@ def read_table(path: str | os.PathLike) -> LandmarkSet:
             "x, y and z are RAS millimetres."
         )
     names, points, status, scores = [], [], [], []
-    for number, row in numbered[1:]:
+    for number, row in numbered:
         if len(row) != len(header):
             raise LandmarkError(f"{path}, row {number}: has {len(row)} fields, the header has {len(header)}.")
         cells = dict(zip(header, row))
@@ -76,16 +102,16 @@ def read_table(path: str | os.PathLike) -> LandmarkSet:
 
 
 def _from_slicer(
-    path: str | os.PathLike, header: list[str], numbered: list[tuple[int, list[str]]]
-) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    path: str | os.PathLike, header: list[str], numbered: list[Row]
+) -> tuple[list[str], list[Row]]:
     """Slicer's exported table in the form of ours."""
     axes = next((pair for pair in SLICER_AXES if set(pair) <= set(header)), None)
     if axes is None or set(header) - {*SLICER_COLUMNS, *axes} or len(set(header)) != len(header):
         raise LandmarkError(
             f"{path}: the header is {','.join(header)!r}. Slicer's tables hold label,l,p,s or label,r,a,s."
         )
-    rows: list[tuple[int, list[str]]] = [(numbered[0][0], [*COLUMNS, *OPTIONAL_COLUMNS])]
-    for number, row in numbered[1:]:
+    rows: list[Row] = []
+    for number, row in numbered:
         if len(row) != len(header):
             raise LandmarkError(f"{path}, row {number}: has {len(row)} fields, the header has {len(header)}.")
         cells = dict(zip(header, row))
@@ -98,7 +124,7 @@ def _from_slicer(
         score = read_score(told, f"{path}, row {number}")
         status = STATUSES[ABSENT] if read_missing(told) else ""
         rows.append((number, [cells["label"], *place, status, "" if math.isnan(score) else repr(score)]))
-    return rows[0][1], rows
+    return [*COLUMNS, *OPTIONAL_COLUMNS], rows
 
 
 def _negated(text: str) -> str:

@@ -14,8 +14,8 @@ made under one lock for all processes, to whole files, and what it replaces is k
     deleted
 
 Images and reviewed labels may lie in any of the forms of :mod:`auto3dlandmark.data.folder`; that is
-``images/CASE.nii.gz`` and ``landmarks/CASE.mrk.json``, for example. New labels go where the folder keeps its
-landmarks.
+``images/CASE.nii.gz`` and ``landmarks/CASE.mrk.json``, for example. Reviewed labels replace the files that
+are there, whatever they are called, and new ones go where the folder keeps its landmarks.
 """
 
 from __future__ import annotations
@@ -33,11 +33,12 @@ from typing import Any
 
 import filelock
 
-from ..data.folder import image_folder, landmark_folder, list_images, list_landmarks
+from ..data.annotations import read_folder
+from ..data.folder import image_folder, list_images
 from ..data.images import IMAGE_SUFFIXES, case_id
 from ..errors import LandmarkError
 from ..files import atomic_path
-from ..formats import landmark_suffix
+from ..formats import landmark_file, landmark_suffix
 from ..journal import append_record, checksum_of, read_records, sync, time_stamp
 from ..landmarks import LandmarkSet
 from .image_notes import change_notes, read_notes
@@ -70,34 +71,39 @@ class ReviewStore:
     Args:
         studies: the folder.
         names: landmarks that every label must list.
+        landmarks: which landmark files are meant, as for :func:`auto3dlandmark.data.annotations.read_folder`.
 
     Raises:
-        LandmarkError: when there is no such folder, two images share an id, or labels are of another format.
+        LandmarkError: when there is no such folder, or labels are of another format or of no image.
     """
 
-    def __init__(self, studies: str | os.PathLike, names: Sequence[str]) -> None:
+    def __init__(
+        self, studies: str | os.PathLike, names: Sequence[str], landmarks: str | None = None
+    ) -> None:
         self.studies, self.names = Path(studies).resolve(), tuple(names)
         if not self.studies.is_dir():
             raise LandmarkError(
                 f"{studies}: there is no such folder. Give the folder of the images to review."
             )
         self.folder = self.studies / "review"
-        self.images()
+        content = read_folder(self.studies, landmarks, {})
         self.image_folder = image_folder(self.studies)
-        self.label_folders = {
-            FINAL: landmark_folder(self.studies),
-            ORIGINAL: self.studies / "labels" / ORIGINAL,
+        self.label_folders = {FINAL: content.label_folder, ORIGINAL: self.studies / "labels" / ORIGINAL}
+        # Labels that are not called after their image; one beside them would be a second one.
+        self.other_names = {
+            case: path for case, path in content.labels.items() if path.name != f"{case}{SUFFIX}"
         }
-        for path in list_landmarks(self.studies).values():
-            # A second label of the case would be made beside it.
+        for path in content.labels.values():
             if landmark_suffix(path) != SUFFIX:
                 raise LandmarkError(
-                    f"{path}: labels under review are {SUFFIX} files. Save it as one from Slicer."
+                    f"{landmark_file(path)}: labels under review are {SUFFIX} files. "
+                    "Save them so from Slicer."
                 )
         self.folder.mkdir(exist_ok=True)
         with self.locked():
-            for tag in TAGS:
-                for unfinished in self.label_folders[tag].glob(".*.tmp"):  # of a killed process
+            folders = {path.parent for path in content.labels.values()}
+            for folder in folders | {path for path in self.label_folders.values() if path is not None}:
+                for unfinished in folder.glob(".*.tmp"):  # of a killed process
                     unfinished.unlink(missing_ok=True)
 
     @contextlib.contextmanager
@@ -191,8 +197,13 @@ class ReviewStore:
     def labels(self, tag: str = FINAL) -> dict[str, Path]:
         """The label files by the id of their image, sorted."""
         folder = self.label_folders[_tag(tag)]
-        there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-        return {image: folder / f"{image}{SUFFIX}" for image in self.images() if f"{image}{SUFFIX}" in there}
+        there = {path.name for path in folder.iterdir()} if folder is not None and folder.is_dir() else set()
+        places = {image: self._place(image, path, tag) for image, path in self.images().items()}
+        return {
+            image: place
+            for image, place in places.items()
+            if (place.name in there if place.parent == folder else place.is_file())
+        }
 
     def label(self, image_id: str, tag: str = FINAL) -> Path:
         """
@@ -295,8 +306,13 @@ class ReviewStore:
             change_notes(self.folder / "notes.json", image_id, values)
 
     def _label(self, image_id: str, tag: str) -> Path:
-        self.image(image_id)
-        return self.label_folders[_tag(tag)] / f"{image_id}{SUFFIX}"
+        return self._place(image_id, self.image(image_id), tag)
+
+    def _place(self, image_id: str, image: Path, tag: str) -> Path:
+        """Where the label of an image is, or is to go."""
+        if tag == FINAL and image_id in self.other_names:
+            return self.other_names[image_id]
+        return (self.label_folders[_tag(tag)] or image) / f"{image_id}{SUFFIX}"
 
     def _to_trash(self, files: Sequence[Path]) -> None:
         folder = _unused(self.folder / "trash")

@@ -21,7 +21,14 @@ from ..formats.markups import POINT_LISTS
 from ..geometry import voxels_outside, world_to_voxel
 from ..landmarks import UNKNOWN, LandmarkSet, some_names
 
-__all__ = ["MOST_BYTES", "ReviewError", "check_plain", "check_submission", "parse_parameters"]
+__all__ = [
+    "MOST_BYTES",
+    "ReviewError",
+    "check_plain",
+    "check_submission",
+    "parse_parameters",
+    "refuse_special_file",
+]
 
 MOST_BYTES = 10 * 2**20
 WRITTEN_BY_HAND = 10_000  # characters of parameters
@@ -82,8 +89,20 @@ def check_submission(content: bytes, names: Sequence[str], image: Path | None = 
     if (landmarks.status == UNKNOWN).all():
         raise ReviewError("the submitted file has neither a placed landmark nor one that is marked absent.")
     if image is not None:
+        refuse_special_file(image)
         _refuse_far_points(landmarks, image)
     return landmarks
+
+
+def refuse_special_file(image: Path) -> None:
+    """
+    Stop at a pipe, a socket or a device: whoever opens it may wait for ever.
+
+    Raises:
+        ReviewError: when an image is neither a file nor a folder.
+    """
+    if not image.is_file() and not image.is_dir():
+        raise ReviewError(f"{image.name}: is no regular file. Replace it by the image itself.")
 
 
 def _refuse_other_markups(document: Any) -> None:

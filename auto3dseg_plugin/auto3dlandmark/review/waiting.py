@@ -10,6 +10,7 @@ from ..formats.markups import markups_bytes
 from ..inference.confidence import confidence_of, disagreement_of
 from ..inference.predictor import LandmarkPredictor
 from .store import ORIGINAL, ReviewStore
+from .submission import refuse_special_file
 from .versions import ServedModel
 
 __all__ = ["predict_waiting"]
@@ -38,6 +39,7 @@ def predict_waiting(
     for number, image in enumerate(waiting, start=1):
         try:
             path = store.image(image)
+            refuse_special_file(path)
             landmarks = predictor.predict(path)
             found[image] = {
                 "confidence": confidence_of(landmarks),

@@ -28,6 +28,7 @@ from ..errors import LandmarkError
 from ..evaluation.compare import evaluate
 from ..evaluation.tables import write_cross_validation, write_evaluation
 from ..files import files_digest, read_json, write_json
+from ..formats import landmark_file
 from ..planning import fingerprint, plan
 from ..planning.fingerprint import compute_fingerprint, read_fingerprint, write_fingerprint
 from ..planning.plan import read_plan, write_plan
@@ -65,20 +66,28 @@ class WorkFolder:
         """The bundle that holds out this fold; named as Auto3DSeg names it."""
         return BundleFolder(self.folder / f"heatmap_{fold}")
 
-    def check(self, dataset: str | os.PathLike, dataroot: str | os.PathLike | None = None) -> None:
+    def check(
+        self,
+        dataset: str | os.PathLike,
+        dataroot: str | os.PathLike | None = None,
+        landmarks: str | None = None,
+    ) -> None:
         """
         Find the cases, write ``datalist.json`` and ``check.json``, and stop when the data has errors.
 
         Args:
             dataset: a folder as for :func:`scan_folder`, or a MONAI datalist file.
             dataroot: what the paths in a datalist file are relative to, as for :func:`read_datalist`.
+            landmarks: which landmark files of a folder are meant, as for :func:`scan_folder`.
         """
         if Path(dataset).is_file():
             listed = read_datalist(dataset, dataroot)
         else:
             earlier = read_datalist(self.datalist).training if self.datalist.exists() else ()
             folds = {case.id: case.fold for case in earlier if case.fold is not None}
-            listed = scan_folder(dataset, folds=folds)
+            listed = scan_folder(dataset, folds=folds, landmarks=landmarks)
+        if listed.pairing:
+            self.say(f"note: {listed.pairing}")
         report = self.folder / "check.json"
 
         def action() -> None:
@@ -301,7 +310,7 @@ class WorkFolder:
                 write_cross_validation(path, result)
             write_evaluation(out, result)
 
-        state = files_digest([*(case.label for case in cases), *sorted(folder.glob("*"))])
+        state = files_digest([*_label_files(cases), *sorted(folder.glob("*"))])
         self.record.once(
             f"evaluate {predictions}",
             [state, list(thresholds_mm), [str(one) for one in measurements]],
@@ -335,4 +344,9 @@ def dataset_state(datalist: Datalist) -> str:
     A short name for the state of a dataset's files: it changes when one of them does.
     """
     cases = (*datalist.training, *datalist.testing)
-    return files_digest([case.image for case in cases] + [case.label for case in cases])
+    return files_digest([*(case.image for case in cases), *_label_files(cases)])
+
+
+def _label_files(cases: Sequence[Case]) -> list[Path]:
+    """The files that hold these cases' landmarks."""
+    return [landmark_file(case.label) for case in cases if case.label is not None]
