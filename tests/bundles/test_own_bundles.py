@@ -32,9 +32,7 @@ def test_the_hippocampus_bundle_finds_the_landmarks_of_a_real_image(
     hippocampus_bundle, shared_data, tmp_path
 ):
     data = shared_data / "hippocampus"
-    main(
-        ["predict", str(hippocampus_bundle), str(data / "images" / "hippocampus_014.nii.gz"), str(tmp_path)]
-    )
+    main(["predict", str(hippocampus_bundle), str(data / "images" / "hippocampus_014.nii.gz"), str(tmp_path)])
     found = read_landmarks(tmp_path / "hippocampus_014.mrk.json")
     truth = read_landmarks(data / "landmarks" / "hippocampus_014.mrk.json").select(found.names)
     assert radial_error(found.points, truth.points).mean() < 2.5

@@ -20,7 +20,9 @@ def hostile(trained_bundle, tmp_path):
     """A trained bundle that leaves a file where it was loaded."""
     bundle = BundleFolder(shutil.copytree(trained_bundle, tmp_path / "hostile"))
     config = bundle.read_config("inference")
-    bundle.write_config("inference", {**config, "activation": f"$open('{tmp_path / 'ran'}', 'w') and 'softmax'"})
+    bundle.write_config(
+        "inference", {**config, "activation": f"$open('{tmp_path / 'ran'}', 'w') and 'softmax'"}
+    )
     return bundle.path
 
 
@@ -45,6 +47,9 @@ def test_what_is_built_runs_nothing_foreign(build_bundle, tiny_plan, demo_datase
         "%/etc/passwd",
         {"_target_": "os.system", "command": "true"},
         {"_target_": "torch.hub.load", "repo": "x"},
+        {"_target_": "auto3dlandmark.files.write_text", "path": "x", "text": "y"},
+        {"_target_": "monai.bundle.scripts.run", "config_file": "x"},
+        {"_target_": "download_and_extract", "url": "x"},
         {"deep": [{"_target_": "subprocess.run"}]},
     ],
 )

@@ -26,10 +26,12 @@ KNOWN = re.compile(
     r"|\$@epochs \* @epoch_length|\$@epochs if @minutes is None else 10\*\*6|\$@ckpt_dir \+ '/model\.pt'"
     r"|\$lambda x: x != 0|\$from auto3dlandmark(\.\w+)* import \w+"
 )
-# MONAI's own classes are named without a module.
+# Classes, never functions, of modules that compute. MONAI's own are named without a module.
 CLASSES = re.compile(
-    r"\w+|(monai|auto3dlandmark)(\.\w+)+|dynamic_network_architectures\.architectures(\.\w+)+"
-    r"|torch\.(nn|optim)(\.\w+)+|torch\.utils\.data\.RandomSampler"
+    r"(monai\.(data|engines|handlers|inferers|losses|metrics|networks|optimizers|transforms)(\.\w+)*\."
+    r"|auto3dlandmark\.(averaging|handlers|inferers|losses|metrics|networks|schedule|training|transforms)(\.\w+)*\."
+    r"|dynamic_network_architectures\.architectures(\.\w+)+\.|torch\.(nn|optim)(\.\w+)*\.|torch\.utils\.data\."
+    r")?[A-Z]\w+"
 )
 MOST_SHOWN = 3
 
