@@ -3,8 +3,8 @@
 STUDIES``.
 
 Its settings are ``--conf NAME VALUE``: ``bundles``, one folder or a JSON list of them (left out, those in
-``model/``); ``minutes`` of a retraining; ``case_seconds``, the most that finding the landmarks of one image may take;
-``score``, false to predict nothing in advance.
+``model/``); ``minutes`` of a retraining; ``case_seconds``, the most that one image may take; ``score``,
+false to predict nothing in advance; ``landmarks``, which landmark files are meant.
 """
 
 from __future__ import annotations

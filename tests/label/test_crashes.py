@@ -72,9 +72,7 @@ def test_a_killed_training_leaves_the_served_model_whole(own_server, make_label)
         client.train(minutes=5)
         time.sleep(pause)
         server = psutil.Process(own_server.process.pid)
-        trainings = [
-            child for child in server.children(recursive=True) if "train" in " ".join(child.cmdline())
-        ]
+        trainings = [child for child in server.children(recursive=True) if "train" in child.cmdline()]
         assert trainings, own_server.said()
         if how == "stop":
             client.stop_training()

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import logging
+import os
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,52 +16,17 @@ import numpy as np
 from monailabel.interfaces.tasks.batch_infer import BatchInferTask
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
-from auto3dlandmark.bundles.folder import BundleFolder
 from auto3dlandmark.data.images import read_geometry
-from auto3dlandmark.errors import LandmarkError, readable_error
+from auto3dlandmark.errors import LandmarkError
 from auto3dlandmark.formats import write_landmarks
 from auto3dlandmark.inference.confidence import confidence_of
-from auto3dlandmark.inference.plausibility import size_warnings
-from auto3dlandmark.inference.predictor import LandmarkPredictor
 from auto3dlandmark.landmarks import STATUSES, LandmarkSet
-from auto3dlandmark.review.versions import ServedModel
+from monailabel_landmarks.lib.predictor import Predictor, end_with
 from monailabel_landmarks.lib.spheres import spheres_of
 
 logger = logging.getLogger(__name__)
 
 SPHERES = "landmark_spheres"
-MOST_GB = 8.0  # of memory for one inference
-
-
-class Predictor:
-    """
-    The served version, loaded when it is first needed and again when another one was promoted; one image at a
-    time.
-    """
-
-    def __init__(self, model: ServedModel) -> None:
-        self.model, self.lock = model, threading.Lock()
-        self.loaded: tuple[Any, LandmarkPredictor] | None = None
-
-    def predict(self, image: str) -> tuple[LandmarkSet, int]:
-        """
-        Returns:
-            landmarks, and the version that found them.
-        """
-        with self.lock:
-            served = self.model.current()
-            if self.loaded is None or self.loaded[0] != served:
-                self.loaded = served, LandmarkPredictor(served.bundles, trust=True)
-            plan = BundleFolder(served.bundles[0]).read_plan()
-            size_warnings(image, plan, most_gb=MOST_GB)  # before one image blocks every reviewer
-            try:
-                return self.loaded[1].predict(image), served.version
-            except LandmarkError:
-                raise
-            except Exception as error:  # whatever a network says of an image it cannot take
-                logger.exception("inference of %s failed", image)
-                name = Path(image).name
-                raise readable_error(error, f"{name}: the model cannot look at this image") from error
 
 
 class LandmarkInferTask(InferTask):
@@ -140,6 +105,7 @@ class LandmarkBatchTask(BatchInferTask):
     """Predict many images; one that cannot be read is named, and the others go on."""
 
     def __call__(self, request: dict[str, Any], datastore: Any, infer: Callable) -> dict[str, Any]:
+        end_with(os.getppid())
         results: dict[str, Any] = {}
         images = sorted(self.get_images(request, datastore))
         for number, image in enumerate(images, start=1):

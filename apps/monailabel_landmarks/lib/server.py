@@ -8,10 +8,17 @@ sentence.
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
+import signal
+import threading
+from collections.abc import Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
+import psutil
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -26,10 +33,11 @@ from auto3dlandmark.errors import LandmarkError, disk_error
 from monailabel_landmarks.lib import data_routes, task_routes
 from monailabel_landmarks.lib.guard import SameOrigin, UploadLimit
 
-__all__ = ["app", "create_app"]
+__all__ = ["app", "create_app", "end_in_time"]
 
 logger = logging.getLogger(__name__)
 MOST_UPLOAD_MB = 2048.0
+SECONDS_TO_END = 4.0
 
 
 @asynccontextmanager
@@ -98,6 +106,33 @@ def create_app(conf: dict[str, Any]) -> FastAPI:
         return JSONResponse({"detail": "something went wrong in the server; its log says what."}, 500)
 
     return server
+
+
+def end_in_time(close: Callable[[], None]) -> None:
+    """
+    At SIGTERM and Ctrl-C end whatever works for the server, so that requests have their answers, and stop
+    waiting for them after a few seconds.
+
+    Args:
+        close: called first.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return  # no server's process
+
+    def end(before: Any, number: int, frame: Any) -> None:
+        close()
+        for child in psutil.Process().children(recursive=True):  # trainings, scores, uploads that are opened
+            with contextlib.suppress(psutil.Error):
+                child.kill()
+        watchdog = threading.Timer(SECONDS_TO_END, os._exit, (1,))
+        watchdog.daemon = True
+        watchdog.start()
+        before(number, frame)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        before = signal.getsignal(number)
+        if callable(before):
+            signal.signal(number, partial(end, before))
 
 
 def _of_the_disk(error: Exception) -> JSONResponse | None:

@@ -14,6 +14,7 @@ from auto3dlandmark.review.choice import RANKED_BY, STRATEGIES, next_case
 from auto3dlandmark.review.store import ReviewStore
 from auto3dlandmark.review.versions import ServedModel
 from auto3dlandmark.review.waiting import predict_waiting
+from monailabel_landmarks.lib.predictor import end_with
 from monailabel_landmarks.lib.train import BACKGROUND
 
 __all__ = ["ChoiceStrategy", "UncertaintyScoring"]
@@ -58,4 +59,5 @@ class UncertaintyScoring(ScoringMethod):
 
     def __call__(self, request: dict[str, Any], datastore: Any) -> dict[str, Any]:
         os.nice(BACKGROUND)
+        end_with(os.getppid())
         return predict_waiting(self.model, self.store)

@@ -14,7 +14,7 @@ import json
 import tempfile
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -40,6 +40,7 @@ starting = threading.RLock()  # of two that start the same, one is refused
 MOST_WAITING = 64
 SECONDS_BETWEEN_LOOKS = 1.0
 inference = ThreadPoolExecutor(1, thread_name_prefix="inference")
+unanswered: set[Future] = set()  # inferences that run or wait
 
 
 class Output(StrEnum):
@@ -103,9 +104,11 @@ async def infer(
 
 async def _inferred(client: Request, work: Callable[[], Any]) -> Any:
     """What the inference thread makes of it; nothing is begun for a client that has gone meanwhile."""
-    if inference._work_queue.qsize() >= MOST_WAITING:
+    if len(unanswered) > MOST_WAITING:
         raise HTTPException(429, f"{MOST_WAITING} inferences are waiting already. Try again later.")
     future = inference.submit(work)
+    unanswered.add(future)
+    future.add_done_callback(unanswered.discard)
     while not future.done():
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(future)), SECONDS_BETWEEN_LOOKS)

@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import os
-import threading
-import time
 from typing import Any
 
 from monailabel.interfaces.tasks.train import TrainTask
@@ -14,6 +12,7 @@ from monailabel.utils.async_tasks.utils import processes
 from auto3dlandmark.review.retraining import announce, retrain, retraining_status
 from auto3dlandmark.review.store import ReviewStore
 from auto3dlandmark.review.versions import ServedModel
+from monailabel_landmarks.lib.predictor import end_with
 
 __all__ = ["BACKGROUND", "LandmarkTrainTask"]
 
@@ -55,17 +54,6 @@ class LandmarkTrainTask(TrainTask):
 
     def __call__(self, request: dict[str, Any], datastore: Any) -> dict[str, Any]:
         os.nice(BACKGROUND)
-        _end_with(os.getppid())
+        end_with(os.getppid())
         minutes = float(request.get("minutes") or self.minutes)
         return retrain(self.model, self.store, minutes, say=lambda line: print(line, flush=True))
-
-
-def _end_with(parent: int) -> None:
-    """Leave no training behind a server that was killed."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
