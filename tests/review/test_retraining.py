@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -20,7 +21,7 @@ from auto3dlandmark.formats import write_landmarks
 from auto3dlandmark.inference.predictor import LandmarkPredictor
 from auto3dlandmark.landmarks import LandmarkSet
 from auto3dlandmark.review import retraining
-from auto3dlandmark.review.retraining import Agreement, retrain, retraining_status
+from auto3dlandmark.review.retraining import Agreement, announce, retrain, retraining_status
 from auto3dlandmark.review.store import ReviewStore
 from auto3dlandmark.review.versions import ServedModel
 
@@ -145,6 +146,75 @@ def test_a_broken_label_is_told_before_any_training(reviewed, monkeypatch):
     with pytest.raises(LandmarkError, match=rf"the label of '{broken}' cannot be used: .*not valid JSON"):
         retrain(model, store, 1, say=lambda line: None)
     assert retraining_status(model)["state"] == "failed"
+
+
+def announce_elsewhere(model, store):
+    """As another server on the same folder does; it goes on living until its input ends."""
+    code = ANNOUNCER.format(studies=str(store.studies), folder=str(model.folder), bundle=str(model.given[0]))
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    process = subprocess.Popen([sys.executable, "-c", code], **pipes)
+    assert process.stdout.readline() == b"announced\n"
+    return process
+
+
+ANNOUNCER = """
+import sys
+from auto3dlandmark.review.retraining import announce
+from auto3dlandmark.review.store import ReviewStore
+from auto3dlandmark.review.versions import ServedModel
+model = ServedModel({folder!r}, [{bundle!r}])
+announce(model, ReviewStore({studies!r}, model.names), 7)
+print("announced", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_an_announcement_stays_until_its_server_is_gone(reviewed):
+    model, store = reviewed
+    other = announce_elsewhere(model, store)
+    said = read_json(model.folder / "status.json")
+    with pytest.raises(LandmarkError, match="is running already"):
+        announce(model, store, 1)
+    assert read_json(model.folder / "status.json") == said and said["minutes"] == 7
+    other.communicate()
+    announce(model, store, 1)  # what was announced never began
+    announce(model, store, 2)  # and a server may announce again what it has stopped
+    assert read_json(model.folder / "status.json")["minutes"] == 2
+
+
+def test_an_announcement_does_not_overwrite_what_a_running_training_says(reviewed, monkeypatch):
+    model, store = reviewed
+    monkeypatch.setattr(retraining, "SECONDS_OF_A_LOOK", 0.1)
+
+    def look(bundle, **_):
+        before = read_json(model.folder / "status.json")
+        with pytest.raises(LandmarkError, match="is running already"):
+            announce(model, store, 5)
+        assert read_json(model.folder / "status.json") == before and before["state"] == "training"
+        raise LandmarkError("enough")
+
+    monkeypatch.setattr(retraining, "train_bundle", look)
+    with pytest.raises(LandmarkError, match="enough"):
+        retrain(model, store, 1, say=lambda line: None)
+
+
+def test_a_look_at_the_status_is_no_other_training(reviewed):
+    model, store = reviewed
+    model.folder.mkdir(parents=True)
+    look = retraining._lock(model)
+    look.acquire()
+    threading.Timer(0.3, look.release).start()
+    announce(model, store, 1)
+    assert read_json(model.folder / "status.json")["state"] == "starting"
+
+
+@pytest.mark.parametrize("spoilt", [{"began": "x"}, {"minutes": 0}, {"minutes": None}, {"by": []}])
+def test_a_damaged_status_says_nothing(reviewed, spoilt):
+    model, store = reviewed
+    write_json(model.folder / "status.json", {"state": "starting", "began": 0, "minutes": 1, **spoilt})
+    with retraining._alone(model):
+        assert retraining_status(model) == {}
+    announce(model, store, 1)
 
 
 def test_too_few_cases_are_told(reviewed):

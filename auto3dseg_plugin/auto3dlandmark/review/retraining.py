@@ -8,15 +8,18 @@ one atomic write at the very end, or not at all.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import filelock
 import numpy as np
+import psutil
 
 from ..bundles.fill import continue_bundle
 from ..bundles.folder import BundleFolder
@@ -30,6 +33,7 @@ from ..journal import time_stamp
 from ..landmarks import ABSENT, PRESENT
 from ..training.run import train_bundle
 from .store import FINAL, ReviewStore
+from .submission import ReviewError
 from .versions import Served, ServedModel
 
 __all__ = ["RUNNING", "Agreement", "announce", "retrain", "retraining_status"]
@@ -39,6 +43,9 @@ FEWEST_CASES = 3
 HELD_OUT = 0  # this fold of five is never trained on
 GENTLER = 0.3  # of the learning rate the bundle was first trained with
 KEPT_CANDIDATES = 3
+SECONDS_OF_A_LOOK = 2.0  # whoever asks for the status holds the lock for a moment, too
+SECONDS_TO_BEGIN = 120.0  # an announced retraining that has not begun by then is forgotten
+BUSY = "a retraining of this model is running already. Wait for it, or stop it."
 
 
 @dataclass(frozen=True)
@@ -88,22 +95,13 @@ def retrain(
     Raises:
         LandmarkError: when too few cases are reviewed, another retraining runs, or the training fails.
     """
-    model.folder.mkdir(parents=True, exist_ok=True)
-    lock = _lock(model)
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        raise LandmarkError(
-            "a retraining of this model is running already. Wait for it, or stop it."
-        ) from None
-    try:
-        _clear_away(model)
-        return _retrain(model, store, minutes, tolerance_mm, say)
-    except Exception as error:
-        _set_status(model, state="failed", reason=str(error))
-        raise
-    finally:
-        lock.release()
+    with _alone(model):
+        try:
+            _clear_away(model)
+            return _retrain(model, store, minutes, tolerance_mm, say)
+        except Exception as error:
+            _set_status(model, state="failed", reason=str(error))
+            raise
 
 
 def announce(model: ServedModel, store: ReviewStore, minutes: float) -> None:
@@ -111,12 +109,32 @@ def announce(model: ServedModel, store: ReviewStore, minutes: float) -> None:
     Say that a retraining is about to start, after looking whether it can.
 
     Raises:
-        LandmarkError: when too few cases are reviewed, or the minutes are none.
+        LandmarkError: when too few cases are reviewed, the minutes are none, or another retraining runs or
+            was announced by another process; what is known of that one stays.
     """
     _check_minutes(minutes)
     _check_enough(store.labelled(FINAL))
+    with _alone(model):
+        said, now = _read_status(model), time.time()
+        announced = said.get("state") == "starting" and now - said.get("began", 0) < SECONDS_TO_BEGIN
+        if announced and said.get("by") != os.getpid() and psutil.pid_exists(said.get("by", 0)):
+            raise ReviewError(BUSY, 429)
+        _set_status(model, state="starting", began=now, minutes=minutes, by=os.getpid())
+
+
+@contextlib.contextmanager
+def _alone(model: ServedModel) -> Iterator[None]:
+    """No other retraining of the model runs, or is announced, meanwhile."""
     model.folder.mkdir(parents=True, exist_ok=True)
-    _set_status(model, state="starting", began=time.time(), minutes=minutes)
+    lock = _lock(model)
+    try:
+        lock.acquire(timeout=SECONDS_OF_A_LOOK)
+    except filelock.Timeout:
+        raise ReviewError(BUSY, 429) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _check_minutes(minutes: float) -> None:
@@ -138,14 +156,9 @@ def retraining_status(model: ServedModel) -> dict[str, Any]:
     How the running or last retraining stands; ``state`` is ``stopped`` when it was killed, empty before the
     first.
     """
-    try:
-        status = read_json(model.folder / "status.json")
-    except LandmarkError:
-        return {}
-    if not isinstance(status, dict):  # damaged by hand
-        return {}
+    status = _read_status(model)
     if status.get("state") not in RUNNING:
-        return dict(status)
+        return status
     lock = _lock(model)
     try:
         lock.acquire(timeout=0)
@@ -160,6 +173,16 @@ def retraining_status(model: ServedModel) -> dict[str, Any]:
 
 def _lock(model: ServedModel) -> filelock.FileLock:
     return filelock.FileLock(model.folder / "retraining.lock", thread_local=False)
+
+
+def _read_status(model: ServedModel) -> dict[str, Any]:
+    """What was last said; nothing before the first, or when the file was damaged by hand."""
+    with contextlib.suppress(LandmarkError, AttributeError):  # which is no object
+        status = read_json(model.folder / "status.json")
+        numbers = [status.get(key, 1) for key in ("began", "minutes", "by")]
+        if all(isinstance(number, (int, float)) for number in numbers) and status.get("minutes", 1) > 0:
+            return dict(status)
+    return {}
 
 
 def _set_status(model: ServedModel, **values: Any) -> dict[str, Any]:
