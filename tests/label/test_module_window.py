@@ -4,6 +4,7 @@ brings."""
 
 from __future__ import annotations
 
+import ast
 import importlib
 import sys
 from types import SimpleNamespace
@@ -11,6 +12,9 @@ from unittest.mock import MagicMock
 
 import pytest
 from LandmarkReviewLib.points import read_points
+from LandmarkReviewLib.session import Conflict
+
+from .conftest import MODULE
 
 UNDEFINED, DEFINED = 0, 2
 
@@ -170,3 +174,53 @@ def test_a_conflict_asks_whose_label_to_keep(window, server, make_label):
     window.slicer.util.errorDisplay.assert_not_called()
     stored = {point.name: point for point in read_points(session.client.label("case 2")[0])}
     assert stored[session.names[0]].position == (15, 20, 10)
+
+
+def test_another_server_begins_with_an_empty_table(window, server, own_server):
+    press(window, window.on_next)
+    points = window.session.scene.list
+    window.url.text = own_server.url
+    press(window, window.on_connect)
+    assert window.shown == [] and window.table.setRowCount.call_args.args == (0,)
+    window.table.selectRow(0)
+    press(window, window.on_absent)  # there is nothing to mark
+    assert window.session.scene.list is None
+    window.slicer.mrmlScene.RemoveNode.assert_any_call(points)
+    window.slicer.util.errorDisplay.assert_not_called()
+
+
+def test_names_and_sentences_are_never_taken_for_html(window, server):
+    evil = '<img src="http://evil.example/x"> & <b>x</b>'
+    assert window.state.textFormat is sys.modules["qt"].Qt.PlainText
+    press(window, window.on_next)
+    window.session.case = window.session.names[0] = evil
+    window.session.edited = True
+    window.slicer.util.confirmYesNoDisplay.return_value = False
+    press(window, window.on_next)
+
+    def refuse(*_):
+        raise ValueError(evil)
+
+    window.session.submit = refuse
+    window.slicer.util.confirmYesNoDisplay.return_value = True
+    press(window, window.on_submit)
+    window._settle(Conflict(evil))
+    boxes = window.slicer.util
+    said = [call.args[0] for call in (*boxes.errorDisplay.mock_calls, *boxes.confirmYesNoDisplay.mock_calls)]
+    assert len(said) >= 3
+    assert all("<img" not in text and "<b>" not in text and "&lt;img" in text for text in said)
+
+
+def test_all_message_boxes_show_text_literally():
+    """Those of later code too: what goes into one is a constant, or goes through ``literal``."""
+    tree = ast.parse((MODULE / "LandmarkReview.py").read_text())
+    boxes = ("errorDisplay", "infoDisplay", "confirmYesNoDisplay", "warningDisplay")
+    shown = [
+        node.args[0]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in boxes
+    ]
+    assert len(shown) >= 5
+    for argument in shown:
+        constant = isinstance(argument, ast.Constant)
+        assert constant or argument.func.id == "literal", ast.dump(argument)

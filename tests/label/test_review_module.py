@@ -7,7 +7,9 @@ from __future__ import annotations
 import ast
 import json
 import sys
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +34,9 @@ class FakeScene(Scene):
     def show(self, image, case, points):
         assert Path(image).read_bytes()[:2] == b"\x1f\x8b"  # a whole .nii.gz
         self.case, self.points = case, {point.name: point for point in points}
+
+    def clear(self):
+        self.case, self.points = None, {}
 
     def update(self, point):
         self.points[point.name] = point
@@ -168,8 +173,68 @@ def test_a_change_of_the_server_closes_the_case(server, own_server, tmp_path):
     assert session.client.url == server.url and session.case == "case 1"  # nothing has changed
     session.connect(Client(own_server.url, "ann"))
     assert session.case is None and session.points == {} and session.unfinished() == []
+    assert session.scene.case is None and session.scene.points == {}
     session.connect(Client(server.url, "ann"))
     assert session.unfinished() == ["case 1"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("[]", "3", "null", '"text"', "{}", "[" * 10_000, '{"server": "SERVER"}'),
+        '{"server": "SERVER", "case": 3, "base": "", "points": "[]"}',
+        '{"server": "SERVER", "case": "case 2", "base": "", "mark": "MARK", "points": "{}"}',
+    ],
+)
+def test_a_broken_draft_hides_no_other_one(server, session, content):
+    session.open("case 1")
+    session.place(session.names[0], (10, 20, 10))
+    broken = content.replace("SERVER", server.url).replace("MARK", session.mark)
+    for path in (session._draft("case 2"), Path(session.drafts, "a broken one.json")):
+        Path(path).write_text(broken)
+    assert session.unfinished() == ["case 1"]
+    session.open("case 2")
+    assert not session.edited
+
+
+@pytest.fixture
+def silent_server():
+    """A web server that answers everything with what its ``content`` is set to."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(self.server.content)))
+            self.end_headers()
+            self.wfile.write(self.server.content)
+
+        do_POST = do_PUT = do_DELETE = do_GET
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield running
+        running.shutdown()
+
+
+@pytest.mark.parametrize("content", [b"", b"null", b"[]", b"3", b"<html>"])
+def test_an_answer_of_something_else_is_told(silent_server, content):
+    silent_server.content = content
+    client = Client(f"http://127.0.0.1:{silent_server.server_port}", "ann")
+    asked = (
+        client.info,
+        client.cases,
+        client.training,
+        client.train,
+        lambda: client.next_case("first"),
+        lambda: client.submit("case 1", b"", ""),
+    )
+    for ask in asked:
+        with pytest.raises(ConnectionLost, match="does not answer like a MONAI Label server"):
+            ask()
+    client.stop_training()  # says nothing when there is none
 
 
 def test_what_is_reverted_is_no_edit(server, session):

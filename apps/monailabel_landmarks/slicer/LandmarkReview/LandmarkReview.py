@@ -4,6 +4,7 @@ call."""
 
 from __future__ import annotations
 
+import html
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,6 +19,14 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadab
 
 SECONDS_BETWEEN_LOOKS = 5
 SETTINGS = "LandmarkReview"
+
+
+def literal(text: str) -> str:
+    """
+    Text for a message box, which takes whatever looks like HTML for HTML: names and the server's sentences
+    are shown letter by letter, and load nothing.
+    """
+    return "<p>" + html.escape(text).replace("\n", "<br>") + "</p>"
 
 
 class LandmarkReview(ScriptedLoadableModule):
@@ -47,6 +56,7 @@ class LandmarkReviewWidget(ScriptedLoadableModuleWidget):
         self.reviewer.placeholderText = "your name, kept with each label"
         self.strategy, self.state = qt.QComboBox(), qt.QLabel("Not connected.")
         self.state.wordWrap = True
+        self.state.textFormat = qt.Qt.PlainText
         form = qt.QFormLayout()
         for title, widget in (
             ("Server", self.url),
@@ -111,7 +121,7 @@ class LandmarkReviewWidget(ScriptedLoadableModuleWidget):
                 sentence = (
                     str(error) if isinstance(error, (ConnectionLost, Refused, ValueError)) else repr(error)
                 )
-                slicer.util.errorDisplay(sentence, windowTitle="Landmark Review")
+                slicer.util.errorDisplay(literal(sentence), windowTitle="Landmark Review")
 
         return run
 
@@ -119,7 +129,11 @@ class LandmarkReviewWidget(ScriptedLoadableModuleWidget):
         choice = "Yes: hand in yours; the other label stays in the history.\n"
         choice += "No: look at the other one first; Mine again brings yours back."
         text = f"{conflict}\n\n{choice}"
-        action = self.review.keep_mine if slicer.util.confirmYesNoDisplay(text) else self.review.take_theirs
+        action = (
+            self.review.keep_mine
+            if slicer.util.confirmYesNoDisplay(literal(text))
+            else self.review.take_theirs
+        )
 
         def settle() -> None:
             action()
@@ -154,11 +168,11 @@ class LandmarkReviewWidget(ScriptedLoadableModuleWidget):
         self.strategy.setCurrentIndex(max(0, self.strategy.findText(chosen or "lowest_confidence")))
         stats = info["datastore"]
         self.state.text = f"{stats['completed']} of {stats['total']} cases are reviewed."
+        self.fill_table()
 
     def on_next(self) -> None:
-        if self.review.edited and not slicer.util.confirmYesNoDisplay(
-            f"{self.review.case} is not submitted; it is kept as a draft. Go on to the next case?"
-        ):
+        kept = f"{self.review.case} is not submitted; it is kept as a draft. Go on to the next case?"
+        if self.review.edited and not slicer.util.confirmYesNoDisplay(literal(kept)):
             return
         if self.review.next_case(self.strategy.currentText) is None:
             slicer.util.infoDisplay("All cases are reviewed.")
@@ -232,10 +246,9 @@ class LandmarkReviewWidget(ScriptedLoadableModuleWidget):
         if self.review.case is None:
             raise ValueError("open a case first.")
         unknown = [point.name for point in self.review.rows() if point.status == UNKNOWN]
-        if unknown and not slicer.util.confirmYesNoDisplay(
-            f"{len(unknown)} landmarks are unknown ({', '.join(unknown[:5])}). They will not be learnt from. "
-            "Submit?"
-        ):
+        some = f"{len(unknown)} landmarks are unknown ({', '.join(unknown[:5])})."
+        question = f"{some} They will not be learnt from. Submit?"
+        if unknown and not slicer.util.confirmYesNoDisplay(literal(question)):
             return
         self.review.client.name = self.reviewer.text.strip()
         self.review.submit()

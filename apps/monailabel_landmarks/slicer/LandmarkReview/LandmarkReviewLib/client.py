@@ -13,6 +13,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 __all__ = ["Client", "ConnectionLost", "Refused"]
@@ -53,19 +54,15 @@ class Client:
 
     def info(self) -> dict[str, Any]:
         """What the server offers: landmarks, models, strategies, how many images are reviewed."""
-        info: dict[str, Any] = self._json("GET", "/info/")
-        return info
+        return self._json("GET", "/info/", needs=("labels", "strategies", "datastore", "train_stats"))
 
     def next_case(self, strategy: str) -> dict[str, Any]:
         """The next case to review, with its ``id`` and file ``name``; empty when none waits."""
-        found: dict[str, Any] = self._json(
-            "POST", f"/activelearning/{_quoted(strategy)}", {"client_id": self.id}
-        )
-        return found
+        return self._json("POST", f"/activelearning/{_quoted(strategy)}", {"client_id": self.id})
 
     def cases(self) -> dict[str, Any]:
         """Which images there are, and which labels they have."""
-        cases: dict[str, Any] = self._json("GET", "/datastore/?output=all")["objects"]
+        cases: dict[str, Any] = self._json("GET", "/datastore/?output=all", needs=("objects",))["objects"]
         return cases
 
     def download_image(self, case: str, file_name: str, folder: str) -> tuple[str, str]:
@@ -114,30 +111,43 @@ class Client:
         params = json.dumps({"reviewer": self.name, "base_checksum": base, "image_mark": mark})
         path = f"/datastore/label?image={_quoted(case)}&tag=final"
         body, kind = _multipart({"params": params}, "label", f"{case}.mrk.json", content)
-        checksum: str = json.loads(self._request("PUT", path, body, kind)[0])["checksum"]
+        checksum: str = self._object(self._request("PUT", path, body, kind)[0], ("checksum",))["checksum"]
         return checksum
 
-    def train(self, minutes: float | None = None, model: str = "landmarks") -> Any:
+    def train(self, minutes: float | None = None, model: str = "landmarks") -> dict[str, Any]:
         """Start a training."""
         return self._json("POST", f"/train/{_quoted(model)}", {"minutes": minutes})
 
-    def stop_training(self) -> Any:
+    def stop_training(self) -> None:
         """Stop it; the served model stays as it is."""
-        return self._json("DELETE", "/train/")
+        self._request("DELETE", "/train/")
 
     def training(self, model: str = "landmarks") -> dict[str, Any]:
         """How the running or last training stands: ``state``, and ``progress`` or ``reason``."""
-        info = self._json("GET", "/info/", seconds=SECONDS_OF_LOOK)
+        info = self._json("GET", "/info/", seconds=SECONDS_OF_LOOK, needs=("train_stats",))
         training: dict[str, Any] = info["train_stats"].get(model, {})
         return training
 
-    def _json(self, method: str, path: str, content: Any = None, seconds: float = SECONDS) -> Any:
+    def _json(
+        self,
+        method: str,
+        path: str,
+        content: Any = None,
+        seconds: float = SECONDS,
+        needs: Sequence[str] = (),
+    ) -> dict[str, Any]:
         body = None if content is None else json.dumps(content).encode()
-        answer = self._request(method, path, body, "application/json", seconds)[0]
+        return self._object(self._request(method, path, body, "application/json", seconds)[0], needs)
+
+    def _object(self, answer: bytes, needs: Sequence[str] = ()) -> dict[str, Any]:
+        """An answer that is a JSON object with the keys that are needed."""
         try:
-            return json.loads(answer or b"null")
-        except ValueError as error:
-            raise ConnectionLost(f"{self.url} does not answer like a MONAI Label server.") from error
+            found = json.loads(answer)
+        except (ValueError, RecursionError):
+            found = None
+        if not isinstance(found, dict) or not all(key in found for key in needs):
+            raise ConnectionLost(f"{self.url} does not answer like a MONAI Label server.")
+        return found
 
     def _request(
         self,

@@ -24,6 +24,10 @@ class Scene:
         """
         raise NotImplementedError
 
+    def clear(self) -> None:
+        """Show no case."""
+        raise NotImplementedError
+
     def update(self, point: Point) -> None:
         """Show one landmark as it is now."""
         raise NotImplementedError

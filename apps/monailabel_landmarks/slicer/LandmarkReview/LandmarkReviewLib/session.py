@@ -68,6 +68,7 @@ class ReviewSession:
         if client is not None:
             if client.url != self.client.url:
                 self._close()
+                self.scene.clear()
             self.client = client
         self.names, self.strategies = list(info["labels"]), list(info["strategies"])
         return info
@@ -97,7 +98,7 @@ class ReviewSession:
         path, mark = self.client.download_image(case, file_name, self.images)
         label, base = self.client.label(case)
         points = read_points(label if label is not None else self.client.infer(case))
-        draft = self._read_draft(case)
+        draft = self._load(self._draft(case))
         # From here on nothing can fail but the scene.
         self.case, self.base, self.mark = case, base, mark
         self.begun = {point.name: point for point in self._ordered(points)}
@@ -204,7 +205,7 @@ class ReviewSession:
             whether there were any.
         """
         kept = self._load(self._aside(self._opened()))
-        for point in read_points(kept["points"]) if kept is not None else []:
+        for point in kept["points"] if kept is not None else []:
             if point.name in self.points and point != self.points[point.name]:
                 self._change(point)
         return kept is not None
@@ -247,17 +248,16 @@ class ReviewSession:
         }
         write_whole(self._draft(case), json.dumps(content, ensure_ascii=False).encode())
 
-    def _read_draft(self, case: str) -> dict[str, Any] | None:
-        draft = self._load(self._draft(case))
-        return None if draft is None else {**draft, "points": read_points(draft["points"])}
-
     def _load(self, path: str) -> dict[str, Any] | None:
+        """A draft for this server, its points read; None when there is none, or the file is broken."""
         try:
             with open(path, "rb") as stream:
-                draft: dict[str, Any] = json.loads(stream.read())
-        except (OSError, ValueError):
+                draft = json.loads(stream.read())
+            case, base, points = draft["case"], draft["base"], read_points(draft["points"])
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
             return None
-        return draft if draft.get("server") == self.client.url else None
+        whole = isinstance(case, str) and isinstance(base, str) and draft.get("server") == self.client.url
+        return {**draft, "points": points} if whole else None
 
 
 def _apart(first: Sequence[float], second: Sequence[float]) -> bool:
