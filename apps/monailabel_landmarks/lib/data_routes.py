@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from fastapi import APIRouter, File, Form, UploadFile
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import FileResponse, JSONResponse, Response
 from monailabel.interfaces.utils.app import app_instance
 
 from auto3dlandmark.review.store import FINAL, checksum_of
@@ -141,7 +141,7 @@ def get_label_info(label: str, tag: str = FINAL) -> dict[str, Any]:
     return info
 
 
-@router.get("/datastore/label/history")
+@router.get("/datastore/label/history", response_class=JSONResponse)
 def get_history(label: str, tag: str = FINAL) -> list[dict[str, Any]]:
     """The labels that were replaced, oldest first, with their content."""
     files = app_instance().store.history(label, tag)

@@ -30,7 +30,7 @@ class LandmarkDatastore(Datastore):
         raise ReviewError("the datastore is called after its folder.")
 
     def description(self) -> str:
-        return f"Images and landmarks in {self.store.studies}"
+        return f"Images and landmarks in {self.name()}"
 
     def set_description(self, description: str) -> None:
         raise ReviewError("the datastore is described by its folder.")

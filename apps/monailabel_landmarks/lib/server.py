@@ -21,7 +21,6 @@ from typing import Any
 import psutil
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from monailabel.config import settings
 from monailabel.endpoints import info
 from monailabel.interfaces.exception import MONAILabelException
@@ -31,6 +30,7 @@ from starlette.exceptions import HTTPException
 from auto3dlandmark import __version__
 from auto3dlandmark.errors import LandmarkError, disk_error
 from monailabel_landmarks.lib import data_routes, task_routes
+from monailabel_landmarks.lib.answers import Answer
 from monailabel_landmarks.lib.guard import SameOrigin, UploadLimit
 
 __all__ = ["app", "create_app", "end_in_time"]
@@ -64,6 +64,7 @@ def create_app(conf: dict[str, Any]) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=described,
+        default_response_class=Answer,
     )
     server.add_middleware(UploadLimit, most_bytes=int(float(conf.get("upload_mb", MOST_UPLOAD_MB)) * 2**20))
     server.add_middleware(SameOrigin, names=[name for name in str(conf.get("hosts", "")).split(",") if name])
@@ -76,34 +77,34 @@ def create_app(conf: dict[str, Any]) -> FastAPI:
         return {"name": "Auto3DLandmark", "version": __version__, "see": "/info/"}
 
     @server.exception_handler(LandmarkError)
-    async def refused(request: Request, error: LandmarkError) -> JSONResponse:
-        return _of_the_disk(error) or JSONResponse({"detail": str(error)}, getattr(error, "status", 422))
+    async def refused(request: Request, error: LandmarkError) -> Answer:
+        return _of_the_disk(error) or Answer({"detail": str(error)}, getattr(error, "status", 422))
 
     @server.exception_handler(FileNotFoundError)
-    async def gone(request: Request, error: FileNotFoundError) -> JSONResponse:
-        return JSONResponse({"detail": "it was removed meanwhile."}, 404)
+    async def gone(request: Request, error: FileNotFoundError) -> Answer:
+        return Answer({"detail": "it was removed meanwhile."}, 404)
 
     @server.exception_handler(RequestValidationError)
-    async def misunderstood(request: Request, error: RequestValidationError) -> JSONResponse:
+    async def misunderstood(request: Request, error: RequestValidationError) -> Answer:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"][1:])
-        return JSONResponse({"detail": f"{where}: {first['msg']}."}, 422)
+        return Answer({"detail": f"{where}: {first['msg']}."}, 422)
 
     @server.exception_handler(MONAILabelException)
-    async def not_there(request: Request, error: MONAILabelException) -> JSONResponse:
-        return JSONResponse({"detail": error.msg}, 404)
+    async def not_there(request: Request, error: MONAILabelException) -> Answer:
+        return Answer({"detail": error.msg}, 404)
 
     @server.exception_handler(HTTPException)
-    async def as_it_says(request: Request, error: HTTPException) -> JSONResponse:
-        return JSONResponse({"detail": error.detail}, error.status_code)
+    async def as_it_says(request: Request, error: HTTPException) -> Answer:
+        return Answer({"detail": error.detail}, error.status_code)
 
     @server.exception_handler(Exception)
-    async def unexpected(request: Request, error: Exception) -> JSONResponse:
+    async def unexpected(request: Request, error: Exception) -> Answer:
         answer = _of_the_disk(error)
         if answer is not None:
             return answer
         logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
-        return JSONResponse({"detail": "something went wrong in the server; its log says what."}, 500)
+        return Answer({"detail": "something went wrong in the server; its log says what."}, 500)
 
     return server
 
@@ -135,14 +136,14 @@ def end_in_time(close: Callable[[], None]) -> None:
             signal.signal(number, partial(end, before))
 
 
-def _of_the_disk(error: Exception) -> JSONResponse | None:
+def _of_the_disk(error: Exception) -> Answer | None:
     """An answer when the disk is to blame; nothing was kept by halves."""
     what = disk_error(error)
     if what is None:
         return None
     logger.error("the disk is %s", what, exc_info=error)
     detail = f"the server's disk is {what}. Nothing was saved: keep your work, and tell who runs the server."
-    return JSONResponse({"detail": detail}, 507 if what == "full" else 503)
+    return Answer({"detail": detail}, 507 if what == "full" else 503)
 
 
 app = create_app(settings.MONAI_LABEL_APP_CONF)
