@@ -7,11 +7,10 @@ import re
 import unicodedata
 from pathlib import Path
 
-from ..checks.dataset import image_problems
 from ..data.headers import check_header
-from ..data.images import UPLOAD_SUFFIXES, case_id, is_nifti, read_image
+from ..data.images import UPLOAD_SUFFIXES, case_id
 from ..errors import LandmarkError
-from .child import opened_elsewhere
+from .child import problems_elsewhere
 from .submission import ReviewError
 
 __all__ = ["check_upload", "new_image"]
@@ -70,9 +69,7 @@ def check_upload(path: Path, file_name: str) -> None:
     """
     try:
         check_header(path)
-        if not is_nifti(path):
-            opened_elsewhere(path)
-        problems = image_problems(*read_image(path))
+        problems = problems_elsewhere(path)
     except LandmarkError as error:
         raise ReviewError(str(error).replace(str(path), file_name)) from error
     if problems:
