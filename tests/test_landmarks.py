@@ -170,6 +170,7 @@ def test_a_set_becomes_a_table(four_points, monkeypatch):
     """With a stand-in for pandas, which is not needed otherwise."""
     monkeypatch.setitem(sys.modules, "pandas", types.SimpleNamespace(DataFrame=dict))
     table = four_points.to_frame()
-    assert list(table) == ["landmark", "status", "x_mm", "y_mm", "z_mm", "score"]
+    known = ["probability", "radius95_mm", "peak_x_mm", "peak_y_mm", "peak_z_mm", "moved_mm", "score", "note"]
+    assert list(table) == ["landmark", "status", "x_mm", "y_mm", "z_mm", *known]
     assert table["status"] == ["present", "present", "absent", "unknown"]
     assert table["y_mm"][:2].tolist() == [2.0, 0.0]

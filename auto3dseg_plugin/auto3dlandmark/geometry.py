@@ -114,23 +114,29 @@ def radial_error(points: np.ndarray, reference: np.ndarray) -> np.ndarray:
     return np.asarray(np.linalg.norm(offset, axis=-1))
 
 
-def fit_rotation(points: np.ndarray, reference: np.ndarray) -> np.ndarray:
+def fit_rotation(points: np.ndarray, reference: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
     """
-    The rotation that best turns one centred point cloud into another.
+    The rotation that best turns one centred point cloud into another; any number of clouds at once.
 
     Args:
-        points, reference: matching points without NaN, shape (n, 3), n >= 3.
+        points, reference: matching points without NaN, shape (..., n, 3), n >= 3.
+        weights: of the points, not negative, shape (..., n); left out, all count alike.
 
     Returns:
-        rotation matrix R of shape (3, 3), det +1, so that ``(points - mean) @ R.T`` is closest to
+        rotation matrix R of shape (..., 3, 3), det +1, so that ``(points - mean) @ R.T`` is closest to
         ``reference - mean`` in the least squares sense.
 
     Source: Kabsch, "A solution for the best rotation to relate two sets of vectors", 1976.
     """
-    covariance = (points - points.mean(axis=0)).T @ (reference - reference.mean(axis=0))
-    u, _, vt = np.linalg.svd(covariance)
-    sign = np.sign(np.linalg.det(vt.T @ u.T)) or 1.0
-    return np.asarray(vt.T @ np.diag([1.0, 1.0, sign]) @ u.T)
+    share = np.ones(points.shape[:-1]) if weights is None else weights
+    share = (share / share.sum(axis=-1, keepdims=True))[..., None]
+    first = points - (share * points).sum(axis=-2, keepdims=True)
+    second = reference - (share * reference).sum(axis=-2, keepdims=True)
+    u, _, vt = np.linalg.svd(np.swapaxes(share * first, -1, -2) @ second)
+    v, ut = np.swapaxes(vt, -1, -2), np.swapaxes(u, -1, -2)
+    flip = np.ones(u.shape[:-1])
+    flip[..., 2] = np.where(np.linalg.det(v @ ut) < 0, -1.0, 1.0)
+    return np.asarray((v * flip[..., None, :]) @ ut)
 
 
 def rotation_angle(rotation: np.ndarray) -> float:

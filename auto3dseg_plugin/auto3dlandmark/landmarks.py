@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from .errors import LandmarkError
+from .estimates import Estimates
 
 __all__ = [
     "ABSENT",
@@ -43,6 +44,7 @@ class LandmarkSet:
         status: one of UNKNOWN, PRESENT, ABSENT per landmark, shape (N,). Left out: a landmark with a
             point is present, one without is unknown.
         scores: confidence in [0, 1], shape (N,); NaN where there is none, as in hand-made annotations.
+        estimates: how far off the points may be; None for what is no prediction.
 
     Raises:
         LandmarkError: when names repeat or break a line, shapes disagree, or a status contradicts its point.
@@ -52,6 +54,7 @@ class LandmarkSet:
     points: np.ndarray
     status: np.ndarray = None  # type: ignore[assignment]  # filled in below, as are the scores
     scores: np.ndarray = None  # type: ignore[assignment]
+    estimates: Estimates | None = None
 
     def __post_init__(self) -> None:
         names = tuple(self.names)
@@ -91,6 +94,8 @@ class LandmarkSet:
         )
         if scores.shape != (len(names),):
             raise LandmarkError(f"{len(names)} names but scores of shape {scores.shape}.")
+        if self.estimates is not None and len(self.estimates.notes) != len(names):
+            raise LandmarkError(f"{len(names)} names but estimates of {len(self.estimates.notes)} landmarks.")
         for key, value in (("points", points), ("status", status.astype(np.int8)), ("scores", scores)):
             value.setflags(write=False)
             object.__setattr__(self, key, value)
@@ -121,17 +126,28 @@ class LandmarkSet:
 
     def to_frame(self) -> Any:
         """
-        The landmarks as a table of pandas: ``landmark, status, x_mm, y_mm, z_mm`` (RAS) and ``score``.
+        The landmarks as a table of pandas, with the columns of :meth:`columns`.
 
         Raises:
             ImportError: when pandas is not installed.
         """
         import pandas
 
-        x, y, z = self.points.T
-        status = [STATUSES[code] for code in self.status]
-        columns = {"landmark": list(self.names), "status": status, "x_mm": x, "y_mm": y, "z_mm": z}
-        return pandas.DataFrame({**columns, "score": self.scores})
+        return pandas.DataFrame(self.columns())
+
+    def columns(self) -> dict[str, Any]:
+        """
+        What is known of each landmark: ``landmark, status, x_mm, y_mm, z_mm, probability, radius95_mm,
+        peak_x_mm, peak_y_mm, peak_z_mm, moved_mm, score, note``; positions are RAS, NaN is what is not known.
+        """
+        known = self.estimates or Estimates.unknown(len(self))
+        columns: dict[str, Any] = {"landmark": list(self.names)}
+        columns["status"] = [STATUSES[code] for code in self.status]
+        columns |= {f"{axis}_mm": self.points[:, row] for row, axis in enumerate("xyz")}
+        columns |= {"probability": known.probability, "radius95_mm": known.radius95_mm}
+        columns |= {f"peak_{axis}_mm": known.peaks[:, row] for row, axis in enumerate("xyz")}
+        columns["moved_mm"] = np.linalg.norm(self.points - known.peaks, axis=1)
+        return {**columns, "score": self.scores, "note": list(known.notes)}
 
     @property
     def present(self) -> np.ndarray:
@@ -155,7 +171,9 @@ class LandmarkSet:
                     self.status[row],
                     self.scores[row],
                 )
-        return LandmarkSet(names, points, status, scores)
+        found = [rows.get(name, -1) for name in names]
+        estimates = None if self.estimates is None else self.estimates.select(found)
+        return LandmarkSet(names, points, status, scores, estimates)
 
 
 def left_right_pairs(names: Sequence[str]) -> list[list[int]]:

@@ -87,7 +87,7 @@ def test_what_is_absent_is_decided_by_the_config_whichever_way_a_bundle_is_run(
     config = bundle.read_config("inference")
     image = demo_dataset / "images" / "demo_00.nii.gz"
     for min_score, present in ((0.0, True), (1.1, False)):
-        config["postprocessing"]["transforms"][1]["min_score"] = min_score
+        config["postprocessing"]["transforms"][2]["min_score"] = min_score
         bundle.write_config("inference", config)
         predictor = load(bundle.path, device="cpu")
         assert isinstance(predictor.members[0].presence, SaveLandmarksd)

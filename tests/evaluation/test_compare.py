@@ -57,6 +57,8 @@ def test_presence_is_counted_and_unknown_is_not(folders):
         "present_missed": 1,
         "absent_recognised": 0,
         "absent_but_predicted": 1,
+        "f1_absent": 0.0,
+        "accuracy": 0.6,
     }
 
 

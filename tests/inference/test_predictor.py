@@ -66,9 +66,9 @@ def test_several_bundles_are_averaged(trained_bundle, other_bundle, image):
     members = [member.heatmaps(member.load(image)) for member in predictor.members]
     assert not torch.allclose(members[0], members[1])
     decode = predictor.members[0].decode
-    points, _ = decode.decode((members[0] + members[1]) / 2, predictor.members[0].load(image).affine)
+    peaks = decode.peaks((members[0] + members[1]) / 2, predictor.members[0].load(image).affine)
     found = predictor.predict(image)
-    assert np.allclose(found.points[found.present], points.numpy()[found.present], atol=1e-6)
+    assert np.allclose(found.points[found.present], peaks.first[found.present], atol=1e-6)
 
 
 def test_only_a_landmark_that_was_absent_before_may_be_predicted_absent(trained_bundle, image):

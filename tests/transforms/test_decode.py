@@ -82,7 +82,23 @@ def test_a_pair_on_the_wrong_sides_swaps_places(flip):
     affine = torch.diag(torch.tensor([flip, 1, 1, 1]))
     decode = HeatmapToLandmarksd("pred", activation="sigmoid", radius=1, left_right_pairs=[[0, 1]])
     plain = HeatmapToLandmarksd("pred", activation="sigmoid", radius=1)
-    (points, scores), (as_found, found_scores) = (step.decode(heatmaps, affine) for step in (decode, plain))
+    swapped, found = (step.peaks(heatmaps, affine) for step in (decode, plain))
     order = [1, 0, 2] if flip > 0 else [0, 1, 2]
-    assert torch.equal(points, as_found[order]) and torch.equal(scores, found_scores[order])
-    assert points[0, 0] < points[1, 0]
+    assert np.array_equal(swapped.first, found.first[order])
+    assert np.array_equal(swapped.masses, found.masses[order])
+    assert swapped.first[0, 0] < swapped.first[1, 0]
+
+
+def test_further_peaks_lie_outside_the_cubes_of_those_before_them():
+    heatmaps = torch.zeros(2, 12, 8, 8)
+    heatmaps[0, 2, 4, 4], heatmaps[0, 3, 4, 4], heatmaps[0, 9, 4, 4] = 0.5, 0.25, 0.2
+    kept = heatmaps.clone()
+    step = HeatmapToLandmarksd("pred", activation="softmax", radius=1)
+    peaks = step.peaks(heatmaps, torch.diag(torch.tensor([2.0, 1, 1, 1])))
+    assert torch.equal(heatmaps, kept)
+    assert np.allclose(peaks.positions[0, :2], [[2 * (2 + 0.25 / 0.75), 4, 4], [18, 4, 4]], atol=1e-5)
+    assert np.allclose(peaks.masses[0], [0.75, 0.2, 0, 0, 0, 0]) and np.isnan(peaks.positions[0, 2:]).all()
+    assert peaks.spreads[0, 0] == pytest.approx(2 * np.sqrt(1 / 3 * 2 / 3), abs=1e-5)
+    assert (
+        peaks.masses[1, 0] == 0 and np.isfinite(peaks.first[1]).all()
+    )  # nothing found: a place without mass

@@ -71,6 +71,11 @@ class ModelsFolder:
         return earlier if earlier.is_file() else self.path / "settings.json"
 
     @property
+    def shape(self) -> Path:
+        """How the training landmarks lie to each other, and what held-out cases say of the predictions."""
+        return self.path / "shape.json"
+
+    @property
     def cross_validation(self) -> Path:
         """Error and score of every held-out point."""
         return self.path / "cross_validation.json"

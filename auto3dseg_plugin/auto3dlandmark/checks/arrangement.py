@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..geometry import fit_rotation
+from ..shapes.alignment import aligned, mean_shape, misfit_mm
 
 __all__ = ["UnusualCase", "compare_arrangements"]
 
@@ -88,8 +89,8 @@ def compare_arrangements(points: Mapping[str, np.ndarray], names: Sequence[str])
     cases, array = [cases[index] for index in np.flatnonzero(usual)], array[usual]
     if len(cases) < FEWEST_CASES:
         return found
-    mean = _mean_shape(array)
-    misfit = np.array([_misfit(shape, mean) for shape in array])
+    mean = mean_shape(array)
+    misfit = np.array([misfit_mm(shape, mean) for shape in array])
     found += _rearranged(cases, array, mean, misfit, names)
     told = {finding.case for finding in found}
     left = [index for index, case in enumerate(cases) if case not in told]
@@ -106,37 +107,13 @@ def _sizes(array: np.ndarray) -> np.ndarray:
     return np.asarray(np.nanmedian(pairs / np.maximum(np.nanmedian(pairs, axis=0), 1e-9), axis=1))
 
 
-def _aligned(shape: np.ndarray, mean: np.ndarray, use: np.ndarray) -> np.ndarray:
-    """A case turned and moved onto the mean shape, by the landmarks in ``use`` that it has."""
-    shared = use & np.isfinite(shape).all(axis=1)
-    rotation = fit_rotation(shape[shared], mean[shared])
-    return np.asarray((shape - shape[shared].mean(axis=0)) @ rotation.T + mean[shared].mean(axis=0))
-
-
-def _mean_shape(array: np.ndarray) -> np.ndarray:
-    everything = np.ones(array.shape[1], dtype=bool)
-    complete = int(np.argmax(np.isfinite(array).all(axis=2).sum(axis=1)))
-    mean = np.where(np.isfinite(array[complete]), array[complete], np.nanmean(array[complete], axis=0))
-    for _ in range(4):
-        turned = np.array([_aligned(shape, mean, everything) for shape in array])
-        middle = np.nanmedian(turned, axis=0)
-        mean = np.where(np.isfinite(middle), middle, mean)
-    return np.asarray(mean)
-
-
-def _misfit(shape: np.ndarray, mean: np.ndarray) -> float:
-    """Root mean square distance to the mean shape, in millimetres."""
-    offset = _aligned(shape, mean, np.ones(len(mean), dtype=bool)) - mean
-    return float(np.sqrt(np.nanmean((offset**2).sum(axis=1))))
-
-
 def _rearranged(
     cases: Sequence[str], array: np.ndarray, mean: np.ndarray, misfit: np.ndarray, names: Sequence[str]
 ) -> list[UnusualCase]:
     """Cases whose points fit the mean shape when they are mirrored, or when two of them swap their names."""
     found = []
     usual = float(np.median(misfit))
-    mirrored = np.array([_misfit(shape * [-1, 1, 1], mean) for shape in array])
+    mirrored = np.array([misfit_mm(shape * [-1, 1, 1], mean) for shape in array])
     one_handed = np.quantile(mirrored / misfit, 0.05) > 1 / MIRRORED
     for case, shape, before, mirror in zip(cases, array, misfit, mirrored):
         deviation = 100 * before / usual
@@ -163,7 +140,7 @@ def _best_swap(shape: np.ndarray, mean: np.ndarray) -> tuple[tuple[int, int], fl
     for first, second in itertools.combinations(range(len(mean)), 2):
         swapped = shape.copy()
         swapped[[first, second]] = shape[[second, first]]
-        swaps[first, second] = _misfit(swapped, mean)
+        swaps[first, second] = misfit_mm(swapped, mean)
     return min(swaps.items(), key=lambda item: item[1])
 
 
@@ -205,7 +182,7 @@ def _left_out(array: np.ndarray, mean: np.ndarray, landmark: int) -> np.ndarray:
     """Each case's offset of a landmark from its prediction by the case's other landmarks and the other
     cases."""
     use = np.arange(len(mean)) != landmark
-    turned = np.array([_aligned(shape, mean, use) for shape in array])
+    turned = np.array([aligned(shape, mean, use) for shape in array])
     middle = np.nanmedian(turned, axis=0)
     deviation = turned - np.where(np.isfinite(middle), middle, mean)
     has = np.isfinite(deviation[:, landmark]).all(axis=1)

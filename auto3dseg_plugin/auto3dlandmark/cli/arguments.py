@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import LandmarkError
 
-__all__ = ["Command", "first_folds", "given", "positive", "positives", "suggestion"]
+__all__ = ["Command", "first_folds", "given", "one_of", "positive", "positives", "suggestion"]
 
 SHORT_OPTION = re.compile(r"-[A-Za-z]")
 WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
@@ -200,6 +200,15 @@ def positives(name: str, values: Sequence[float]) -> tuple[float, ...]:
     if not values:
         raise LandmarkError(f"{name} must be at least one number, as in 2,3,4.")
     return tuple(positive(name, value) for value in values)
+
+
+def one_of(name: str, value: str | None, choices: Sequence[str]) -> None:
+    """
+    Raises:
+        LandmarkError: for a value that is none of these; None is left out.
+    """
+    if value is not None and value not in choices:
+        raise LandmarkError(f"{name}={value!r} is unknown. Choose one of {', '.join(choices)}.")
 
 
 def given(**options: Any) -> Mapping[str, Any]:

@@ -12,8 +12,9 @@ from ..bundles.folder import BundleFolder, common_landmarks
 from ..data.annotations import has_landmarks
 from ..data.folder import find_images
 from ..errors import LandmarkError
+from ..estimates import POSTERIOR_MODES
 from ..landmarks import some_names
-from .arguments import first_folds, positive, positives
+from .arguments import first_folds, given, one_of, positive, positives
 
 __all__ = ["demo", "evaluate", "predict", "run"]
 
@@ -34,6 +35,7 @@ def run(
     test: str | None = None,
     thresholds_mm: Sequence[float] = (2, 3, 4),
     landmarks: str | None = None,
+    posterior: str | None = None,
 ) -> None:
     """
     Do everything: check, analyze, plan, build, train, predict, evaluate.
@@ -56,8 +58,11 @@ def run(
         thresholds_mm: for the success detection rate.
         landmarks: which landmark files, where there are several for an image: a folder, a table, or a pattern
             such as "*-1.mrk.json".
+        posterior: whether the landmarks decide together: auto (where held-out cases say that it helps), on
+            or off; left out, auto for our recipe and off for nnLandmark's.
     """
     thresholds = positives("thresholds_mm", thresholds_mm)
+    one_of("posterior", posterior, POSTERIOR_MODES)
     together = None if minutes is None else positive("minutes", minutes)
     tested = test is not None and bool(find_images(test)) and has_landmarks(test, landmarks)
     check_wishes(network, recipe, network_def, gpu_memory_gb)
@@ -87,7 +92,7 @@ def run(
             "--minutes N for all of them together sets another end"
         )
     for fold in chosen:
-        folder.build(fold, recipe, **options)
+        folder.build(fold, recipe, **options, **given(posterior=posterior))
     folder.train_folds(chosen, devices)
     folder.predict_held_out(chosen)
     metrics = folder.cross_validate(chosen, thresholds)
@@ -145,6 +150,7 @@ def predict(
     format: str = "mrk.json",
     overwrite: bool = False,
     trust: bool = False,
+    posterior: str | None = None,
 ) -> None:
     """
     Find the landmarks of new images: BUNDLE [BUNDLE ...] IMAGES OUT.
@@ -160,16 +166,19 @@ def predict(
         format: of the files: mrk.json, fcsv or csv, or several: mrk.json,csv.
         overwrite: predict again whatever is there, edited predictions too.
         trust: run bundles whose configs hold code from outside the template.
+        posterior: whether the landmarks decide together: auto (where held-out cases say that it helps), on
+            or off; left out, what the bundle says.
     """
     if len(bundles_images_out) < 3:
         raise LandmarkError("predict takes at least three arguments: BUNDLE [BUNDLE ...] IMAGES OUT.")
+    one_of("posterior", posterior, POSTERIOR_MODES)
     *bundles, images, out = bundles_images_out
     found = find_images(images)
     common_landmarks([BundleFolder(bundle) for bundle in bundles])
     suffixes = [f".{kind.strip().lstrip('.')}" for kind in format.split(",")]
     from ..inference.batch import predict_batch
 
-    report = predict_batch(bundles, found, out, device, suffixes, overwrite, trust, say=tell)
+    report = predict_batch(bundles, found, out, device, suffixes, overwrite, trust, posterior, say=tell)
     print(f"{len(report.made)} images predicted to {out}")
     if report.kept:
         print(f"{len(report.kept)} unchanged, kept")

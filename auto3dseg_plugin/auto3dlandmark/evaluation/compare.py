@@ -18,10 +18,12 @@ import numpy as np
 from ..data.datalist import Case
 from ..data.measurements import Measurement, compare_measurements, summarise_measurements
 from ..errors import LandmarkError
+from ..estimates import Estimates
 from ..formats import SUFFIXES, read_landmarks
 from ..geometry import radial_error
 from ..landmarks import ABSENT, PRESENT
 from .baseline import mean_position_error
+from .uncertainty import presence_figures, uncertainty_figures
 
 __all__ = ["Evaluation", "evaluate", "success_detection_rate"]
 
@@ -44,6 +46,10 @@ class Evaluation:
             is not detected.
         no_image_mm: the error of the mean position of the other cases, which a network must beat; None when
             it is not known.
+        radii_mm: that are to hold each landmark with 50, 90 and 95 %, shape (cases, N, 3); NaN where none is
+            given.
+        as_found_mm: errors of what the network found, before the landmarks decided together, shape (cases,
+            N).
         biometry: rows of :func:`auto3dlandmark.data.measurements.compare_measurements`.
     """
 
@@ -56,6 +62,8 @@ class Evaluation:
     thresholds_mm: tuple[float, ...]
     biometry: tuple[dict[str, Any], ...] = ()
     no_image_mm: float | None = None
+    radii_mm: np.ndarray | None = None
+    as_found_mm: np.ndarray | None = None
 
     def summary(self) -> dict[str, Any]:
         """The numbers over all cases and landmarks; None where there is nothing to average."""
@@ -82,11 +90,14 @@ class Evaluation:
             "macro_std_mm": _rounded(macro.std()) if len(macro) else None,
             **self._rates(self.errors_mm, truth, predicted),
             **({} if self.no_image_mm is None else {"no_image_mre_mm": _rounded(self.no_image_mm)}),
+            **self._as_found(),
+            **uncertainty_figures(self.errors_mm, self.radii_mm),
             "presence": {
                 "present_found": int(((truth == PRESENT) & (predicted == PRESENT)).sum()),
                 "present_missed": int(((truth == PRESENT) & (predicted != PRESENT)).sum()),
                 "absent_recognised": int(((truth == ABSENT) & (predicted != PRESENT)).sum()),
                 "absent_but_predicted": int(((truth == ABSENT) & (predicted == PRESENT)).sum()),
+                **presence_figures(truth, predicted),
             },
             "worst": [
                 {"case": self.cases[row], "landmark": self.names[column], "error_mm": _rounded(error)}
@@ -94,6 +105,14 @@ class Evaluation:
             ],
             **({"biometry": summarise_measurements(self.biometry)} if self.biometry else {}),
         }
+
+    def _as_found(self) -> dict[str, Any]:
+        """The errors of what the network found, where something else was made of it."""
+        if self.as_found_mm is None or np.allclose(self.as_found_mm, self.errors_mm, equal_nan=True):
+            return {}
+        both = np.isfinite(self.as_found_mm) & np.isfinite(self.errors_mm)
+        found = self.as_found_mm[both]
+        return {"as_found": {"mre_mm": _rounded(found.mean()), "median_mm": _rounded(np.median(found))}}
 
     def per_landmark(self) -> list[dict[str, Any]]:
         """One row per landmark."""
@@ -174,6 +193,7 @@ def evaluate(
     if not thresholds_mm or not all(np.isfinite(threshold) and threshold > 0 for threshold in thresholds_mm):
         raise LandmarkError(f"thresholds_mm={thresholds_mm} must be positive numbers, as in 2,3,4.")
     found, errors, truth, predicted, scores, both = [], [], [], [], [], []
+    radii, as_found = [], []
     for case in cases:
         path = next(
             (folder / f"{case.id}{end}" for end in SUFFIXES if (folder / f"{case.id}{end}").is_file()), None
@@ -193,6 +213,9 @@ def evaluate(
         truth.append(reference.status)
         predicted.append(prediction.status)
         scores.append(prediction.scores)
+        told = prediction.estimates or Estimates.unknown(len(names))
+        radii.append(told.radii_mm)
+        as_found.append(radial_error(told.peaks, reference.points))
         both.append((case.id, reference, prediction))
     if not found:
         raise LandmarkError(
@@ -209,6 +232,8 @@ def evaluate(
         tuple(thresholds_mm),
         tuple(compare_measurements(both, measurements)),
         mean_position_error(annotated, set(found), names),
+        np.array(radii),
+        None if np.isnan(as_found).all() else np.array(as_found),
     )
 
 

@@ -98,6 +98,7 @@ def summary_text(folder: str | os.PathLike, title: str) -> str:
         )
     if metrics.get("no_image_mre_mm") is not None:
         lines.append(f"without looking at the image (mean position): {_cell(metrics['no_image_mre_mm'])} mm")
+    lines += _posterior_lines(metrics)
     without = [row["landmark"] for row in rows if row.get("present") == "0"]
     if without:
         lines.append(f"no error for {some_names(without)}: it is present in none of these cases")
@@ -112,6 +113,22 @@ def summary_text(folder: str | os.PathLike, title: str) -> str:
             "presence: " + ", ".join(f"{count} {key.replace('_', ' ')}" for key, count in presence.items())
         )
     return "\n".join(lines) + "\n"
+
+
+def _posterior_lines(metrics: dict[str, Any]) -> list[str]:
+    """What the landmarks gained by deciding together, and whether their radii hold."""
+    lines = []
+    if (found := metrics.get("as_found")) is not None:
+        before = f"{_cell(found['mre_mm'])} mm (median {_cell(found['median_mm'])})"
+        after = f"{_cell(metrics['mre_mm'])} mm ({_cell(metrics['median_mm'])})"
+        lines.append(f"posterior: {before} as the network found them, {after} after all decided together")
+    if (told := metrics.get("uncertainty")) is not None:
+        held = ", ".join(f"{_cell(share, 1)} % in {level} %" for level, share in told["coverage"].items())
+        lines.append(
+            f"radii: {held}; the 95 % radius is {_cell(told['radius95_mm'])} mm in the middle, its rank "
+            f"correlation with the error {_cell(told['spearman'])}"
+        )
+    return lines
 
 
 def _presence_of_all(rows: Sequence[dict[str, str]]) -> dict[str, int]:

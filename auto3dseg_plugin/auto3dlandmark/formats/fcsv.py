@@ -23,7 +23,7 @@ from ..errors import LandmarkError
 from ..files import read_text, write_text
 from ..geometry import lps_to_ras
 from ..landmarks import ABSENT, PRESENT, UNKNOWN, LandmarkSet
-from .descriptions import description_of, read_missing, read_score
+from .descriptions import description_of, estimates_of, read_description
 
 __all__ = ["read_fcsv", "write_fcsv"]
 
@@ -74,25 +74,27 @@ def read_fcsv(path: str | os.PathLike) -> LandmarkSet:
     missing = [name for name in ("x", "y", "z", "label") if name not in columns]
     if missing:
         raise LandmarkError(f"{path}: has no column {missing[0]!r}, only {', '.join(columns)}.")
-    names, points, status, scores = [], [], [], []
+    names, points, status, described = [], [], [], []
     for number, row in rows:
         cells = _cells(path, number, columns, row)
-        name, description = cells["label"], cells.get("desc", "")
+        name = cells["label"]
         if not name:
             raise LandmarkError(f"{path}, row {number}: has no label. Name it after its landmark.")
         point, state = _position(path, number, cells)
         names.append(name)
         points.append(point)
-        absent = state == MISSING or read_missing(description)
+        told = read_description(cells.get("desc", ""), f"{path}: {name!r}")
+        described.append(told)
+        absent = state == MISSING or told.missing
         status.append(PRESENT if not np.isnan(point[0]) else ABSENT if absent else UNKNOWN)
-        scores.append(read_score(description, f"{path}: {name!r}"))
     array = np.array(points, dtype=float).reshape(-1, 3)
     try:
         return LandmarkSet(
             names,
             lps_to_ras(array) if IS_LPS[system.upper()] else array,
             np.array(status, int),
-            np.array(scores),
+            np.array([told.score for told in described]),
+            estimates_of(described),
         )
     except LandmarkError as error:
         raise LandmarkError(f"{path}: {error}") from error
@@ -153,11 +155,9 @@ def write_fcsv(path: str | os.PathLike, landmarks: LandmarkSet) -> None:
     stream.write("# Markups fiducial file version = 4.11\n# CoordinateSystem = 0\n")
     stream.write(f"# columns = {','.join(COLUMNS)}\n")
     writer = csv.writer(stream, lineterminator="\n")
-    for row, (name, point, status, score) in enumerate(
-        zip(landmarks.names, landmarks.points, landmarks.status, landmarks.scores), start=1
-    ):
+    for row, (name, point, status) in enumerate(zip(landmarks.names, landmarks.points, landmarks.status)):
         place = [repr(float(value)) for value in point]
         state = DEFINED if status == PRESENT else MISSING if status == ABSENT else UNDEFINED
         drawn = [0, 0, 0, 1, 1, 1, 0]  # orientation; visible, selected, not locked
-        writer.writerow([row, *place, *drawn, name, description_of(status, score), "", state, 0])
+        writer.writerow([row + 1, *place, *drawn, name, description_of(landmarks, row), "", state, 0])
     write_text(path, stream.getvalue())

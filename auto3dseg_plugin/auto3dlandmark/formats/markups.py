@@ -2,7 +2,7 @@
 """Point lists of 3D Slicer: ``.mrk.json``.
 
 What Slicer cannot say in a field of its own goes into each point's description, which survives a load and
-save in Slicer; see notes.py.
+save in Slicer; see descriptions.py.
 
 Source: markups-schema-v1.0.3.json of 3D Slicer, and its habits: LPS when no system is named, and
 ``"position": ""`` for a point that was never placed.
@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 
 from ..errors import LandmarkError
+from ..estimates import Estimates
 from ..files import json_text, read_json, write_json
 from ..geometry import lps_to_ras
 from ..landmarks import ABSENT, PRESENT, UNKNOWN, LandmarkSet
-from .descriptions import description_of, read_missing, read_score
+from .descriptions import Description, description_of, estimates_of, read_description
 from .positions import three_numbers
 
 __all__ = ["markups_bytes", "markups_document", "read_markups", "write_markups"]
@@ -58,7 +59,7 @@ def read_markups(path: str | os.PathLike) -> LandmarkSet:
     names: list[str] = []
     points: list[np.ndarray] = []
     status: list[int] = []
-    scores: list[float] = []
+    described: list[Description] = []
     for node in nodes:
         if not isinstance(node, dict) or node.get("type", "Fiducial") not in POINT_LISTS:
             kind = node.get("type") if isinstance(node, dict) else node
@@ -81,12 +82,17 @@ def read_markups(path: str | os.PathLike) -> LandmarkSet:
                 if position is None
                 else (lps_to_ras(position) if lps else position) * scale
             )
-            missing = item.get("positionStatus") == "missing" or read_missing(description)
+            told = read_description(description, f"{path}: {name!r}")
+            described.append(told)
+            missing = item.get("positionStatus") == "missing" or told.missing
             status.append(PRESENT if position is not None else ABSENT if missing else UNKNOWN)
-            scores.append(read_score(description, f"{path}: {name!r}"))
     try:
         return LandmarkSet(
-            names, np.array(points).reshape(-1, 3), np.array(status, dtype=int), np.array(scores)
+            names,
+            np.array(points).reshape(-1, 3),
+            np.array(status, dtype=int),
+            np.array([told.score for told in described]),
+            estimates_of(described),
         )
     except LandmarkError as error:
         raise LandmarkError(f"{path}: {error}") from error
@@ -111,15 +117,15 @@ def markups_document(landmarks: LandmarkSet) -> dict[str, Any]:
     The content of a ``.mrk.json`` file for these landmarks: LPS millimetres, status and scores kept.
     """
     control_points = []
-    for row, (name, point, status, score) in enumerate(
-        zip(landmarks.names, lps_to_ras(landmarks.points), landmarks.status, landmarks.scores), start=1
+    for row, (name, point, status) in enumerate(
+        zip(landmarks.names, lps_to_ras(landmarks.points), landmarks.status)
     ):
         defined = status == PRESENT
         control_points.append(
             {
-                "id": str(row),
+                "id": str(row + 1),
                 "label": name,
-                "description": description_of(status, score),
+                "description": description_of(landmarks, row),
                 "position": [float(value) + 0.0 for value in point] if defined else "",
                 "positionStatus": "defined" if defined else "undefined",
             }
@@ -131,7 +137,30 @@ def markups_document(landmarks: LandmarkSet) -> dict[str, Any]:
         "labelFormat": "%N-%d",
         "controlPoints": control_points,
     }
+    if landmarks.estimates is not None:
+        node["measurements"] = _measurements(landmarks.estimates)
     return {"@schema": SCHEMA, "markups": [node]}
+
+
+def _measurements(known: Estimates) -> list[dict[str, Any]]:
+    """What Slicer shows beside the points: the radii, and how unusual the case is."""
+    radii = [round(float(value), 4) for value in np.nan_to_num(known.radius95_mm)]
+    found: list[dict[str, Any]] = [
+        {
+            "name": "radius95",
+            "enabled": True,
+            "units": "mm",
+            "description": "holds the landmark with 95 %; 0 where it is not known",
+            "printFormat": "%-#4.2f",
+            "controlPointValues": radii,
+        }
+    ]
+    if np.isfinite(known.unusual):
+        told = "1 is as far as held-out cases went, more does not look like the training images"
+        found.append(
+            {"name": "unusual", "enabled": True, "value": round(known.unusual, 4), "description": told}
+        )
+    return found
 
 
 def _read_frame(path: str | os.PathLike, node: dict) -> tuple[float, bool]:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Landmarks as a CSV table: ``name,x,y,z`` and, if there are any, ``status`` and ``score``.
+"""Landmarks as a CSV table: ``name,x,y,z`` and, if there are any, ``status``, ``score`` and
+``description``, which says what a prediction knows of itself.
 
 Millimetres, RAS. Empty coordinates mean unknown unless the status column says ``absent``. The table that 3D
 Slicer exports of a point list is read too: ``label,l,p,s,defined,...,description``, or with ``r,a,s``.
@@ -18,14 +19,14 @@ import numpy as np
 from ..errors import LandmarkError
 from ..files import read_text, write_text
 from ..landmarks import ABSENT, PRESENT, STATUSES, UNKNOWN, LandmarkSet
-from .descriptions import read_missing, read_score
+from .descriptions import Description, description_of, estimates_of, read_description
 
 __all__ = ["read_rows", "read_table", "rows_to_landmarks", "write_table"]
 
 Row = tuple[int, list[str]]  # the number of its line, and its cells
 
 COLUMNS = ("name", "x", "y", "z")
-OPTIONAL_COLUMNS = ("status", "score")
+OPTIONAL_COLUMNS = ("status", "score", "description")
 SLICER_COLUMNS = ("label", "s", "defined", "selected", "visible", "locked", "description")
 SLICER_AXES = {("l", "p"): -1.0, ("r", "a"): 1.0}  # what x and y are multiplied by
 
@@ -76,6 +77,7 @@ def rows_to_landmarks(path: str | os.PathLike, header: Sequence[str], numbered: 
             "x, y and z are RAS millimetres."
         )
     names, points, status, scores = [], [], [], []
+    described: list[Description] = []
     for number, row in numbered:
         if len(row) != len(header):
             raise LandmarkError(f"{path}, row {number}: has {len(row)} fields, the header has {len(header)}.")
@@ -93,9 +95,14 @@ def rows_to_landmarks(path: str | os.PathLike, header: Sequence[str], numbered: 
         has_point = not any(math.isnan(value) for value in point)
         status.append(STATUSES.index(state) if state else PRESENT if has_point else UNKNOWN)
         scores.append(_number(path, number, "score", cells.get("score", "")))
+        described.append(read_description(cells.get("description", ""), f"{path}, row {number}"))
     try:
         return LandmarkSet(
-            names, np.array(points).reshape(-1, 3), np.array(status, dtype=int), np.array(scores)
+            names,
+            np.array(points).reshape(-1, 3),
+            np.array(status, dtype=int),
+            np.array(scores),
+            estimates_of(described),
         )
     except LandmarkError as error:
         raise LandmarkError(f"{path}: {error}") from error
@@ -121,9 +128,10 @@ def _from_slicer(
             place = ["", "", ""]
         elif SLICER_AXES[axes] < 0:
             place = [_negated(place[0]), _negated(place[1]), place[2]]
-        score = read_score(told, f"{path}, row {number}")
-        status = STATUSES[ABSENT] if read_missing(told) else ""
-        rows.append((number, [cells["label"], *place, status, "" if math.isnan(score) else repr(score)]))
+        found = read_description(told, f"{path}, row {number}")
+        status = STATUSES[ABSENT] if found.missing else ""
+        score = "" if math.isnan(found.score) else repr(found.score)
+        rows.append((number, [cells["label"], *place, status, score, told]))
     return [*COLUMNS, *OPTIONAL_COLUMNS], rows
 
 
@@ -142,15 +150,19 @@ def write_table(path: str | os.PathLike, landmarks: LandmarkSet) -> None:
         columns.append("status")
     if not np.isnan(landmarks.scores).all():
         columns.append("score")
+    if landmarks.estimates is not None:
+        columns.append("description")
     stream = io.StringIO(newline="")
     writer = csv.DictWriter(stream, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    for name, point, status, score in zip(
-        landmarks.names, landmarks.points, landmarks.status, landmarks.scores
+    for row, (name, point, status, score) in enumerate(
+        zip(landmarks.names, landmarks.points, landmarks.status, landmarks.scores)
     ):
         cells = {axis: "" if math.isnan(value) else repr(float(value)) for axis, value in zip("xyz", point)}
         score_text = "" if math.isnan(score) else repr(float(score))
-        writer.writerow({"name": name, **cells, "status": STATUSES[status], "score": score_text})
+        told = description_of(landmarks, row)
+        values = {"name": name, **cells, "status": STATUSES[status], "score": score_text, "description": told}
+        writer.writerow(values)
     write_text(path, stream.getvalue())
 
 

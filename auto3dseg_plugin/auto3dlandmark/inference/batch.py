@@ -25,7 +25,7 @@ from ..errors import LandmarkError, readable_error
 from ..files import digest, files_digest, write_text
 from ..formats import SUFFIXES, read_landmarks, write_landmarks
 from ..journal import append_record, checksum_of, read_records
-from ..landmarks import STATUSES, LandmarkSet
+from ..landmarks import LandmarkSet
 from ..planning.plan import Plan
 from .plausibility import size_warnings
 from .predictor import LandmarkPredictor
@@ -85,6 +85,7 @@ def predict_batch(
     suffixes: Sequence[str] = (".mrk.json",),
     overwrite: bool = False,
     trust: bool = False,
+    posterior: str | None = None,
     progress: bool = True,
     say: Callable[[str], None] = print,
 ) -> BatchReport:
@@ -97,7 +98,7 @@ def predict_batch(
         folder: of the predictions; may hold earlier ones.
         suffixes: the kinds of file to write, of ``auto3dlandmark.formats.SUFFIXES``.
         overwrite: predict again whatever is there.
-        trust: as for :class:`LandmarkPredictor`.
+        trust, posterior: as for :class:`LandmarkPredictor`.
         say: told about images that are much larger than the training images, before they are predicted.
 
     Raises:
@@ -108,7 +109,9 @@ def predict_batch(
         raise LandmarkError(f"format {''.join(unknown[:1])!r} is unknown. Choose of {', '.join(SUFFIXES)}.")
     folder, report = Path(folder), BatchReport()
     given = [BundleFolder(bundle) for bundle in bundles]
-    made_by = digest([weights_digest(given), [bundle.read_config("inference") for bundle in given]])
+    shapes = files_digest(bundle.models.shape for bundle in given)
+    configs = [bundle.read_config("inference") for bundle in given]
+    made_by = digest([weights_digest(given), configs, shapes, posterior])
     cases = [_case(image, folder, suffixes, made_by) for image in images]
     earlier = {entry["case"]: entry for entry in read_records(folder / RECORD) if "case" in entry}
     waiting = []
@@ -119,7 +122,7 @@ def predict_batch(
         else:
             (report.kept if there == "kept" else report.edited).append(case.id)
     if waiting:
-        predictor, plan = LandmarkPredictor(bundles, device, trust), _plan(given[0])
+        predictor, plan = LandmarkPredictor(bundles, device, trust, posterior), _plan(given[0])
         for case in tqdm(waiting, desc="predict", unit="image", disable=not progress):
             try:
                 for warning in [] if plan is None else size_warnings(case.image, plan):
@@ -170,15 +173,15 @@ def _write_table(folder: Path, cases: Iterable[_Case]) -> None:
     rows = []
     for case in cases:
         landmarks = read_landmarks(case.paths[0])
-        for name, point, status, score in zip(
-            landmarks.names, landmarks.points, landmarks.status, landmarks.scores
-        ):
-            place = [f"{value:.4f}" for value in point] if np.isfinite(point).all() else ["", "", ""]
-            shown = "" if np.isnan(score) else f"{score:.4f}"
-            rows.append([case.id, name, STATUSES[status], *place, shown])
+        columns = landmarks.columns()
+        rows += [[case.id, *map(_cell, values)] for values in zip(*columns.values())]
     if rows:
-        header = ["case", "landmark", "status", "x_mm", "y_mm", "z_mm", "score"]
-        write_text(folder / TABLE, _csv([header, *rows]))
+        write_text(folder / TABLE, _csv([["case", *columns], *rows]))
+
+
+def _cell(value: Any) -> str:
+    """A number to a tenth of a micrometre, nothing for one that is not known, and text as it is."""
+    return value if isinstance(value, str) else "" if np.isnan(value) else f"{value:.4f}"
 
 
 def _write_failed(folder: Path, report: BatchReport, images: dict[str, Path]) -> None:

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from monai.bundle import ConfigParser
 from monai.data import MetaTensor
-from monai.transforms import Compose
 from tqdm import tqdm
 
 from ..bundles.agreement import refuse_disagreement
@@ -26,7 +25,8 @@ from ..errors import LandmarkError, readable_error
 from ..formats import write_landmarks
 from ..landmarks import LandmarkSet
 from ..networks.weights import fill_network
-from ..transforms import HeatmapToLandmarksd, SaveLandmarksd
+from ..shapes.peaks import Peaks
+from ..transforms import HeatmapToLandmarksd, PosteriorLandmarksd, SaveLandmarksd
 from ..transforms.decode import activate
 from .fusion import on_grid, voxel_volume
 
@@ -56,6 +56,8 @@ class LandmarkPredictor:
     Args:
         bundles: folders of bundles that agree in their landmarks, such as the folds of one training.
         device: where to run; left out, what the bundle's config says: a GPU if there is one.
+        posterior: whether the landmarks decide together: ``auto``, ``on`` or ``off``; left out, what the
+            config says.
         trust: run what the configs ask for, even if it is code from outside the template.
 
     Raises:
@@ -63,12 +65,16 @@ class LandmarkPredictor:
     """
 
     def __init__(
-        self, bundles: Sequence[str | os.PathLike], device: str | None = None, trust: bool = False
+        self,
+        bundles: Sequence[str | os.PathLike],
+        device: str | None = None,
+        trust: bool = False,
+        posterior: str | None = None,
     ) -> None:
         folders = [BundleFolder(path) for path in bundles]
         _refuse_device(device)
         self.names: list[str] = list(common_landmarks(folders))
-        self.members = [_Member(folder, device, trust) for folder in folders]
+        self.members = [_Member(folder, device, trust, posterior) for folder in folders]
         for member in self.members[1:]:
             if member.decode.activation != self.members[0].decode.activation:
                 raise LandmarkError(
@@ -91,8 +97,24 @@ class LandmarkPredictor:
 
     def landmarks(self, heatmaps: MetaTensor, radius: int) -> LandmarkSet:
         """What :meth:`heatmaps` gave, as landmarks."""
-        points, scores = self.members[0].decode.decode(heatmaps.as_tensor(), heatmaps.affine, radius)
-        return self.members[0].presence.landmarks(points, scores)
+        return self.conclude(self.peaks_of(heatmaps, radius))
+
+    def peaks(self, image: str | os.PathLike) -> Peaks:
+        """
+        The places at which each landmark of one image was found.
+
+        Raises:
+            LandmarkError: when the image cannot be used.
+        """
+        return self.peaks_of(*self.heatmaps(image))
+
+    def peaks_of(self, heatmaps: MetaTensor, radius: int) -> Peaks:
+        """What :meth:`heatmaps` gave, as places."""
+        return self.members[0].decode.peaks(heatmaps.as_tensor(), heatmaps.affine, radius)
+
+    def conclude(self, peaks: Peaks) -> LandmarkSet:
+        """What the places are taken for: by all landmarks together, where the bundle says so."""
+        return self.members[0].conclude(peaks)
 
     def points_of_each(self, image: str | os.PathLike) -> np.ndarray:
         """
@@ -106,8 +128,7 @@ class LandmarkPredictor:
             grid = member.load(image)
             for network in member.networks:
                 heatmaps = member.heatmaps(grid, network)
-                points, _ = member.decode.decode(heatmaps, grid.affine, member.decode.radius)
-                found.append(points.double().cpu().numpy())
+                found.append(member.decode.peaks(heatmaps, grid.affine).first)
         return np.stack(found)
 
     def heatmaps(self, image: str | os.PathLike) -> tuple[MetaTensor, int]:
@@ -139,7 +160,7 @@ class LandmarkPredictor:
 class _Member:
     """One bundle, ready to run."""
 
-    def __init__(self, bundle: BundleFolder, device: str | None, trust: bool) -> None:
+    def __init__(self, bundle: BundleFolder, device: str | None, trust: bool, posterior: str | None) -> None:
         self.bundle = bundle
         config = bundle.read_config("inference")
         learnt = bundle.read_config("train") if bundle.config_path("train").is_file() else {}
@@ -159,7 +180,19 @@ class _Member:
         self.preprocessing_id = repr([parser.get(key) for key in PREPROCESSING_KEYS])
         self.inferer = parser.get_parsed_content("inferer")
         self.decode: HeatmapToLandmarksd = parser.get_parsed_content("decode")
-        self.presence: SaveLandmarksd = _the_saver(parser.get_parsed_content("postprocessing"), bundle)
+        steps = parser.get_parsed_content("postprocessing").transforms
+        self.presence: SaveLandmarksd = _the_saver(steps, bundle)
+        # Bundles of earlier versions do not name the step.
+        asked = posterior or config.get("posterior", "auto")
+        self.posterior = PosteriorLandmarksd("pred", self.presence.names, bundle.models.shape, asked)
+
+    def conclude(self, peaks: Peaks) -> LandmarkSet:
+        """The landmarks that these places are taken for."""
+        together = self.posterior.landmarks(peaks)
+        if together is not None:
+            return together
+        points, scores = torch.from_numpy(peaks.first.copy()), torch.from_numpy(peaks.masses[:, 0])
+        return self.presence.landmarks(points, scores.float())
 
     def load(self, image: str | os.PathLike) -> MetaTensor:
         """The network's input, shape (C, H, W, D)."""
@@ -209,9 +242,9 @@ def _refuse_device(device: str | None) -> None:
         raise LandmarkError(f"device={device!r} is not to be had here. Use cpu, or leave it out.")
 
 
-def _the_saver(postprocessing: Compose, bundle: BundleFolder) -> SaveLandmarksd:
+def _the_saver(steps: Iterable[object], bundle: BundleFolder) -> SaveLandmarksd:
     """The step that decides which points are there, and writes them when stock MONAI runs the bundle."""
-    for step in postprocessing.transforms:
+    for step in steps:
         if isinstance(step, SaveLandmarksd):
             return step
     raise LandmarkError(

@@ -39,7 +39,8 @@ __all__ = [
     "training_settings",
 ]
 
-TIME_KEYS = ("minutes", "started")  # how long a training may take does not make it another one
+# How long a training may take, and what is done with its points, do not make it another one.
+SAME_TRAINING = ("minutes", "started", "posterior")
 # Auto3DSeg's names for settings of ours.
 AUTO3DSEG = {
     "num_epochs": "epochs",
@@ -161,7 +162,7 @@ def training_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     Those values of a train.json that make it another training: not where things lie, nor how long it may
     take.
     """
-    return {key: value for key, value in config.items() if key not in (*MACHINE_KEYS, *TIME_KEYS)}
+    return {key: value for key, value in config.items() if key not in (*MACHINE_KEYS, *SAME_TRAINING)}
 
 
 def train_here(bundle: str | os.PathLike, **overrides: Any) -> None:

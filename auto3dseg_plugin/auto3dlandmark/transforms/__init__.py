@@ -8,6 +8,7 @@ from .intensity import RandLowResolution, RandPerChanneld
 from .load import CheckImaged, LoadChannelsd
 from .patch import RandPatchLandmarksd
 from .points import LoadLandmarksd, SaveLandmarksd, VoxelLandmarksd
+from .posterior_step import PosteriorLandmarksd
 from .presence import predicted_landmarks
 from .resample import AntiAliasd, SplineSpacingd, separate_axis
 from .targets import ConeTarget, GaussianTarget, HeatmapTarget, PrepareHeatmapBatch
@@ -21,6 +22,7 @@ __all__ = [
     "HeatmapToLandmarksd",
     "LoadChannelsd",
     "LoadLandmarksd",
+    "PosteriorLandmarksd",
     "PrepareHeatmapBatch",
     "RandLowResolution",
     "RandPatchLandmarksd",

@@ -10,14 +10,26 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
-__all__ = ["ACTIVATIONS", "HeatmapToLandmarksd", "activate", "decode_argmax", "decode_centroid"]
+from ..shapes.peaks import Peaks
+
+__all__ = [
+    "ACTIVATIONS",
+    "HeatmapToLandmarksd",
+    "activate",
+    "decode_argmax",
+    "decode_centroid",
+    "decode_peaks",
+]
 
 ACTIVATIONS = ("softmax", "sigmoid")
+MOST_PEAKS = 6
+LEAST_PEAK = 0.01  # mass of a further peak, or its share of the height of the first
 
 
 def activate(logits: torch.Tensor, activation: str) -> torch.Tensor:
@@ -84,16 +96,67 @@ def decode_centroid(
     peaks, scores = decode_argmax(heatmaps)
     points, masses = peaks.clone(), scores.clone()
     for channel, peak in enumerate(peaks.int().tolist()):
-        # A cube cut by the border would pull the mean inwards: shrink it by the same on both sides.
-        reach = [min(radius, p, size - 1 - p) for p, size in zip(peak, heatmaps.shape[1:])]
-        cube = heatmaps[channel][tuple(slice(p - r, p + r + 1) for p, r in zip(peak, reach))]
         if scores[channel] > 0:
-            steps = torch.meshgrid(
-                *[torch.arange(-r, r + 1.0, device=cube.device) for r in reach], indexing="ij"
-            )
-            masses[channel] = cube.sum()
-            points[channel] += (torch.stack(steps) * cube).sum(dim=(1, 2, 3)) / masses[channel]
+            points[channel], masses[channel], _ = _centroid(heatmaps[channel], peak, radius)
     return points, scores, masses
+
+
+def _centroid(
+    heatmap: torch.Tensor, peak: Sequence[int], radius: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Centre of mass of the cube around a voxel, its mass, and its variance along each axis, in voxels."""
+    # A cube cut by the border would pull the mean inwards: shrink it by the same on both sides.
+    reach = [min(radius, p, size - 1 - p) for p, size in zip(peak, heatmap.shape)]
+    cube = heatmap[tuple(slice(p - r, p + r + 1) for p, r in zip(peak, reach))]
+    steps = torch.stack(
+        torch.meshgrid(*[torch.arange(-r, r + 1.0, device=cube.device) for r in reach], indexing="ij")
+    )
+    mass = cube.sum()
+    offset = (steps * cube).sum(dim=(1, 2, 3)) / mass
+    variance = (steps**2 * cube).sum(dim=(1, 2, 3)) / mass - offset**2
+    return torch.tensor(peak, dtype=torch.float32, device=cube.device) + offset, mass, variance
+
+
+def decode_peaks(
+    heatmaps: torch.Tensor, radius: int = 2, most: int = MOST_PEAKS
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """
+    The highest places of every channel, as :func:`decode_centroid` finds the first; each further one lies
+    outside the cubes of those before it.
+
+    Args:
+        heatmaps: as for :func:`decode_argmax`; unchanged.
+        radius: as for :func:`decode_centroid`.
+        most: how many places of a channel, P.
+
+    Returns:
+        points: voxel indices, shape (N, P, 3), NaN where there are fewer.
+        heights: of the peaks, shape (N, P).
+        masses: of their cubes, shape (N, P).
+        variances: of their cubes along each axis in voxels, shape (N, P, 3).
+    """
+    count = len(heatmaps)
+    points = torch.full((count, most, 3), torch.nan, device=heatmaps.device)
+    heights, masses = (torch.zeros((count, most), device=heatmaps.device) for _ in range(2))
+    variances = torch.zeros((count, most, 3), device=heatmaps.device)
+    for channel in range(count):
+        left = heatmaps[channel]
+        for number in range(most):
+            place = [int(index) for index in torch.unravel_index(left.argmax(), left.shape)]
+            height = left[tuple(place)]
+            if (number and height < LEAST_PEAK * heights[channel, 0]) or height <= 0:
+                if number == 0:
+                    points[channel, 0] = torch.tensor(place, dtype=torch.float32)
+                break
+            point, mass, variance = _centroid(left, place, radius)
+            if number and mass < LEAST_PEAK:
+                break
+            points[channel, number], heights[channel, number] = point, height
+            masses[channel, number], variances[channel, number] = mass, variance
+            if number == 0:
+                left = left.clone()
+            left[tuple(slice(max(0, p - 2 * radius), p + 2 * radius + 1) for p in place)] = 0
+    return points, heights, masses, variances
 
 
 class HeatmapToLandmarksd(MapTransform):
@@ -109,6 +172,8 @@ class HeatmapToLandmarksd(MapTransform):
         ref_key: the network's input image, whose affine is the heatmap's.
         score_postfix: ``<key><score_postfix>`` gets scores in [0, 1], shape (N,): the peak of a sigmoid
             heatmap, or the softmax's chance that the landmark lies in the averaged cube.
+        peaks_postfix: ``<key><peaks_postfix>`` gets the :class:`auto3dlandmark.shapes.peaks.Peaks`, whose
+            first ones the points are.
     """
 
     def __init__(
@@ -119,8 +184,10 @@ class HeatmapToLandmarksd(MapTransform):
         left_right_pairs: Sequence[Sequence[int]] = (),
         ref_key: str = "image",
         score_postfix: str = "_score",
+        peaks_postfix: str = "_peaks",
     ) -> None:
         super().__init__(keys)
+        self.peaks_postfix = peaks_postfix
         if activation not in ACTIVATIONS:
             raise ValueError(f"activation={activation!r} is unknown. Choose one of {', '.join(ACTIVATIONS)}.")
         self.left_right_pairs = [tuple(pair) for pair in left_right_pairs]
@@ -133,29 +200,37 @@ class HeatmapToLandmarksd(MapTransform):
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         result = dict(data)
-        affine = result[self.ref_key].affine
+        grid = result[self.ref_key]
         for key in self.key_iterator(result):
             logits = result[key]
             heatmaps = activate(
                 logits.as_tensor() if hasattr(logits, "as_tensor") else logits, self.activation
             )
-            result[key], result[f"{key}{self.score_postfix}"] = self.decode(heatmaps, affine)
+            peaks = self.peaks(heatmaps, grid.affine)
+            result[f"{key}{self.peaks_postfix}"] = peaks
+            result[key] = torch.from_numpy(peaks.first.copy())
+            result[f"{key}{self.score_postfix}"] = torch.from_numpy(peaks.masses[:, 0]).float()
         return result
 
-    def decode(
-        self, heatmaps: torch.Tensor, affine: torch.Tensor, radius: int | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def peaks(self, heatmaps: torch.Tensor, affine: torch.Tensor, radius: int | None = None) -> Peaks:
         """
-        Points in RAS millimetres, float64 (N, 3), and scores, float32 (N,), of heatmaps with this affine.
+        The highest places of each heatmap in RAS millimetres; their masses are scores in [0, 1].
 
         Args:
+            heatmaps: shape (N, H, W, D).
+            affine: voxel to RAS millimetres, shape (4, 4).
             radius: instead of the transform's own.
         """
-        points, peaks, masses = decode_centroid(heatmaps, self.radius if radius is None else radius)
-        affine = affine.to(device=points.device, dtype=torch.float64)
-        world = points.double() @ affine[:3, :3].T + affine[:3, 3]
-        scores = (masses if self.activation == "softmax" else peaks).clamp(0, 1)
+        points, heights, masses, variances = (
+            one.double().cpu().numpy()
+            for one in decode_peaks(heatmaps, self.radius if radius is None else radius)
+        )
+        to_world = np.asarray(torch.as_tensor(affine, dtype=torch.float64).cpu())
+        world = points @ to_world[:3, :3].T + to_world[:3, 3]
+        scores = (masses if self.activation == "softmax" else heights).clip(0, 1)
+        spreads = np.sqrt((variances.clip(0) * (to_world[:3, :3] ** 2).sum(axis=0)).sum(axis=2))
         for left, right in self.left_right_pairs:
-            if world[left, 0] > world[right, 0]:  # RAS: x grows to the right
-                world[[left, right]], scores[[left, right]] = world[[right, left]], scores[[right, left]]
-        return world, scores
+            if world[left, 0, 0] > world[right, 0, 0]:  # RAS: x grows to the right
+                for array in (world, scores, spreads):
+                    array[[left, right]] = array[[right, left]]
+        return Peaks(world, scores, spreads, to_world, tuple(heatmaps.shape[1:]))

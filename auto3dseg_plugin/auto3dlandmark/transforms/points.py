@@ -98,6 +98,8 @@ class SaveLandmarksd(MapTransform):
         output_dir: where the files go.
         ref_key: the image, whose file name gives the case.
         score_postfix: ``<key><score_postfix>`` holds the scores, shape (N,).
+        landmarks_postfix: ``<key><landmarks_postfix>`` may hold a :class:`LandmarkSet`, which then is what
+            is written.
         may_be_absent: names that were absent in some training cases; only these may be predicted as absent.
         min_score: a landmark of ``may_be_absent`` with a lower score is written as absent.
         suffix: kind of file, as :func:`auto3dlandmark.write_landmarks` knows it.
@@ -113,16 +115,20 @@ class SaveLandmarksd(MapTransform):
         may_be_absent: Sequence[str] = (),
         min_score: float = 0.5,
         suffix: str = ".mrk.json",
+        landmarks_postfix: str = "_landmarks",
     ) -> None:
         super().__init__(keys)
         self.names, self.output_dir, self.ref_key = list(names), Path(output_dir), ref_key
         self.score_postfix, self.suffix = score_postfix, suffix
         self.may_be_absent, self.min_score = set(may_be_absent), min_score
+        self.landmarks_postfix = landmarks_postfix
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         for key in self.key_iterator(data):
             source = source_file(data[self.ref_key])
-            landmarks = self.landmarks(data[key], data[f"{key}{self.score_postfix}"])
+            landmarks = data.get(f"{key}{self.landmarks_postfix}")
+            if landmarks is None:
+                landmarks = self.landmarks(data[key], data[f"{key}{self.score_postfix}"])
             write_landmarks(prediction_path(self.output_dir, source, self.suffix), landmarks)
         return dict(data)
 

@@ -35,7 +35,16 @@ from ..planning.plan import read_plan, write_plan
 from ..planning.planner import make_plan
 from ..planning.presets import default_network
 from ..planning.recipes import default_recipe, read_recipe
+from ..shapes import calibration
 from ..training.run import train_bundle, training_settings
+from .calibrating import (
+    calibrate_bundle,
+    held_out_evidence,
+    peaks_path,
+    posterior_mode,
+    shape_of,
+    write_held_out,
+)
 from .record import WorkRecord
 
 __all__ = ["WorkFolder", "dataset_state", "visible_devices"]
@@ -61,6 +70,7 @@ class WorkFolder:
         self.datalist = self.folder / "datalist.json"
         self.fingerprint = self.folder / "fingerprint.json"
         self.plan = self.folder / "plan.json"
+        self.peaks = self.folder / "peaks"
 
     def bundle(self, fold: int) -> BundleFolder:
         """The bundle that holds out this fold; named as Auto3DSeg names it."""
@@ -240,21 +250,49 @@ class WorkFolder:
             list(pool.map(train, folds))
 
     def predict_held_out(self, folds: Sequence[int]) -> None:
-        """Write ``predictions/<case>.mrk.json``: every held-out case by the fold that did not see it."""
-        listed = read_datalist(self.datalist)
+        """
+        Find every held-out case's landmarks by the fold that did not see it: ``peaks/<case>.json`` says what
+        was found, the bundle's ``models/shape.json`` what that says of others, and
+        ``predictions/<case>.mrk.json`` where the landmarks are, after they have decided together where that
+        helps.
+        """
         for fold in folds:
-            images = [case.image for case in listed.held_out(fold)]
-            self._predict(f"predict fold {fold}", [fold], images, self.folder / "predictions")
+            self._find_held_out(fold)
+            self._calibrate(fold)
+
+    def _find_held_out(self, fold: int) -> None:
+        images = [case.image for case in read_datalist(self.datalist).held_out(fold)]
+
+        def action() -> None:
+            from ..inference.find_peaks import find_peaks  # torch: seconds
+
+            find_peaks([self.bundle(fold).path], images, self.peaks)
+
+        outputs = [self.peaks, *(peaks_path(self.peaks, image) for image in images)]
+        self.record.once(
+            f"predict fold {fold}", [files_digest(images), self._made_by([fold])], outputs, action
+        )
+
+    def _calibrate(self, fold: int) -> None:
+        listed, bundle, folder = read_datalist(self.datalist), self.bundle(fold), self.folder / "predictions"
+        mode, held_out = posterior_mode(bundle), listed.held_out(fold)
+
+        def action() -> None:
+            shape = shape_of([case for case in listed.training if case.fold != fold], listed)
+            evidence = held_out_evidence(held_out, self.peaks, shape)
+            write_held_out(evidence, shape, mode, folder)
+            calibrate_bundle(bundle, shape, list(evidence.values()))
+
+        peaks = files_digest(peaks_path(self.peaks, case.image) for case in held_out)
+        made_from = [calibration.VERSION, peaks, dataset_state(listed), mode, read_json(self.datalist)]
+        outputs = [bundle.models.shape, *(prediction_path(folder, case.image) for case in held_out)]
+        self.record.once(f"calibrate fold {fold}", made_from, outputs, action)
 
     def predict_test(self, folds: Sequence[int], test: str | os.PathLike) -> None:
         """Write ``test_predictions/<case>.mrk.json``, with the mean of all folds' heatmaps."""
-        self._predict("predict test", folds, find_images(test), self.folder / "test_predictions")
-
-    def _predict(self, name: str, folds: Sequence[int], images: Sequence[Path], folder: Path) -> None:
+        images, folder = find_images(test), self.folder / "test_predictions"
         bundles = [self.bundle(fold) for fold in folds]
-        made_from = [files_digest(images)] + [
-            [files_digest([bundle.models.weights]), bundle.read_config("inference")] for bundle in bundles
-        ]
+        shapes = files_digest(bundle.models.shape for bundle in bundles)
 
         def action() -> None:
             from ..inference.predictor import LandmarkPredictor, predict_images  # torch: seconds
@@ -262,7 +300,14 @@ class WorkFolder:
             predict_images(LandmarkPredictor([bundle.path for bundle in bundles], trust=True), images, folder)
 
         outputs = [folder, *(prediction_path(folder, image) for image in images)]
-        self.record.once(name, made_from, outputs, action)
+        self.record.once(
+            "predict test", [files_digest(images), self._made_by(folds), shapes], outputs, action
+        )
+
+    def _made_by(self, folds: Sequence[int]) -> list[Any]:
+        """What decides the heatmaps of these folds."""
+        bundles = [self.bundle(fold) for fold in folds]
+        return [[files_digest([one.models.weights]), one.read_config("inference")] for one in bundles]
 
     def cross_validate(self, folds: Sequence[int], thresholds_mm: Sequence[float] = (2, 3, 4)) -> Path:
         """

@@ -1,0 +1,271 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What held-out cases say of a network and a shape model: how noisy peaks are, whether the shape helps, how
+far off points are, which are absent, and how odd a case may be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..errors import LandmarkError
+from ..geometry import radial_error
+from ..landmarks import PRESENT, UNKNOWN
+from .absence import FEATURES, Presence, fit_presence, presence_features
+from .hypotheses import Hypothesis
+from .model import ShapeModel
+from .peaks import Peaks
+from .posterior import ShapePosterior, shape_posterior
+from .radius import Radius, fit_radius, radius_features
+
+__all__ = ["Calibration", "HeldOut", "calibrate", "evidence_of"]
+
+VERSION = 1  # changes when held-out cases are to be looked at again
+NOISE_FACTORS = (0.15, 0.3, 0.6, 1.0)  # of the peaks' own error, which is partly the shape's
+FEWEST_CASES = 3  # held-out cases that may say that the shape helps
+POOLED_CASES = 10.0  # what all landmarks say together counts as so many cases of each
+NORMAL_MEDIAN = 1.538  # median length of a standard normal vector in 3D
+WORTH = 0.02  # the share of the error that the posterior must save, to be used by itself
+LEAST_MM = 0.01
+ODD = 3.0  # robust standard deviations of misfits that are still usual
+HURTS = 2.0  # standard errors by which a landmark is worse, to be left as it was found
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """
+    A case that the network has not seen.
+
+    Args:
+        id: of the case.
+        peaks: what was found in it.
+        points: the truth, RAS millimetres, shape (N, 3).
+        status: of the truth, codes of landmarks.py, shape (N,).
+        model: of the shapes the network was trained on.
+    """
+
+    id: str
+    peaks: Peaks
+    points: np.ndarray
+    status: np.ndarray
+    model: ShapeModel
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """
+    What was learnt from held-out cases.
+
+    Args:
+        noise_mm: standard deviation of a right peak along each axis, shape (N,).
+        use: which landmarks take their point from the posterior when it is chosen, shape (N,).
+        helps: whether the posterior is used unless somebody says otherwise.
+        before_mm, after_mm: mean error of the peaks and of the posterior's points; each case by what the
+            others say.
+        radius: how far off the posterior's points are.
+        radius_as_found: how far off the first peaks are.
+        presence: which are there; None when held-out cases do not tell.
+        usual_misfit: middle of the misfits of held-out cases, and their upper end.
+        cases: how many held-out cases there were.
+    """
+
+    noise_mm: np.ndarray
+    use: np.ndarray
+    helps: bool
+    before_mm: float
+    after_mm: float
+    radius: Radius
+    radius_as_found: Radius
+    presence: Presence | None
+    usual_misfit: tuple[float, float]
+    cases: int
+
+    def unusual(self, misfit: float) -> float:
+        """How odd a case is: 0 as most held-out ones, 1 as the oddest of them."""
+        middle, end = self.usual_misfit
+        return max(0.0, (misfit - middle) / max(end - middle, 1e-6))
+
+    def to_json(self, names: Sequence[str]) -> dict[str, Any]:
+        """Plain numbers."""
+        presence = None
+        if self.presence is not None:
+            present, absent = self.presence.points
+            presence = {
+                "weights": np.round(self.presence.weights, 6).tolist(),
+                "bias": round(self.presence.bias, 6),
+                "threshold": round(self.presence.threshold, 6),
+                "present": present,
+                "absent": absent,
+            }
+        return {
+            "held_out_cases": self.cases,
+            "helps": self.helps,
+            "before_mm": _number(self.before_mm),
+            "after_mm": _number(self.after_mm),
+            "noise_mm": dict(zip(names, np.round(self.noise_mm, 5).tolist())),
+            "left_as_found": [name for name, use in zip(names, self.use) if not use],
+            "usual_misfit": [round(value, 5) for value in self.usual_misfit],
+            "radius": self.radius.to_json(names),
+            "radius_as_found": self.radius_as_found.to_json(names),
+            "presence": presence,
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any], names: Sequence[str], where: str) -> Calibration:
+        """
+        Raises:
+            LandmarkError: when it is not what :meth:`to_json` gives.
+        """
+        try:
+            told = content["presence"]
+            presence = None
+            if told is not None:
+                weights = np.array(told["weights"], dtype=float).reshape(FEATURES)
+                points = (int(told["present"]), int(told["absent"]))
+                presence = Presence(weights, float(told["bias"]), float(told["threshold"]), points)
+            middle, end = content["usual_misfit"]
+            before, after = (
+                np.nan if content[key] is None else float(content[key]) for key in ("before_mm", "after_mm")
+            )
+            return cls(
+                np.array([float(content["noise_mm"][name]) for name in names]),
+                np.array([name not in content["left_as_found"] for name in names]),
+                bool(content["helps"]),
+                before,
+                after,
+                Radius.from_json(content["radius"], names),
+                Radius.from_json(content["radius_as_found"], names),
+                presence,
+                (float(middle), float(end)),
+                int(content["held_out_cases"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise LandmarkError(
+                f"{where}: holds no calibration ({error}). Calibrate the bundle again."
+            ) from error
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else round(float(value), 4)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that is known of a case once its peaks and the shape have met; one row a landmark."""
+
+    posterior: ShapePosterior
+    radius: np.ndarray
+    presence: np.ndarray
+
+
+def evidence_of(
+    model: ShapeModel,
+    peaks: Peaks,
+    noise_mm: np.ndarray,
+    groups: np.ndarray,
+    hypotheses: Sequence[Hypothesis],
+) -> Evidence:
+    """
+    The posterior of a case, and what its radii and its presence are told from.
+
+    Args:
+        noise_mm: standard deviation of a right peak along each axis, shape (N,).
+        groups: landmarks that are absent together, shape (N,).
+        hypotheses: what the network may have done.
+    """
+    posterior = shape_posterior(model, peaks, noise_mm, hypotheses)
+    deviation = np.sqrt(np.trace(posterior.covariance, axis1=1, axis2=2) / 3)
+    inside = peaks.inside_mm(posterior.points)
+    return Evidence(
+        posterior,
+        radius_features(posterior, peaks, noise_mm),
+        presence_features(peaks.masses[:, 0], posterior.near_mass, inside, deviation + noise_mm, groups),
+    )
+
+
+def calibrate(
+    held_out: Sequence[HeldOut], groups: np.ndarray, hypotheses: Sequence[Hypothesis]
+) -> Calibration:
+    """
+    Learn from held-out cases.
+
+    Args:
+        held_out: with the same landmarks.
+        groups: as for :func:`evidence_of`.
+        hypotheses: what a network may have done.
+
+    Raises:
+        LandmarkError: when there is no held-out case.
+    """
+    if not held_out:
+        raise LandmarkError("there is no held-out case to calibrate with.")
+    measured = _noise(held_out)
+    found = np.array([radial_error(case.peaks.first, case.points) for case in held_out])  # (cases, N)
+    best: tuple[float, np.ndarray, list[Evidence], np.ndarray] | None = None
+    for factor in NOISE_FACTORS:
+        noise = factor * measured
+        evidence = [evidence_of(case.model, case.peaks, noise, groups, hypotheses) for case in held_out]
+        errors = np.array(
+            [radial_error(one.posterior.points, case.points) for one, case in zip(evidence, held_out)]
+        )
+        if best is None or _mean(errors) < best[0]:
+            best = _mean(errors), noise, evidence, errors
+    assert best is not None
+    _, noise, evidence, errors = best
+    use = ~_hurt(found, errors)
+    after = np.where(use, errors, found)
+    helps = len(held_out) >= FEWEST_CASES and _mean(after) < (1 - WORTH) * _mean(found)
+    judged = [(groups >= 0) & (case.status != UNKNOWN) for case in held_out]
+    return Calibration(
+        noise,
+        use,
+        helps,
+        _mean(found),
+        _mean(after),
+        fit_radius([one.radius for one in evidence], list(after)),
+        fit_radius([one.radius for one in evidence], list(found)),
+        fit_presence(
+            [one.presence[rows] for one, rows in zip(evidence, judged)],
+            [case.status[rows] == PRESENT for case, rows in zip(held_out, judged)],
+        ),
+        _usual(np.array([one.posterior.misfit for one in evidence])),
+        len(held_out),
+    )
+
+
+def _noise(held_out: Sequence[HeldOut]) -> np.ndarray:
+    """Robust standard deviation of each landmark's first peaks along an axis, drawn to that of all, shape
+    (N,)."""
+    errors = np.array([radial_error(case.peaks.first, case.points) for case in held_out])
+    pooled = float(np.nanmedian(errors)) if np.isfinite(errors).any() else 1.0
+    known = np.isfinite(errors).sum(axis=0)
+    own = np.array([np.nanmedian(column) if count else pooled for column, count in zip(errors.T, known)])
+    share = known / (known + POOLED_CASES)
+    return np.asarray(
+        np.maximum(np.maximum(own, LEAST_MM) ** share * pooled ** (1 - share), LEAST_MM) / NORMAL_MEDIAN
+    )
+
+
+def _mean(errors: np.ndarray) -> float:
+    known = errors[np.isfinite(errors)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
+def _hurt(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Landmarks whose points are clearly further off after than before, shape (N,)."""
+    worse = after - before
+    known = np.isfinite(worse)
+    count = np.maximum(known.sum(axis=0), 1)
+    mean = np.where(known, worse, 0).sum(axis=0) / count
+    variance = np.where(known, (worse - mean) ** 2, 0).sum(axis=0) / np.maximum(count - 1, 1)
+    return np.asarray((known.sum(axis=0) >= FEWEST_CASES) & (mean > HURTS * np.sqrt(variance / count)))
+
+
+def _usual(misfits: np.ndarray) -> tuple[float, float]:
+    """Middle and upper end of the misfits of held-out cases."""
+    middle = float(np.median(misfits))
+    spread = 1.4826 * float(np.median(np.abs(misfits - middle)))
+    return middle, max(float(misfits.max()), middle + ODD * spread)
