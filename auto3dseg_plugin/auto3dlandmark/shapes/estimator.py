@@ -28,8 +28,6 @@ __all__ = ["ShapeEstimator", "fit_estimator", "honest_landmarks"]
 
 VERSION = 1
 MOST_FOLDS = 10
-# Without held-out cases nothing is measured; these are only there to let the shape speak.
-NOISE_PER_SIZE = 0.01
 EDGE_MM_PER_SIZE = 0.15  # a landmark that was never absent may lie so far outside its image
 MOVED_RADII = 2.0  # a point that moved so many of its radii is worth a note
 
@@ -42,12 +40,14 @@ class ShapeEstimator:
     Args:
         model: of the training landmarks.
         groups: landmarks that were absent together, shape (N,); -1 for those that never were.
+        noise_mm: standard deviation of a right peak along an axis, to go by until held-out cases say it.
         pairs: indices of landmarks that mirror each other.
         calibration: None where there was no held-out case.
     """
 
     model: ShapeModel
     groups: np.ndarray
+    noise_mm: float
     pairs: tuple[tuple[int, int], ...] = ()
     calibration: Calibration | None = None
 
@@ -85,7 +85,7 @@ class ShapeEstimator:
                 absent.
         """
         known, count = self.calibration, len(self.model.names)
-        noise = np.full(count, NOISE_PER_SIZE * self.model.size_mm) if known is None else known.noise_mm
+        noise = np.full(count, self.noise_mm) if known is None else known.noise_mm
         evidence = evidence_of(
             self.model, peaks, noise, self.groups, hypotheses_for(self.model.names, self.pairs)
         )
@@ -174,6 +174,7 @@ class ShapeEstimator:
                 for group in np.unique(self.groups[self.groups >= 0])
             ],
             "left_right_pairs": [[names[first], names[second]] for first, second in self.pairs],
+            "noise_mm": self.noise_mm,
             "calibration": None if self.calibration is None else self.calibration.to_json(names),
             "shape": self.model.to_json(),
         }
@@ -202,11 +203,12 @@ class ShapeEstimator:
             for together in content["absent_together"]:
                 groups[[index[name] for name in together]] = index[together[0]]
             pairs = tuple((index[first], index[second]) for first, second in content["left_right_pairs"])
+            noise_mm = float(content["noise_mm"])
         except (KeyError, TypeError, ValueError) as error:
             raise LandmarkError(f"{path}: is damaged ({error}). Calibrate the bundle again.") from error
         told = content.get("calibration")
         known = None if told is None else Calibration.from_json(told, model.names, str(path))
-        return cls(model, groups, pairs, known)
+        return cls(model, groups, noise_mm, pairs, known)
 
 
 def _scaled(covariance: np.ndarray, radii: np.ndarray) -> np.ndarray:
@@ -217,7 +219,10 @@ def _scaled(covariance: np.ndarray, radii: np.ndarray) -> np.ndarray:
 
 
 def fit_estimator(
-    training: Sequence[LandmarkSet], names: Sequence[str], pairs: Sequence[tuple[int, int]] = ()
+    training: Sequence[LandmarkSet],
+    names: Sequence[str],
+    noise_mm: float,
+    pairs: Sequence[tuple[int, int]] = (),
 ) -> ShapeEstimator:
     """
     Learn the shape of the training cases; nothing is calibrated yet.
@@ -225,6 +230,7 @@ def fit_estimator(
     Args:
         training: their annotated landmarks.
         names: in the order of the network's channels.
+        noise_mm: as for :class:`ShapeEstimator`.
         pairs: indices of landmarks that mirror each other.
 
     Raises:
@@ -233,7 +239,7 @@ def fit_estimator(
     chosen = [landmarks.select(names) for landmarks in training]
     absent = np.array([landmarks.status == ABSENT for landmarks in chosen]).reshape(-1, len(names))
     model = fit_shape(np.array([landmarks.points for landmarks in chosen]), names)
-    return ShapeEstimator(model, groups_of_absence(absent), tuple(pairs))
+    return ShapeEstimator(model, groups_of_absence(absent), noise_mm, tuple(pairs))
 
 
 def honest_landmarks(

@@ -7,11 +7,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from ..bundles.folder import BundleFolder
 from ..data.datalist import Case, Datalist
 from ..data.folder import prediction_path
 from ..files import read_json
 from ..formats import read_landmarks, write_landmarks
+from ..planning.plan import Plan
 from ..shapes.calibration import HeldOut
 from ..shapes.estimator import ShapeEstimator, fit_estimator, honest_landmarks
 from ..shapes.peaks import Peaks
@@ -22,6 +25,7 @@ __all__ = [
     "peaks_path",
     "posterior_mode",
     "shape_of",
+    "usual_noise_mm",
     "write_held_out",
 ]
 
@@ -40,14 +44,24 @@ def posterior_mode(bundle: BundleFolder) -> str:
     return str(bundle.read_config("inference").get("posterior", "auto"))
 
 
-def shape_of(cases: Sequence[Case], listed: Datalist) -> ShapeEstimator:
+def usual_noise_mm(plan: Plan) -> float:
+    """
+    How far off a right peak is along an axis before anything is measured: half a voxel of the network's.
+    """
+    return float(np.prod(plan.spacing) ** (1 / 3) / 2)
+
+
+def shape_of(cases: Sequence[Case], listed: Datalist, noise_mm: float) -> ShapeEstimator:
     """
     The shape of annotated cases.
+
+    Args:
+        noise_mm: as for :class:`ShapeEstimator`.
     """
     index = {name: row for row, name in enumerate(listed.landmark_names)}
     pairs = [(index[first], index[second]) for first, second in listed.left_right_pairs]
     labels = [case.label for case in cases if case.label is not None]
-    return fit_estimator([read_landmarks(label) for label in labels], listed.landmark_names, pairs)
+    return fit_estimator([read_landmarks(label) for label in labels], listed.landmark_names, noise_mm, pairs)
 
 
 def held_out_evidence(cases: Sequence[Case], peaks: Path, estimator: ShapeEstimator) -> dict[Case, HeldOut]:

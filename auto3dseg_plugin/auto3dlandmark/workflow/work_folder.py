@@ -43,6 +43,7 @@ from .calibrating import (
     peaks_path,
     posterior_mode,
     shape_of,
+    usual_noise_mm,
     write_held_out,
 )
 from .record import WorkRecord
@@ -278,7 +279,8 @@ class WorkFolder:
         mode, held_out = posterior_mode(bundle), listed.held_out(fold)
 
         def action() -> None:
-            shape = shape_of([case for case in listed.training if case.fold != fold], listed)
+            trained_on = [case for case in listed.training if case.fold != fold]
+            shape = shape_of(trained_on, listed, usual_noise_mm(bundle.read_plan()))
             evidence = held_out_evidence(held_out, self.peaks, shape)
             write_held_out(evidence, shape, mode, folder)
             calibrate_bundle(bundle, shape, list(evidence.values()))
