@@ -28,7 +28,7 @@ from auto3dlandmark.review.submission import ReviewError
 from auto3dlandmark.review.versions import ServedModel
 from monailabel_landmarks.lib.datastore import LandmarkDatastore
 from monailabel_landmarks.lib.infer import SPHERES, LandmarkBatchTask, LandmarkInferTask
-from monailabel_landmarks.lib.predictor import SECONDS_PER_CASE, Predictor
+from monailabel_landmarks.lib.predictor import SECONDS_PER_CASE, Predictors
 from monailabel_landmarks.lib.server import create_app, end_in_time
 from monailabel_landmarks.lib.strategy import ChoiceStrategy, UncertaintyScoring
 from monailabel_landmarks.lib.train import LandmarkTrainTask
@@ -53,7 +53,7 @@ class LandmarksApp(MONAILabelApp):
         self.model = ServedModel(Path(studies) / "review" / "models" / MODEL, bundles, trust)
         self.store = ReviewStore(studies, self.model.names, (conf or {}).get("landmarks"))
         seconds = float((conf or {}).get("case_seconds", SECONDS_PER_CASE))
-        self.predictor = Predictor(self.model, seconds)
+        self.predictor = Predictors(self.model, seconds)
         self.minutes = float((conf or {}).get("minutes", 15))
         self.score_ahead = str((conf or {}).get("score", "true")).lower() != "false"
         described = f"Finds {len(self.model.names)} landmarks and learns from their review. For research."

@@ -4,6 +4,7 @@ anything; and the server ends when it is told to."""
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import shutil
@@ -11,6 +12,8 @@ import signal
 import threading
 import time
 
+import nibabel as nib
+import numpy as np
 import psutil
 import pytest
 import requests
@@ -40,7 +43,7 @@ def odd_server_in(folder, *options):
 
 @pytest.fixture(scope="module")
 def odd_server(tmp_path_factory):
-    running = odd_server_in(tmp_path_factory.mktemp("odd"), ("case_seconds", "3"))
+    running = odd_server_in(tmp_path_factory.mktemp("odd"), ("case_seconds", "5"))
     yield running
     running.stop()
 
@@ -52,7 +55,7 @@ def infer(server, image):
 @pytest.mark.parametrize(
     "image, status, sentence",
     [
-        ("endless", 504, "endless.nii.gz: takes more than 3 s"),
+        ("endless", 504, "endless.nii.gz: takes more than 5 s"),
         ("deadly", 422, "deadly.nii.gz: the model died of it"),
         ("pipe", 422, "pipe.nii.gz: is no regular file"),
     ],
@@ -63,6 +66,28 @@ def test_a_hopeless_case_is_told_and_the_next_one_is_served(odd_server, image, s
     assert answer.status_code == status and answer.json()["detail"].startswith(sentence), answer.text
     after = infer(odd_server, "case%202")
     assert after.status_code == 200 and after.json()["landmarks"] == before.json()["landmarks"]
+
+
+def test_others_are_served_while_a_case_takes_its_time(odd_server):
+    answers = []
+    slow = threading.Thread(target=lambda: answers.append(infer(odd_server, "endless").status_code))
+    slow.start()
+    time.sleep(0.5)
+    assert infer(odd_server, "case%202").status_code == 200 and answers == []
+    slow.join()
+    assert answers == [504]
+
+
+def test_an_upload_is_called_by_its_own_name(odd_server):
+    files = {"file": ("mine.nii.gz", coarse_image())}
+    answer = requests.post(f"{odd_server.url}/infer/landmarks", files=files, timeout=60)
+    assert answer.status_code == 422 and answer.json()["detail"].startswith("mine.nii.gz: "), answer.text
+
+
+def coarse_image():
+    """48^3 voxels of 12 mm: on the network's grid they would take the memory of the machine."""
+    noise = np.random.default_rng(0).normal(100, 20, (48, 48, 48)).astype(np.float32)
+    return gzip.compress(nib.Nifti1Image(noise, np.diag([12, 12, 12, 1.0])).to_bytes(), 1)
 
 
 def test_a_label_of_a_pipe_is_refused_at_once(odd_server, make_label):

@@ -21,7 +21,7 @@ from auto3dlandmark.errors import LandmarkError
 from auto3dlandmark.formats import write_landmarks
 from auto3dlandmark.inference.confidence import confidence_of
 from auto3dlandmark.landmarks import STATUSES, LandmarkSet
-from monailabel_landmarks.lib.predictor import Predictor, end_with
+from monailabel_landmarks.lib.predictor import Predictors, end_with
 from monailabel_landmarks.lib.spheres import spheres_of
 
 logger = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class LandmarkInferTask(InferTask):
         spheres: give the label map.
     """
 
-    def __init__(self, predictor: Predictor, spheres: bool = False) -> None:
+    def __init__(self, predictor: Predictors, spheres: bool = False) -> None:
         # Slicer's stock plugin offers these two types, and opens a .json as markups.
         kind = InferType.SEGMENTATION if spheres else InferType.DETECTION
         what = "small balls around the landmarks" if spheres else "the landmarks as a point list"

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-The served model, in a process of its own that looks at one image at a time.
+The served model, in processes of its own that each look at one image at a time.
 
 A thread that hangs in a file, or computes without end, cannot be ended; a process can. What an image does to
 a reader or to the memory happens to that process alone, and the next image gets a new one.
@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import queue
 import subprocess
 import sys
 import threading
@@ -24,7 +25,7 @@ from auto3dlandmark.landmarks import LandmarkSet
 from auto3dlandmark.review.submission import ReviewError, refuse_special_file
 from auto3dlandmark.review.versions import Served, ServedModel
 
-__all__ = ["Predictor", "end_with"]
+__all__ = ["AT_ONCE", "Predictor", "Predictors", "end_with"]
 
 logger = logging.getLogger(__name__)
 
@@ -32,10 +33,48 @@ MOST_GB = 8.0  # of memory for one inference
 SECONDS_TO_LOAD = 300.0  # the libraries and the weights
 SECONDS_TO_OPEN = 60.0
 SECONDS_PER_CASE = 900.0
+AT_ONCE = 2  # images that are looked at, so that one that takes minutes leaves a way for the others
+LOW_PRIORITY = 5  # niceness: requests that only ask go first, trainings last
+
+
+class Predictors:
+    """
+    So many processes as images may be looked at at once; the one that was used last comes first.
+
+    Args:
+        model: as for each :class:`Predictor`; ``seconds`` too.
+    """
+
+    def __init__(self, model: ServedModel, seconds: float = SECONDS_PER_CASE) -> None:
+        self.model = model
+        self.all = [Predictor(model, seconds) for _ in range(AT_ONCE)]
+        self.free: queue.LifoQueue[Predictor] = queue.LifoQueue()
+        for predictor in self.all:
+            self.free.put(predictor)
+
+    def predict(self, image: str) -> tuple[LandmarkSet, int]:
+        """As :meth:`Predictor.predict`, by the first one that is free."""
+        predictor = self.free.get()
+        try:
+            return predictor.predict(image)
+        finally:
+            self.free.put(predictor)
+
+    def start(self) -> None:
+        """Begin the processes, so that nobody has to wait for them later."""
+        for predictor in self.all:
+            predictor.start()
+
+    def close(self) -> None:
+        """End them for good."""
+        for predictor in self.all:
+            predictor.close()
 
 
 class Predictor:
     """
+    One process.
+
     Args:
         model: the version that is served at the time of each image is asked.
         seconds: an image may take, once it is opened.
@@ -150,6 +189,7 @@ def main(pipe: str, parent: str, folder: str, *bundles: str) -> None:
     """The process: until the other end of the pipe is closed, or its parent is gone."""
     logging.basicConfig(level=logging.WARNING)
     end_with(int(parent))
+    os.nice(LOW_PRIORITY)
     model = ServedModel(folder, bundles, trust=True)  # the parent has looked at the bundles' code
     with contextlib.suppress(EOFError, OSError, KeyboardInterrupt):
         serve_pipe(Connection(int(pipe)), model)

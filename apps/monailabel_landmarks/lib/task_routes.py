@@ -2,8 +2,8 @@
 """
 Requests for work: inference, batches, the next case, scores, training.
 
-Inference has one thread of its own, so that a slow one holds up nothing but other inferences; the rest runs
-in processes of MONAI Label's making.
+Inference has threads of its own, so that a slow one holds up nothing but other inferences; the rest runs in
+processes of MONAI Label's making.
 """
 
 from __future__ import annotations
@@ -28,10 +28,12 @@ from monailabel.utils.async_tasks.task import AsyncTask
 from monailabel.utils.async_tasks.utils import tasks
 from requests_toolbelt import MultipartEncoder
 
+from auto3dlandmark.errors import LandmarkError
 from auto3dlandmark.review.store import ORIGINAL
 from auto3dlandmark.review.submission import ReviewError, parse_parameters
 from monailabel_landmarks.lib.data_routes import received
 from monailabel_landmarks.lib.infer import SPHERES
+from monailabel_landmarks.lib.predictor import AT_ONCE
 
 __all__ = ["close", "router"]
 
@@ -39,7 +41,7 @@ router = APIRouter()
 starting = threading.RLock()  # of two that start the same, one is refused
 MOST_WAITING = 64
 SECONDS_BETWEEN_LOOKS = 1.0
-inference = ThreadPoolExecutor(1, thread_name_prefix="inference")
+inference = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="inference")
 unanswered: set[Future] = set()  # inferences that run or wait
 
 
@@ -81,12 +83,18 @@ async def infer(
     uploaded: Optional[Path] = None
     folder = tempfile.TemporaryDirectory()
     background.add_task(folder.cleanup)
+    name = file.filename or "" if file is not None else ""
     if file is not None:
-        name = file.filename or ""
         uploaded = await asyncio.to_thread(received, file, Path(folder.name), name)
     elif not image:
         raise ReviewError("name an image of the server by its id, or upload one.")
-    result = await _inferred(client, partial(instance.infer, request, None, uploaded))
+    try:
+        result = await _inferred(client, partial(instance.infer, request, None, uploaded))
+    except LandmarkError as error:
+        if uploaded is None:
+            raise
+        sentence = str(error).replace(str(uploaded), name).replace(uploaded.name, name)
+        raise ReviewError(sentence, getattr(error, "status", 422)) from error
     path, answer = Path(result["file"]), result["params"]
     background.add_task(path.unlink, missing_ok=True)
     if output == Output.json:
@@ -103,8 +111,8 @@ async def infer(
 
 
 async def _inferred(client: Request, work: Callable[[], Any]) -> Any:
-    """What the inference thread makes of it; nothing is begun for a client that has gone meanwhile."""
-    if len(unanswered) > MOST_WAITING:
+    """What an inference thread makes of it; nothing is begun for a client that has gone meanwhile."""
+    if len(unanswered) >= AT_ONCE + MOST_WAITING:
         raise HTTPException(429, f"{MOST_WAITING} inferences are waiting already. Try again later.")
     future = inference.submit(work)
     unanswered.add(future)
