@@ -5,9 +5,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .arguments import first_folds, given, positive
+from ..estimates import POSTERIOR_MODES
+from .arguments import first_folds, given, one_of, positive
 
-__all__ = ["ablate", "import_nnlandmark", "publish"]
+__all__ = ["ablate", "calibrate", "import_nnlandmark", "publish"]
 
 
 def ablate(
@@ -36,6 +37,51 @@ def ablate(
     folder, named = WorkFolder(work), read_variants(variants)
     chosen = first_folds(read_datalist(folder.datalist).folds, folds)
     print(f"\n{ablation_table(train_variants(folder, named, chosen, recipe, **options))}")
+
+
+def calibrate(
+    bundle: str,
+    dataset: str,
+    unseen: str | None = None,
+    posterior: str | None = None,
+    landmarks: str | None = None,
+    trust: bool = False,
+) -> None:
+    """
+    Let the landmarks of a bundle decide together, and say how far off they may be.
+
+    For bundles that were imported, or made before 'run' did this by itself. Writes BUNDLE/models/shape.json.
+
+    Args:
+        bundle: the folder of a trained bundle.
+        dataset: annotated cases that say how landmarks lie to each other: those of the training.
+        unseen: a folder of annotated images that the bundle was not trained on; left out, the cases of
+            DATASET that its datalist holds out.
+        posterior: what predictions do from now on: auto, on or off; left out, as before.
+        landmarks: which landmark files of DATASET, where there are several for an image.
+        trust: run a bundle whose configs hold code from outside the template.
+    """
+    one_of("posterior", posterior, POSTERIOR_MODES)
+    from ..bundles.folder import BundleFolder
+    from ..data.datalist import scan_folder
+    from ..workflow.calibrating import calibrate_on_dataset
+
+    folder = BundleFolder(bundle)
+    names = folder.landmark_names()
+    listed = scan_folder(dataset, landmarks=landmarks)
+    others = None if unseen is None else scan_folder(unseen, names)
+    known = calibrate_on_dataset(folder, listed, others, trust).calibration
+    config = folder.read_config("inference")
+    if posterior is not None:
+        folder.write_config("inference", {**config, "posterior": posterior})
+    print(f"shape of {len(listed.training)} cases: {folder.models.shape}")
+    if known is not None:
+        verdict = "it helps" if known.helps else "it does not help enough to be used"
+        print(
+            f"held-out error of {known.cases} cases: {known.before_mm:.2f} mm as found, "
+            f"{known.after_mm:.2f} mm after the landmarks decided together; {verdict}"
+        )
+    print(f"posterior: {posterior or config.get('posterior', 'auto')}")
 
 
 def publish(work: str, bundle: str, about: str) -> None:

@@ -21,18 +21,22 @@ def find_peaks(
     bundles: Sequence[str | os.PathLike],
     images: Iterable[str | os.PathLike],
     folder: str | os.PathLike,
+    alone: int | None = None,
+    trust: bool = True,
     progress: bool = True,
 ) -> None:
     """
     Write ``<folder>/<case>.json`` for each image: the places at which its landmarks were found.
 
     Args:
-        bundles: ours, as for :class:`LandmarkPredictor`; their heatmaps are averaged.
+        bundles: as for :class:`LandmarkPredictor`; their heatmaps are averaged.
+        alone: as for :meth:`LandmarkPredictor.peaks`.
+        trust: as for :class:`LandmarkPredictor`; left out, the bundles are ours.
 
     Raises:
         LandmarkError: for the first image that cannot be used; files of the images before it are there.
     """
-    predictor = LandmarkPredictor(bundles, trust=True)
+    predictor = LandmarkPredictor(bundles, trust=trust)
     for image in tqdm(list(images), desc="predict", unit="image", disable=not progress):
-        content = predictor.peaks(image).to_json(predictor.names)
+        content = predictor.peaks(image, alone).to_json(predictor.names)
         write_json(prediction_path(Path(folder), image, ".json"), content)

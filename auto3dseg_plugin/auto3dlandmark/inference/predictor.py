@@ -99,14 +99,22 @@ class LandmarkPredictor:
         """What :meth:`heatmaps` gave, as landmarks."""
         return self.conclude(self.peaks_of(heatmaps, radius))
 
-    def peaks(self, image: str | os.PathLike) -> Peaks:
+    def peaks(self, image: str | os.PathLike, alone: int | None = None) -> Peaks:
         """
         The places at which each landmark of one image was found.
+
+        Args:
+            alone: of a published bundle, the one network that looks, such as that of a fold; left out, all
+                do.
 
         Raises:
             LandmarkError: when the image cannot be used.
         """
-        return self.peaks_of(*self.heatmaps(image))
+        if alone is None:
+            return self.peaks_of(*self.heatmaps(image))
+        member = self.members[0]
+        grid = member.load(image)
+        return member.decode.peaks(member.heatmaps(grid, member.networks[alone]), grid.affine)
 
     def peaks_of(self, heatmaps: MetaTensor, radius: int) -> Peaks:
         """What :meth:`heatmaps` gave, as places."""

@@ -86,9 +86,9 @@ class ShapeEstimator:
         """
         known, count = self.calibration, len(self.model.names)
         noise = np.full(count, self.noise_mm) if known is None else known.noise_mm
-        evidence = evidence_of(
-            self.model, peaks, noise, self.groups, hypotheses_for(self.model.names, self.pairs)
-        )
+        tried = hypotheses_for(self.model.names, self.pairs)
+        # Exchanges are only tried where it is known how good a peak may be expected to be.
+        evidence = evidence_of(self.model, peaks, noise, self.groups, tried[:1] if known is None else tried)
         used = self.used(mode)
         points = np.where(used[:, None], evidence.posterior.points, peaks.first)
         radii = np.full((count, len(LEVELS)), np.nan)

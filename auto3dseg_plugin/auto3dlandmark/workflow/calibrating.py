@@ -4,14 +4,17 @@ points."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from ..bundles.folder import BundleFolder
-from ..data.datalist import Case, Datalist
+from ..data.datalist import Case, Datalist, read_datalist
 from ..data.folder import prediction_path
+from ..errors import LandmarkError
 from ..files import read_json
 from ..formats import read_landmarks, write_landmarks
 from ..planning.plan import Plan
@@ -21,6 +24,7 @@ from ..shapes.peaks import Peaks
 
 __all__ = [
     "calibrate_bundle",
+    "calibrate_on_dataset",
     "held_out_evidence",
     "peaks_path",
     "posterior_mode",
@@ -98,3 +102,68 @@ def write_held_out(
     """
     for case, landmarks in zip(held_out, honest_landmarks(estimator, list(held_out.values()), mode)):
         write_landmarks(prediction_path(folder, case.image), landmarks)
+
+
+def calibrate_on_dataset(
+    bundle: BundleFolder,
+    dataset: Datalist,
+    unseen: Datalist | None = None,
+    trust: bool = False,
+    say: Callable[[str], None] = print,
+) -> ShapeEstimator:
+    """
+    Write ``models/shape.json`` of a bundle that has none, or anew: one that was published or imported.
+
+    Cases that the bundle's datalist holds out are predicted by the network that has not seen them: of a
+    published bundle each fold's own.
+
+    Args:
+        dataset: annotated cases that say how shapes are; those of the training, where they are known.
+        unseen: annotated cases that the bundle was not trained on; left out, those its datalist holds out.
+        trust: as for :class:`LandmarkPredictor`.
+        say: told where the held-out cases are from.
+
+    Raises:
+        LandmarkError: when landmarks differ from the bundle's, or an image cannot be used.
+    """
+    names = bundle.landmark_names()
+    missing = [name for name in names if name not in dataset.landmark_names]
+    if missing:
+        raise LandmarkError(
+            f"{dataset.root}: has no landmark {missing[0]!r}, which {bundle.path} finds. Give the dataset of "
+            "its training."
+        )
+    dataset = replace(dataset, landmark_names=names)
+    noise = usual_noise_mm(bundle.read_plan())
+    shape = shape_of(dataset.training, dataset, noise)
+    rounds = _rounds(bundle, dataset) if unseen is None else [(None, list(unseen.training))]
+    with tempfile.TemporaryDirectory() as temporary:
+        held_out: list[HeldOut] = []
+        for fold, cases in rounds:
+            say(f"held-out cases: {len(cases)}" + ("" if fold is None else f" of fold {fold}"))
+            from ..inference.find_peaks import find_peaks  # torch: seconds
+
+            seen = (
+                dataset.training if fold is None else [case for case in dataset.training if case not in cases]
+            )
+            own = shape_of(seen, dataset, noise)
+            alone = fold if len(rounds) > 1 else None
+            find_peaks([bundle.path], [case.image for case in cases], temporary, alone, trust)
+            held_out += held_out_evidence(cases, Path(temporary), own).values()
+        if not held_out:
+            say("no held-out case: points can be moved, and nothing says how far off they are")
+        calibrate_bundle(bundle, shape, held_out)
+    return ShapeEstimator.read(bundle.models.shape, names)
+
+
+def _rounds(bundle: BundleFolder, dataset: Datalist) -> list[tuple[int | None, list[Case]]]:
+    """The cases that each network of a bundle has not seen, by what the bundle says of its training."""
+    path = bundle.config_path("datalist")
+    if not path.is_file():
+        return []
+    folds = {case.id: case.fold for case in read_datalist(path, dataset.root).training}
+    config = bundle.read_config("inference")["network_def"]
+    count = int(config.get("count", 1)) if isinstance(config, Mapping) else 1
+    wanted = range(count) if count > 1 else [int(bundle.read_config("train")["fold"])]
+    known = [(fold, [case for case in dataset.training if folds.get(case.id) == fold]) for fold in wanted]
+    return [(fold, cases) for fold, cases in known if cases]

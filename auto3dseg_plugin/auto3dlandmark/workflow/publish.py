@@ -23,6 +23,8 @@ from ..files import atomic_folder, read_json, write_json, write_text
 from ..networks.mean import mean_state_dict
 from ..networks.weights import load_weights, save_atomically
 from ..planning.plan import write_plan
+from ..shapes.calibration import HeldOut
+from .calibrating import calibrate_bundle, held_out_evidence, shape_of, usual_noise_mm
 from .work_folder import WorkFolder
 
 __all__ = ["publish"]
@@ -71,6 +73,7 @@ def publish(work: str | os.PathLike, folder: str | os.PathLike, about: str | os.
             {name.removeprefix("networks.0."): value for name, value in first.items()},
             published.models.one_fold,
         )
+        _write_shape(source, published)
         validation = read_json(bundles[0].models.cross_validation)
         write_json(published.models.cross_validation, validation)
         held_out = [
@@ -107,6 +110,18 @@ def _trained(work: WorkFolder) -> list[BundleFolder]:
         if not bundle.models.cross_validation.is_file():
             raise LandmarkError(f"{bundle.path}: has no cross-validation. Finish 'auto3dlandmark run' first.")
     return bundles
+
+
+def _write_shape(source: WorkFolder, published: BundleFolder) -> None:
+    """How all training landmarks lie, and what every fold's held-out cases say."""
+    listed, noise = read_datalist(source.datalist), usual_noise_mm(published.read_plan())
+    held_out: list[HeldOut] = []
+    for fold in listed.folds:
+        if source.bundle(fold).models.shape.is_file():
+            seen = [case for case in listed.training if case.fold != fold]
+            shape = shape_of(seen, listed, noise)
+            held_out += held_out_evidence(listed.held_out(fold), source.peaks, shape).values()
+    calibrate_bundle(published, shape_of(listed.training, listed, noise), held_out)
 
 
 def _write_configs(
@@ -160,7 +175,8 @@ From this folder, with stock MONAI and the package `auto3dlandmark` installed:
 
 `models/model.pt` holds the networks of all {folds} folds, whose logits are averaged; `models/one_fold.pt`
 the one that holds out fold 0 of `configs/datalist.json`; `models/cross_validation.json` each held-out error
-and score.
+and score; `models/shape.json` how landmarks lie to each other, and what the held-out cases say of radii and
+presence.
 
 ## Accuracy
 
