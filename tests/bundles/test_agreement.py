@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Loss, target, activation and decode radius of a bundle fit together, wherever it is filled, trained or loaded."""
+"""Loss, target, activation and decode radius of a bundle fit together, wherever it is filled, trained or
+loaded."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One owner of a bundle on disk: its files, its landmarks, its weights, and what of it belongs to this machine."""
+"""One owner of a bundle on disk: its files, its landmarks, its weights, and what of it belongs to this
+machine."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The bundles that come with the project: small, good on real images, and found the same points ever since."""
+"""The bundles that come with the project: small, good on real images, and found the same points ever
+since."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ def test_a_landmark_that_was_never_absent_is_so_only_far_outside_the_image():
     found = cases(50, astray=0.0)
     shape = estimator_of(found[:40])
     known = shape.calibrated(held_out(found[40:], shape))
-    truth, peaks, _ = found[-1]
+    _, peaks, _ = found[-1]
     cut = Peaks(peaks.positions, peaks.masses, peaks.spreads, peaks.affine, (120, 120, 90))
     landmarks = known.landmarks(cut)
     assert landmarks.status[6:].tolist() == [ABSENT, ABSENT]

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from auto3dlandmark.shapes.hypotheses import hypotheses_for, mirrored_pairs
+from auto3dlandmark.shapes.hypotheses import hypotheses_for
 from auto3dlandmark.shapes.model import ShapeModel, fit_shape
 from auto3dlandmark.shapes.peaks import Peaks
 from auto3dlandmark.shapes.posterior import shape_posterior
+from auto3dlandmark.shapes.symmetry import flip_groups, mirrored_pairs
 
 NOISE = 0.3
 
@@ -158,7 +159,13 @@ def test_symmetry_is_seen_in_the_mean_shape():
     right = random.normal(size=(4, 3)) * 10 + (30, 0, 0)
     middle = random.normal(size=(3, 3)) * (0, 20, 20)
     mean = np.concatenate([right, right * (-1, 1, 1), middle]) @ Rotation.random(random_state=1).as_matrix().T
-    assert mirrored_pairs(mean) == [(0, 4), (1, 5), (2, 6), (3, 7)]
+    pairs = [(0, 4), (1, 5), (2, 6), (3, 7)]
+    assert mirrored_pairs(mean) == pairs
+    assert flip_groups(mean, pairs) == [list(pair) for pair in pairs]
+    assert flip_groups(mean, pairs[:1]) is None  # six that stand alone are too many
+    one_sided = np.concatenate([mean, mean.mean(axis=0, keepdims=True) + 25])
+    assert flip_groups(one_sided, pairs) == [*(list(pair) for pair in pairs), [11]]
+    assert mirrored_pairs(one_sided) == pairs
     assert mirrored_pairs(random.normal(size=(9, 3)) * 20) is None
     assert mirrored_pairs(random.normal(size=(9, 3)) * (20, 20, 0)) is None  # flat: its own mirror image
 

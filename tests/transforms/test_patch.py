@@ -174,3 +174,33 @@ def test_more_scale_makes_things_smaller(blob):
         return patch(blob)["image"].sum()
 
     assert mass(1.4) < mass(1.0) < mass(0.7)
+
+
+def test_a_flip_mirrors_the_image_and_exchanges_names():
+    """Whatever the channel of "left" says after a flip looks as the left side does."""
+    volume = torch.zeros(1, 9, 7, 5)
+    volume[0, 1, 3, 2], volume[0, 7, 3, 2], volume[0, 4, 5, 2] = 1.0, 2.0, 3.0
+    points = torch.tensor([[1.0, 3, 2], [7, 3, 2], [4, 5, 2], [2, 1, 1]], dtype=torch.float64)
+    status = torch.tensor([1, 1, 1, 1])
+    still = {"rotation_prob": 0.0, "scale_prob": 0.0, "shift": 0.0, "landmark_prob": 0.0}
+    flip = RandPatchLandmarksd("image", (9, 7, 5), flip_prob=1.0, flip_pairs=[[0, 1], [3]], **still)
+    given = {"image": MetaTensor(volume, torch.eye(4)), "landmarks": points, "landmarks_status": status}
+    seen = flip(given)
+    assert float(seen["image"][0, 7, 3, 2]) == pytest.approx(1.0, abs=1e-5)  # mirrored
+    assert seen["landmarks"][:3].tolist() == [
+        [7, 3, 2],
+        [1, 3, 2],
+        [4, 5, 2],
+    ]  # in the world, under other names
+    assert seen["landmarks_status"].tolist() == [1, 1, 1, 0] and torch.isnan(seen["landmarks"][3]).all()
+    voxels = torch.linalg.inv(seen["image"].affine) @ torch.tensor([7.0, 3, 2, 1], dtype=torch.float64)
+    assert voxels[:3].round().tolist() == [1, 3, 2]  # "left" lies where it did, and there the image is 2.0
+    assert float(seen["image"][0, 1, 3, 2]) == pytest.approx(2.0, abs=1e-5)
+    assert points[0].tolist() == [1, 3, 2] and status.tolist() == [1, 1, 1, 1]  # what was given is unchanged
+
+
+def test_without_pairs_nothing_is_flipped():
+    volume = torch.rand(1, 5, 5, 5)
+    still = {"rotation_prob": 0.0, "scale_prob": 0.0, "shift": 0.0, "landmark_prob": 0.0}
+    plain = RandPatchLandmarksd("image", (5, 5, 5), flip_prob=1.0, **still)
+    assert torch.equal(plain({"image": MetaTensor(volume, torch.eye(4))})["image"].as_tensor(), volume)

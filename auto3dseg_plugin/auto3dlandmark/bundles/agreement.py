@@ -44,7 +44,8 @@ def refuse_disagreement(config: Mapping[str, Any], path: str | os.PathLike) -> N
     wanted = ACTIVATION_OF_LOSS.get(loss)
     if wanted is not None and _is_plain(activation) and activation != wanted:
         raise LandmarkError(
-            f"{path}: the loss {loss} trains heatmaps of activation {wanted!r}, but activation={activation!r}. "
+            f"{path}: the loss {loss} trains heatmaps of activation {wanted!r}, "
+            f"but activation={activation!r}. "
             "Change one of the two."
         )
     radius = config.get("decode_radius")

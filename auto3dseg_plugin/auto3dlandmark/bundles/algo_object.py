@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What Auto3DSeg reads of a bundle, so that its ensembles and its history find bundles that its runner did not make."""
+"""What Auto3DSeg reads of a bundle, so that its ensembles and its history find bundles that its runner did
+not make."""
 
 from __future__ import annotations
 
@@ -22,9 +23,7 @@ def write_algo_object(bundle: BundleFolder, **options: Any) -> None:
         options: of the algorithm, such as ``recipe``.
     """
     state = {"name": NAME, "output_path": str(bundle.path), "options": options}
-    write_json(
-        bundle.algo_object, {"_target_": TARGET, "_state_": state, "template_path": str(TEMPLATES)}
-    )
+    write_json(bundle.algo_object, {"_target_": TARGET, "_state_": state, "template_path": str(TEMPLATES)})
 
 
 def note_score(bundle: BundleFolder) -> None:
@@ -36,7 +35,8 @@ def note_score(bundle: BundleFolder) -> None:
 
 def auto3dseg_score(bundle: BundleFolder) -> float | None:
     """
-    1 / (1 + MRE in mm) on the held-out fold: larger is better, as AutoRunner wants it; None before the training has ended.
+    1 / (1 + MRE in mm) on the held-out fold: larger is better, as AutoRunner wants it; None before the
+    training has ended.
     """
     if not bundle.models.outcome.is_file():
         return None

@@ -14,13 +14,17 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..data.datalist import read_datalist
-from ..files import read_json, write_json
 from ..errors import LandmarkError
+from ..formats import read_landmarks
 from ..planning.plan import Plan, write_plan
+from ..planning.recipes import default_recipe, override, read_recipe, top_level
+from ..shapes.alignment import mean_shape
+from ..shapes.symmetry import flip_groups
 from .agreement import refuse_disagreement
 from .folder import TEMPLATES, BundleFolder, without_machine_keys
-from ..planning.recipes import default_recipe, override, read_recipe, top_level
 
 __all__ = [
     "continue_bundle",
@@ -60,7 +64,8 @@ def fill_bundle(
         plan: what to train.
         datalist: the datalist file.
         fold: the held-out fold.
-        recipe: how to train, as for :func:`auto3dlandmark.planning.recipes.read_recipe`; left out, what suits the network.
+        recipe: how to train, as for :func:`auto3dlandmark.planning.recipes.read_recipe`; left out, what
+            suits the network.
         overrides: further values of train.json, such as ``minutes`` or ``optimizer#lr``.
 
     Returns:
@@ -80,7 +85,13 @@ def fill_bundle(
     }
     if listed.left_right_pairs:
         number = {name: index for index, name in enumerate(plan.landmark_names)}
-        places["mirrored_landmarks"] = [[number[name] for name in pair] for pair in listed.left_right_pairs]
+        pairs = [[number[name] for name in pair] for pair in listed.left_right_pairs]
+        places["mirrored_landmarks"] = pairs
+        shapes = [
+            read_landmarks(case.label).select(plan.landmark_names) for case in listed.training if case.label
+        ]
+        groups = flip_groups(mean_shape(np.array([one.points for one in shapes])), pairs)
+        places["flip_pairs"] = groups or []  # anatomy that looks otherwise in a mirror is never flipped
     return fill_configs(folder, plan, recipe or default_recipe(plan.network), {**places, **overrides})
 
 
@@ -124,13 +135,15 @@ def fill_configs(
     folder: str | os.PathLike, plan: Plan, recipe: str, overrides: Mapping[str, Any]
 ) -> dict[str, Any]:
     """
-    Replace the head keys of a copied template by a plan's values, those a recipe's, and those by ``overrides``.
+    Replace the head keys of a copied template by a plan's values, those a recipe's, and those by
+    ``overrides``.
 
     Returns:
         the values of the replaced head keys.
 
     Raises:
-        LandmarkError: when a landmark's name would run as code, or the recipe or an override sets what is not there.
+        LandmarkError: when a landmark's name would run as code, or the recipe or an override sets what is
+            not there.
     """
     bundle = BundleFolder(Path(folder).resolve())
     _refuse_expressions("landmark", plan.landmark_names)
@@ -180,7 +193,8 @@ def _refuse_expressions(kind: str, names: Collection[str]) -> None:
     for name in names:
         if name.startswith(("$", "@", "%")):
             raise LandmarkError(
-                f"the {kind} name {name!r} begins with {name[0]!r}, which a MONAI config would not read as a name. "
+                f"the {kind} name {name!r} begins with {name[0]!r}, which a MONAI config would not "
+                "read as a name. "
                 "Rename it in the files it comes from."
             )
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A bundle on disk: where each of its files lies, what a bundle must have, and which of its values are of one machine.
+"""A bundle on disk: where each of its files lies, what a bundle must have, and which of its values are of
+one machine.
 
 Nothing else of ours spells a path inside a bundle. Importing this loads no torch.
 """
@@ -16,7 +17,15 @@ from ..errors import LandmarkError
 from ..files import read_json, write_json
 from ..planning.plan import Plan, read_plan
 
-__all__ = ["MACHINE_KEYS", "TEMPLATES", "BundleFolder", "ModelsFolder", "common_landmarks", "weights_digest", "without_machine_keys"]
+__all__ = [
+    "MACHINE_KEYS",
+    "TEMPLATES",
+    "BundleFolder",
+    "ModelsFolder",
+    "common_landmarks",
+    "weights_digest",
+    "without_machine_keys",
+]
 
 TEMPLATES = Path(__file__).parent / "templates"  # of algorithms, as Auto3DSeg takes them
 # Values of a config that say where things lie on this machine; a bundle that moves gets new ones.
@@ -36,7 +45,8 @@ class ModelsFolder:
 
     @property
     def weights(self) -> Path:
-        """What inference loads: the weights at the end of the training or, published, the networks of all folds."""
+        """What inference loads: the weights at the end of the training or, published, the networks of all
+        folds."""
         return self.path / "model.pt"
 
     @property
@@ -126,7 +136,8 @@ class BundleFolder:
         path = self.config_path(config)
         if not path.is_file():
             raise LandmarkError(
-                f"{self.path}: is not a bundle, it has no configs/{config}.json. Name a folder made by 'build'."
+                f"{self.path}: is not a bundle, it has no configs/{config}.json. "
+                "Name a folder made by 'build'."
             )
         return path
 
@@ -162,7 +173,8 @@ class BundleFolder:
         names = self.read_config("inference").get("landmark_names")
         if not isinstance(names, list):
             raise LandmarkError(
-                f"{self.config_path('inference')}: does not name its landmarks. Is it a bundle of auto3dlandmark?"
+                f"{self.config_path('inference')}: does not name its landmarks. "
+                "Is it a bundle of auto3dlandmark?"
             )
         return tuple(names)
 
@@ -179,7 +191,8 @@ def common_landmarks(bundles: Sequence[BundleFolder]) -> tuple[str, ...]:
     The landmarks that several bundles find, in the order of their channels.
 
     Raises:
-        LandmarkError: when there is no bundle, a folder is none, or they find other landmarks or in another order.
+        LandmarkError: when there is no bundle, a folder is none, or they find other landmarks or in another
+            order.
     """
     if not bundles:
         raise LandmarkError("no bundle given. Name at least one folder of a trained bundle.")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Turn a trained nnLandmark results folder into bundles of ours, one for each fold.
 
-The reference reads images in file order with axes (z, y, x), moved by its ``transpose_forward``; ours are (x, y, z). So
-the weights' kernels are turned around once, here, and nothing has to be turned at prediction.
+The reference reads images in file order with axes (z, y, x), moved by its ``transpose_forward``; ours are
+(x, y, z). So the weights' kernels are turned around once, here, and nothing has to be turned at prediction.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from typing import Any
 import torch
 from monai.bundle import ConfigParser
 
-from .folder import BundleFolder
-from .fill import copy_template, fill_configs
-from ..files import atomic_folder, read_json, write_json
 from ..errors import LandmarkError
-from ..planning.planner import NORMALIZATIONS
-from ..planning.plan import Plan
+from ..files import atomic_folder, read_json
 from ..networks.weights import fill_network, load_weights, save_atomically
+from ..planning.plan import Plan
+from ..planning.planner import NORMALIZATIONS
+from .fill import copy_template, fill_configs
+from .folder import BundleFolder
 
 __all__ = ["import_nnlandmark", "turn_weights"]
 
@@ -123,7 +123,8 @@ def _configuration(model: Path, plans: Mapping[str, Any], name: str) -> dict[str
         name = found[name].get("inherits_from")
     if "architecture" not in merged:
         raise LandmarkError(
-            f"{model / 'plans.json'}: states no network architecture; it is older than nnU-Net 2.4. Plan it again."
+            f"{model / 'plans.json'}: states no network architecture; it is older than "
+            "nnU-Net 2.4. Plan it again."
         )
     if len(merged.get("spacing", ())) != 3:
         raise LandmarkError(
@@ -232,9 +233,7 @@ def _landmark_names(model: Path, dataset: Mapping[str, Any]) -> tuple[str, ...]:
         labels.pop(other, None)
     numbers = list(labels.values())
     if not all(isinstance(one, int) for one in numbers) or sorted(numbers) != list(range(1, len(labels) + 1)):
-        raise LandmarkError(
-            f"{model / 'dataset.json'}: labels must number the landmarks 1, 2, 3, and so on."
-        )
+        raise LandmarkError(f"{model / 'dataset.json'}: labels must number the landmarks 1, 2, 3, and so on.")
     return tuple(sorted(labels, key=labels.__getitem__))
 
 
@@ -263,7 +262,8 @@ def _network_def(
     name, settings = architecture["network_class_name"], dict(architecture["arch_kwargs"])
     if name not in NETWORKS:
         raise LandmarkError(
-            f"{model / 'plans.json'}: the network {name!r} is not supported. Supported: {', '.join(sorted(NETWORKS))}."
+            f"{model / 'plans.json'}: the network {name!r} is not supported. "
+            f"Supported: {', '.join(sorted(NETWORKS))}."
         )
     for key in architecture.get("_kw_requires_import", ()):
         if settings.get(key) not in CLASSES:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bundles run code: MONAI's configs evaluate what begins with "$" and call what is named as a ``_target_``.
 
-What the template and the recipes evaluate and call is known. A bundle that asks for more is refused, unless whoever
-loads it says that it is trusted.
+What the template and the recipes evaluate and call is known. A bundle that asks for more is refused, unless
+whoever loads it says that it is trusted.
 """
 
 from __future__ import annotations
@@ -60,7 +60,8 @@ def refuse_foreign_code(config: Mapping[str, Any], path: str | os.PathLike, trus
     if found:
         shown = "; ".join(found[:MOST_SHOWN]) + ("; ..." if len(found) > MOST_SHOWN else "")
         raise LandmarkError(
-            f"{path}: runs code from outside the template: {shown}. Whoever made the bundle decides what that does on "
+            f"{path}: runs code from outside the template: {shown}. Whoever made the bundle decides "
+            "what that does on "
             "this computer. Read it, and if you trust it say so by --trust (trust=True in Python)."
         )
 

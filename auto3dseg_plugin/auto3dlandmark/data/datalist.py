@@ -19,6 +19,7 @@ from ..formats import read_landmarks
 from .annotations import find_pairs
 from .folds import Case, assign_folds, read_groups
 from .images import case_id
+from .mirrored import read_pairs
 
 __all__ = [
     "Case",
@@ -75,7 +76,8 @@ def scan_folder(
     The folder has one of the forms of :mod:`auto3dlandmark.data.folder`, or holds a
     ``dataset.json`` in the form of :func:`write_datalist`, which then decides.
     Images without landmarks are left out of the training cases. A file ``groups.csv`` with the columns
-    ``case`` and ``group`` says which cases belong together, such as those of one subject.
+    ``case`` and ``group`` says which cases belong together, such as those of one subject, and ``pairs.csv``
+    which landmarks mirror each other.
 
     Args:
         landmark_names: the order to keep; left out, the order of the first case's file.
@@ -97,7 +99,8 @@ def scan_folder(
         if case in found.labels
     ]
     names = _names_of(cases, landmark_names)
-    return Datalist(folder, names, tuple(assign_folds(cases)), pairing=found.rule)
+    pairs = read_pairs(folder, names)
+    return Datalist(folder, names, tuple(assign_folds(cases)), left_right_pairs=pairs, pairing=found.rule)
 
 
 def _names_of(cases: Sequence[Case], names: Sequence[str] | None) -> tuple[str, ...]:

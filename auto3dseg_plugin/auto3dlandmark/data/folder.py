@@ -37,7 +37,7 @@ LAYOUTS = (
     "or CASE.nii.gz beside CASE.mrk.json, or a folder CASE with both, or a folder of images and a folder of "
     "landmark files, or one CSV with case,name,x,y,z"
 )
-NO_LANDMARKS = ("groups.csv", "predictions.csv", "failed.csv")
+NO_LANDMARKS = ("groups.csv", "pairs.csv", "predictions.csv", "failed.csv")
 NO_CASES = ("labels", "review")  # what reviewing leaves in a studies folder
 
 

@@ -10,14 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..geometry import fit_rotation
 from ..landmarks import left_right_pairs
 
-__all__ = ["AS_FOUND", "Hypothesis", "hypotheses_for", "mirrored_pairs"]
+__all__ = ["AS_FOUND", "Hypothesis", "hypotheses_for"]
 
 NUMBER = re.compile(r"\d+")
 FEWEST_LEVELS = 3
-SYMMETRIC = 0.12  # of the shape's size: as far as its mirror image may be from a symmetric shape
 RARE = 0.02  # how often such a confusion is expected
 
 
@@ -82,36 +80,3 @@ def _shifted(names: Sequence[str], step: int) -> np.ndarray | None:
     alone = np.setdiff1d(np.arange(len(names)), members)
     source[alone] = alone
     return source
-
-
-def mirrored_pairs(mean: np.ndarray) -> list[tuple[int, int]] | None:
-    """
-    Landmarks that mirror each other, by the shape alone.
-
-    Args:
-        mean: the usual shape, millimetres, shape (N, 3).
-
-    Returns:
-        pairs of indices, the rest lying in the plane between; None when the shape is not symmetric, or is
-        flat, so that anything would be its mirror image.
-    """
-    centred = mean - mean.mean(axis=0)
-    size = float(np.sqrt((centred**2).sum(axis=1).mean()))
-    _, extents, axes = np.linalg.svd(centred, full_matrices=True)
-    if len(mean) < 4 or extents[-1] < 0.05 * extents[0]:
-        return None
-    best: tuple[float, np.ndarray] | None = None
-    for axis in axes:
-        mirrored = centred - 2 * np.outer(centred @ axis, axis)
-        for _ in range(3):  # the plane is not exactly a principal one
-            distance = np.linalg.norm(mirrored[:, None] - centred, axis=2)
-            partner = distance.argmin(axis=1)
-            mirrored = mirrored @ fit_rotation(mirrored, centred[partner]).T
-            mirrored -= mirrored.mean(axis=0) - centred[partner].mean(axis=0)
-        worst = float(np.linalg.norm(mirrored - centred[partner], axis=1).max())
-        mutual = (partner[partner] == np.arange(len(mean))).all()
-        if mutual and worst < SYMMETRIC * size and (best is None or worst < best[0]):
-            best = worst, partner
-    if best is None or (best[1] == np.arange(len(mean))).all():
-        return None
-    return [(row, int(other)) for row, other in enumerate(best[1]) if row < other]

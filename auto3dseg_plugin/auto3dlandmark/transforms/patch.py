@@ -17,7 +17,9 @@ from monai.transforms import LazyTransform, MapTransform, Randomizable, SpatialR
 from monai.utils import LazyAttr
 from scipy.spatial.transform import Rotation
 
-__all__ = ["RandPatchLandmarksd", "random_rotation"]
+from ..landmarks import UNKNOWN
+
+__all__ = ["RandPatchLandmarksd", "exchanged", "random_rotation"]
 
 
 def random_rotation(limit_deg: float, random_state: np.random.RandomState) -> np.ndarray:
@@ -45,6 +47,24 @@ def random_rotation(limit_deg: float, random_state: np.random.RandomState) -> np
     return np.asarray(np.eye(3) + np.sin(low) * cross + (1 - np.cos(low)) * cross @ cross)
 
 
+def exchanged(values: torch.Tensor, groups: Sequence[Sequence[int]], lost: float) -> torch.Tensor:
+    """
+    A copy in which the two rows of each pair have changed places.
+
+    Args:
+        values: shape (N, ...).
+        groups: indices of rows: pairs, and rows alone that have no partner.
+        lost: what those get.
+    """
+    order = list(range(len(values)))
+    alone = [group[0] for group in groups if len(group) == 1]
+    for first, second in (group for group in groups if len(group) == 2):
+        order[first], order[second] = second, first
+    result = values[order]
+    result[alone] = lost
+    return result
+
+
 class RandPatchLandmarksd(MapTransform, Randomizable, LazyTransform):
     """
     Resample a random patch around a landmark or anywhere, randomly turned, scaled and stretched.
@@ -67,6 +87,10 @@ class RandPatchLandmarksd(MapTransform, Randomizable, LazyTransform):
         thick_axis: an axis across thick slices: patches turn about it by any angle, and scale in the others,
             as in nnU-Net; None for none.
         shift: how far, in voxels, the centre is moved at random from the drawn place.
+        flip_prob: chance of the mirror image, in which the landmarks of each pair exchange names.
+        flip_pairs: indices of landmarks that mirror each other, and of those alone that have no partner and
+            so are unknown in the mirror; without any nothing is flipped.
+        status_key: codes of the landmarks, which a flip exchanges too.
         padding_mode: what lies outside the image; ``zeros`` is the mean after z-scoring.
         lazy: leave the resampling to a lazy ``Compose``.
     """
@@ -85,6 +109,9 @@ class RandPatchLandmarksd(MapTransform, Randomizable, LazyTransform):
         stretch: float = 0.0,
         thick_axis: int | None = None,
         shift: float = 4.0,
+        flip_prob: float = 0.0,
+        flip_pairs: Sequence[Sequence[int]] = (),
+        status_key: str = "landmarks_status",
         padding_mode: str = "zeros",
         lazy: bool = False,
         allow_missing_keys: bool = False,
@@ -97,6 +124,8 @@ class RandPatchLandmarksd(MapTransform, Randomizable, LazyTransform):
         self.euler, self.thick_axis = euler, thick_axis
         self.scale_range, self.scale_prob = scale_range, scale_prob
         self.stretch, self.shift = stretch, shift
+        self.flip_prob, self.status_key = flip_prob, status_key
+        self.flip_pairs = [tuple(pair) for pair in flip_pairs]
         self.resample = SpatialResample(mode="bilinear", padding_mode=padding_mode, dtype=np.float32)
 
     def __call__(self, data: Mapping[Hashable, Any], lazy: bool | None = None) -> dict[Hashable, Any]:
@@ -104,6 +133,8 @@ class RandPatchLandmarksd(MapTransform, Randomizable, LazyTransform):
         lazy_ = self.lazy if lazy is None else lazy
         first = result[self.first_key(result)]
         patch_affine = self._draw(first, result.get(self.landmarks_key))
+        if self.flip_pairs and self.R.uniform() < self.flip_prob:
+            patch_affine = self._flip(patch_affine, result)
         for key in self.key_iterator(result):
             result[key] = self.resample(
                 result[key], dst_affine=patch_affine, spatial_size=self.patch_size, lazy=lazy_
@@ -132,6 +163,15 @@ class RandPatchLandmarksd(MapTransform, Randomizable, LazyTransform):
                 to_image[:3, 3]
             )  # on the image's own voxels, so that nothing is blurred
         return torch.as_tensor(affine @ to_image)
+
+    def _flip(self, patch_affine: torch.Tensor, data: dict[Hashable, Any]) -> torch.Tensor:
+        """The affine of the same patch, seen in a mirror; what was left is called right."""
+        flip = torch.eye(4, dtype=patch_affine.dtype)
+        flip[0, 0], flip[0, 3] = -1, self.patch_size[0] - 1
+        for key, lost in ((self.landmarks_key, float("nan")), (self.status_key, UNKNOWN)):
+            if key in data:
+                data[key] = exchanged(data[key], self.flip_pairs, lost)
+        return patch_affine @ flip
 
     def _turn(self) -> np.ndarray:
         """A random rotation matrix."""
