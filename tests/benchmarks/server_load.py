@@ -160,6 +160,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("data", type=Path, help="a folder with images/CASE.nii.gz of hippocampi")
     data = parser.parse_args().data
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the server never outlives this
     with tempfile.TemporaryDirectory() as folder:
         studies = Path(folder) / "studies"
         studies.mkdir()
