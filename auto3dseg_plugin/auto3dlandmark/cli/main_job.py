@@ -151,6 +151,7 @@ def predict(
     overwrite: bool = False,
     trust: bool = False,
     posterior: str | None = None,
+    tta: bool = False,
 ) -> None:
     """
     Find the landmarks of new images: BUNDLE [BUNDLE ...] IMAGES OUT.
@@ -168,6 +169,8 @@ def predict(
         trust: run bundles whose configs hold code from outside the template.
         posterior: whether the landmarks decide together: auto (where held-out cases say that it helps), on
             or off; left out, what the bundle says.
+        tta: look at each image turned a little, too, and in a mirror if it was trained with flips: six times
+            the work.
     """
     if len(bundles_images_out) < 3:
         raise LandmarkError("predict takes at least three arguments: BUNDLE [BUNDLE ...] IMAGES OUT.")
@@ -178,7 +181,7 @@ def predict(
     suffixes = [f".{kind.strip().lstrip('.')}" for kind in format.split(",")]
     from ..inference.batch import predict_batch
 
-    report = predict_batch(bundles, found, out, device, suffixes, overwrite, trust, posterior, say=tell)
+    report = predict_batch(bundles, found, out, device, suffixes, overwrite, trust, posterior, tta, say=tell)
     print(f"{len(report.made)} images predicted to {out}")
     if report.kept:
         print(f"{len(report.kept)} unchanged, kept")

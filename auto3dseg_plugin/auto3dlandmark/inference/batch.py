@@ -86,6 +86,7 @@ def predict_batch(
     overwrite: bool = False,
     trust: bool = False,
     posterior: str | None = None,
+    tta: bool = False,
     progress: bool = True,
     say: Callable[[str], None] = print,
 ) -> BatchReport:
@@ -98,7 +99,7 @@ def predict_batch(
         folder: of the predictions; may hold earlier ones.
         suffixes: the kinds of file to write, of ``auto3dlandmark.formats.SUFFIXES``.
         overwrite: predict again whatever is there.
-        trust, posterior: as for :class:`LandmarkPredictor`.
+        trust, posterior, tta: as for :class:`LandmarkPredictor`.
         say: told about images that are much larger than the training images, before they are predicted.
 
     Raises:
@@ -111,7 +112,7 @@ def predict_batch(
     given = [BundleFolder(bundle) for bundle in bundles]
     shapes = files_digest(bundle.models.shape for bundle in given)
     configs = [bundle.read_config("inference") for bundle in given]
-    made_by = digest([weights_digest(given), configs, shapes, posterior])
+    made_by = digest([weights_digest(given), configs, shapes, posterior, tta])
     cases = [_case(image, folder, suffixes, made_by) for image in images]
     earlier = {entry["case"]: entry for entry in read_records(folder / RECORD) if "case" in entry}
     waiting = []
@@ -122,7 +123,7 @@ def predict_batch(
         else:
             (report.kept if there == "kept" else report.edited).append(case.id)
     if waiting:
-        predictor, plan = LandmarkPredictor(bundles, device, trust, posterior), _plan(given[0])
+        predictor, plan = LandmarkPredictor(bundles, device, trust, posterior, tta), _plan(given[0])
         for case in tqdm(waiting, desc="predict", unit="image", disable=not progress):
             try:
                 for warning in [] if plan is None else size_warnings(case.image, plan):

@@ -29,6 +29,7 @@ from ..shapes.peaks import Peaks
 from ..transforms import HeatmapToLandmarksd, PosteriorLandmarksd, SaveLandmarksd
 from ..transforms.decode import activate
 from .fusion import on_grid, voxel_volume
+from .views import mean_over_views
 
 __all__ = [
     "LandmarkPredictor",
@@ -56,6 +57,8 @@ class LandmarkPredictor:
     Args:
         bundles: folders of bundles that agree in their landmarks, such as the folds of one training.
         device: where to run; left out, what the bundle's config says: a GPU if there is one.
+        tta: let networks look at the image turned a little, too, and in a mirror if it was trained with
+            flips: six times the work.
         posterior: whether the landmarks decide together: ``auto``, ``on`` or ``off``; left out, what the
             config says.
         trust: run what the configs ask for, even if it is code from outside the template.
@@ -70,7 +73,9 @@ class LandmarkPredictor:
         device: str | None = None,
         trust: bool = False,
         posterior: str | None = None,
+        tta: bool = False,
     ) -> None:
+        self.tta = tta
         folders = [BundleFolder(path) for path in bundles]
         _refuse_device(device)
         self.names: list[str] = list(common_landmarks(folders))
@@ -158,11 +163,17 @@ class LandmarkPredictor:
         for member in self.members:
             grid = inputs[member.preprocessing_id]
             total = total + on_grid(
-                MetaTensor(member.heatmaps(grid), grid.affine), finest, member.decode.activation
+                MetaTensor(self._look(member, grid), grid.affine), finest, member.decode.activation
             )
             coarser = float((grid.pixdim / finest.pixdim).max())
             radius = max(radius, math.ceil(member.decode.radius * coarser - 1e-3))
         return MetaTensor(total / len(self.members), meta=finest.meta), radius
+
+    def _look(self, member: _Member, grid: MetaTensor) -> torch.Tensor:
+        """A member's heatmaps, of the image alone or of several views of it."""
+        if not self.tta:
+            return member.heatmaps(grid)
+        return mean_over_views(member.heatmaps, grid, member.decode.activation, member.flip_groups)
 
 
 class _Member:
@@ -188,10 +199,14 @@ class _Member:
         self.preprocessing_id = repr([parser.get(key) for key in PREPROCESSING_KEYS])
         self.inferer = parser.get_parsed_content("inferer")
         self.decode: HeatmapToLandmarksd = parser.get_parsed_content("decode")
-        steps = parser.get_parsed_content("postprocessing").transforms
+        try:
+            steps = parser.get_parsed_content("postprocessing").transforms
+        except RuntimeError as error:  # MONAI wraps what a step says of its files
+            raise readable_error(error, f"{bundle.path}: its postprocessing cannot be made") from error
         self.presence: SaveLandmarksd = _the_saver(steps, bundle)
         # Bundles of earlier versions do not name the step.
         asked = posterior or config.get("posterior", "auto")
+        self.flip_groups: list[list[int]] = config.get("flip_pairs", [])
         self.posterior = PosteriorLandmarksd("pred", self.presence.names, bundle.models.shape, asked)
 
     def conclude(self, peaks: Peaks) -> LandmarkSet:

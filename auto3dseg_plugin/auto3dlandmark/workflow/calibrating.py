@@ -137,6 +137,11 @@ def calibrate_on_dataset(
     noise = usual_noise_mm(bundle.read_plan())
     shape = shape_of(dataset.training, dataset, noise)
     rounds = _rounds(bundle, dataset) if unseen is None else [(None, list(unseen.training))]
+    if not any(cases for _, cases in rounds) and bundle.models.shape.is_file():
+        raise LandmarkError(
+            f"{bundle.models.shape}: is there, and no held-out case is known to make a better one. Name "
+            "annotated images that the bundle was not trained on by --unseen, or remove the file."
+        )
     with tempfile.TemporaryDirectory() as temporary:
         held_out: list[HeldOut] = []
         for fold, cases in rounds:
@@ -159,6 +164,8 @@ def calibrate_on_dataset(
 def _rounds(bundle: BundleFolder, dataset: Datalist) -> list[tuple[int | None, list[Case]]]:
     """The cases that each network of a bundle has not seen, by what the bundle says of its training."""
     path = bundle.config_path("datalist")
+    if not path.is_file() and bundle.config_path("train").is_file():
+        path = Path(str(bundle.read_config("train").get("datalist")))  # of a work folder
     if not path.is_file():
         return []
     folds = {case.id: case.fold for case in read_datalist(path, dataset.root).training}
