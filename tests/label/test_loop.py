@@ -39,7 +39,13 @@ def test_the_whole_loop(own_server, client, tmp_path):
     info = client.info()
     assert info["models"]["landmarks"]["type"] == "detection"
     assert info["models"]["landmark_spheres"]["type"] == "segmentation"
-    assert set(info["strategies"]) == {"lowest_confidence", "disagreement", "random", "first"}
+    assert set(info["strategies"]) == {
+        "expected_gain",
+        "lowest_confidence",
+        "disagreement",
+        "random",
+        "first",
+    }
     assert info["datastore"]["total"] == 3 and info["datastore"]["completed"] == 0
 
     found = client.next_case("first")

@@ -60,6 +60,6 @@ def test_nothing_waits():
 
 
 def test_an_unknown_strategy_is_named():
-    with pytest.raises(ReviewError, match="no strategy 'best'. There are lowest_confidence") as caught:
+    with pytest.raises(ReviewError, match="no strategy 'best'. There are expected_gain") as caught:
         next_case(CASES, {}, "best")
     assert caught.value.status == 404

@@ -20,7 +20,7 @@ from auto3dlandmark.data.images import read_geometry
 from auto3dlandmark.errors import LandmarkError
 from auto3dlandmark.formats import write_landmarks
 from auto3dlandmark.inference.confidence import confidence_of
-from auto3dlandmark.landmarks import STATUSES, LandmarkSet
+from auto3dlandmark.landmarks import LandmarkSet
 from monailabel_landmarks.lib.predictor import Predictors, end_with
 from monailabel_landmarks.lib.spheres import spheres_of
 
@@ -88,17 +88,18 @@ class LandmarkInferTask(InferTask):
 
 
 def _plain(landmarks: LandmarkSet) -> list[dict[str, Any]]:
-    """The landmarks as JSON."""
-    rows = zip(landmarks.names, landmarks.points, landmarks.status, landmarks.scores)
-    return [
-        {
-            "name": name,
-            "status": STATUSES[status],
-            "position_ras_mm": [float(value) for value in point] if np.isfinite(point).all() else None,
-            "score": None if np.isnan(score) else float(score),
-        }
-        for name, point, status, score in rows
-    ]
+    """The landmarks as JSON: the keys of the table predictions.csv, and those of version 0.1."""
+    columns = landmarks.columns()
+    found = []
+    for name, point, values in zip(landmarks.names, landmarks.points, zip(*columns.values())):
+        row = {"name": name, "position_ras_mm": point.tolist() if np.isfinite(point).all() else None}
+        told = zip(columns, values)
+        found.append(row | {key: one if isinstance(one, str) else _number(one) for key, one in told})
+    return found
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
 
 
 class LandmarkBatchTask(BatchInferTask):

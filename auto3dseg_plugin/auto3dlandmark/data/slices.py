@@ -12,7 +12,8 @@ from PIL import Image, ImageDraw
 from ..errors import LandmarkError
 from ..files import atomic_path
 from ..formats import read_landmarks
-from ..geometry import voxel_spacing, world_to_voxel
+from ..geometry import radial_error, voxel_spacing, world_to_voxel
+from ..landmarks import LandmarkSet
 from .datalist import Case
 from .folder import prediction_path
 from .images import first_channel, read_image, reorient_to_ras
@@ -21,22 +22,30 @@ __all__ = ["three_slices", "write_preview"]
 
 TILE = 192  # pixels
 COLUMNS = 6
-TRUE, PREDICTED = (90, 220, 120), (255, 90, 90)
+MOVED_MM = 0.5  # a point that moved less lies where it was found
+TRUE, PREDICTED, PEAK = (90, 220, 120), (255, 90, 90), (255, 210, 60)
 
 
 def write_preview(
-    path: str | os.PathLike, cases: Sequence[Case], predictions: str | os.PathLike, rows: int = 3
+    path: str | os.PathLike,
+    cases: Sequence[Case],
+    predictions: str | os.PathLike,
+    rows: int = 3,
+    worst_first: bool = False,
 ) -> None:
     """
-    Draw cases, one per row, each with axial slices through its first six landmarks that have a true point.
+    Draw cases, one per row, each with axial slices through six of its landmarks that have a true point.
 
-    A circle is the true point, a cross the predicted one, moved into the slice along its normal.
+    A circle is the true point, a cross the predicted one with the outline of what holds it with 95 %, and a
+    plus what the network had found where the landmarks moved it; all are moved into the slice along its
+    normal.
 
     Args:
         path: a .png file.
         cases: annotated; evenly spaced ones of them are drawn.
         predictions: the folder of their predictions.
         rows: how many cases.
+        worst_first: draw the landmarks with the largest errors; else the first ones.
     """
     shown = [
         cases[index] for index in np.linspace(0, len(cases) - 1, min(rows, len(cases))).round().astype(int)
@@ -48,16 +57,41 @@ def write_preview(
         truth = read_landmarks(case.label)
         predicted = read_landmarks(prediction_path(predictions, case.image)).select(truth.names)
         low, high = np.percentile(voxels, (1, 99.5))
-        for column, index in enumerate(np.flatnonzero(truth.present)[:COLUMNS]):
+        drawn = np.flatnonzero(truth.present)
+        if worst_first:
+            errors = np.nan_to_num(radial_error(predicted.points, truth.points)[drawn], nan=np.inf)
+            drawn = drawn[np.argsort(-errors, kind="stable")]
+        for column, index in enumerate(drawn[:COLUMNS]):
             point = world_to_voxel(truth.points[index], affine)
-            found = world_to_voxel(predicted.points[index], affine) if predicted.present[index] else None
             depth = int(np.clip(round(point[2]), 0, voxels.shape[2] - 1))
             plane = np.clip((voxels[:, :, depth] - low) / max(high - low, 1e-9), 0, 1)
-            tile = _tile(plane, voxel_spacing(affine)[:2], point[:2], None if found is None else found[:2])
+            tile = _tile(plane, voxel_spacing(affine)[:2], point[:2], **_marks(predicted, index, affine))
             ImageDraw.Draw(tile).text((4, 4), f"{case.id}: {truth.names[index]}", fill=(255, 255, 255))
             sheet.paste(tile, (column * TILE, row * TILE))
     with atomic_path(path) as temporary:
         sheet.save(temporary, format="PNG")
+
+
+def _marks(predicted: LandmarkSet, index: int, affine: np.ndarray) -> dict[str, np.ndarray | None]:
+    """What is drawn of a prediction on an axial slice, in voxels: the point, what was found, what holds
+    it."""
+    if not predicted.present[index]:
+        return {"found": None}
+    marks: dict[str, np.ndarray | None] = {"found": world_to_voxel(predicted.points[index], affine)[:2]}
+    known = predicted.estimates
+    if known is not None and np.isfinite(known.peaks[index]).all():
+        if radial_error(known.peaks[index], predicted.points[index]) > MOVED_MM:
+            marks["peak"] = world_to_voxel(known.peaks[index], affine)[:2]
+        radius, covariance = known.radius95_mm[index], known.covariance[index]
+        if np.isfinite(radius) and np.isfinite(covariance).all():
+            inverse = np.linalg.inv(affine[:3, :3])
+            shape = (inverse @ covariance @ inverse.T)[:2, :2] / max(np.trace(covariance) / 3, 1e-12)
+            angles = np.linspace(0, 2 * np.pi, 48)
+            circle = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+            marks["outline"] = (
+                marks["found"] + radius * circle @ np.linalg.cholesky(shape + 1e-9 * np.eye(2)).T
+            )
+    return marks
 
 
 def three_slices(
@@ -96,7 +130,14 @@ def three_slices(
     return sheet
 
 
-def _tile(plane: np.ndarray, spacing: np.ndarray, point: np.ndarray, found: np.ndarray | None) -> Image.Image:
+def _tile(
+    plane: np.ndarray,
+    spacing: np.ndarray,
+    point: np.ndarray,
+    found: np.ndarray | None,
+    peak: np.ndarray | None = None,
+    outline: np.ndarray | None = None,
+) -> Image.Image:
     """One slice (i, j), seen with i to the left and j up, as radiologists do; points in voxels of it."""
     scale = TILE / max(np.array(plane.shape) * spacing)
     width, height = np.maximum(1, np.round(np.array(plane.shape) * spacing * scale)).astype(int)
@@ -113,6 +154,12 @@ def _tile(plane: np.ndarray, spacing: np.ndarray, point: np.ndarray, found: np.n
 
     x, y = place(point)
     draw.ellipse((x - 6, y - 6, x + 6, y + 6), outline=TRUE, width=2)
+    if outline is not None:
+        draw.line([place(voxel) for voxel in outline], fill=PREDICTED, width=1)
+    if peak is not None:
+        x, y = place(peak)
+        draw.line((x - 4, y, x + 4, y), fill=PEAK, width=2)
+        draw.line((x, y - 4, x, y + 4), fill=PEAK, width=2)
     if found is not None:
         x, y = place(found)
         draw.line((x - 5, y - 5, x + 5, y + 5), fill=PREDICTED, width=2)

@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..estimates import LEVELS
 from ..landmarks import LandmarkSet
 
-__all__ = ["confidence_of", "disagreement_of"]
+__all__ = ["confidence_of", "disagreement_of", "expected_gain"]
+
+ABSENCE_MM = 10.0  # what finding that a landmark is there, or not, is worth
 
 
 def confidence_of(landmarks: LandmarkSet) -> float:
@@ -15,6 +18,22 @@ def confidence_of(landmarks: LandmarkSet) -> float:
     The score of the least certain landmark, in [0, 1].
     """
     return float(np.nanmin(landmarks.scores))
+
+
+def expected_gain(landmarks: LandmarkSet) -> float | None:
+    """
+    What a review of the case is expected to mend, in millimetres summed over its landmarks: the errors to
+    expect, and something for each landmark that may be there though predicted absent, or the reverse.
+
+    Returns:
+        None when the prediction does not say how far off it may be.
+    """
+    known = landmarks.estimates
+    if known is None or not np.isfinite(known.radii_mm[landmarks.present]).all():
+        return None
+    wrong = np.where(landmarks.present, 1 - known.probability, known.probability)
+    errors = np.nan_to_num(known.radii_mm[:, LEVELS.index(50)])
+    return float(errors.sum() + ABSENCE_MM * np.nansum(wrong))
 
 
 def disagreement_of(points: np.ndarray) -> float | None:

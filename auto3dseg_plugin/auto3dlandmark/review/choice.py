@@ -12,12 +12,18 @@ from .submission import ReviewError
 __all__ = ["RANKED_BY", "STRATEGIES", "next_case"]
 
 STRATEGIES = {
+    "expected_gain": "the case whose review is expected to mend most millimetres first",
     "lowest_confidence": "the case with the least certain landmark first",
     "disagreement": "the case first on which the networks of the folds differ most",
     "random": "any case",
     "first": "in the order of the names",
 }
-RANKED_BY = {"lowest_confidence": "confidence", "disagreement": "disagreement"}  # the note a strategy reads
+# The note a strategy reads.
+RANKED_BY = {
+    "expected_gain": "gain",
+    "lowest_confidence": "confidence",
+    "disagreement": "disagreement",
+}
 RESERVED_SECONDS = 30 * 60.0
 
 
@@ -35,9 +41,9 @@ def next_case(
 
     Args:
         waiting: ids.
-        notes: on images, as :class:`auto3dlandmark.review.store.ReviewStore` keeps them: ``confidence`` and
-            ``disagreement`` with the ``version`` of the model they are by, to whom and when it was ``given``,
-            and whether it is ``unreadable``.
+        notes: on images, as :class:`auto3dlandmark.review.store.ReviewStore` keeps them: ``gain``,
+            ``confidence`` and ``disagreement`` with the ``version`` of the model they are by, to whom and
+            when it was ``given``, and whether it is ``unreadable``.
         strategy: one of ``STRATEGIES``; cases without a score come after those that have one.
         client: who asks.
         now: seconds since the epoch.

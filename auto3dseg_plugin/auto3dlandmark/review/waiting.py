@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from ..errors import LandmarkError
 from ..formats.markups import markups_bytes
-from ..inference.confidence import confidence_of, disagreement_of
+from ..inference.confidence import confidence_of, disagreement_of, expected_gain
 from ..inference.predictor import LandmarkPredictor
 from .store import ORIGINAL, ReviewStore
 from .submission import refuse_special_file
@@ -24,7 +24,8 @@ def predict_waiting(
     and how sure it is.
 
     Returns:
-        confidence and disagreement by image. An image that cannot be read is named and left out.
+        expected gain, confidence and disagreement by image. An image that cannot be read is named and left
+        out.
     """
     served = model.current()
     reviewed, notes = set(store.labelled()), store.notes()
@@ -42,6 +43,7 @@ def predict_waiting(
             refuse_special_file(path)
             landmarks = predictor.predict(path)
             found[image] = {
+                "gain": expected_gain(landmarks),
                 "confidence": confidence_of(landmarks),
                 "disagreement": disagreement_of(predictor.points_of_each(path)[:, landmarks.present]),
             }

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import queue
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from ..checks.findings import raise_on_errors, report_findings
 from ..data.datalist import Case, Datalist, read_datalist, scan_folder, write_datalist
 from ..data.folder import find_images, prediction_path
 from ..data.measurements import dataset_measurements
+from ..data.slices import write_preview
 from ..errors import LandmarkError
 from ..evaluation.compare import evaluate
 from ..evaluation.tables import write_cross_validation, write_evaluation
@@ -356,6 +357,7 @@ class WorkFolder:
             for path in cross_validation:
                 write_cross_validation(path, result)
             write_evaluation(out, result)
+            self._draw(out / "preview.png", result.per_case(), cases, folder)
 
         state = files_digest([*_label_files(cases), *sorted(folder.glob("*"))])
         self.record.once(
@@ -365,6 +367,15 @@ class WorkFolder:
             action,
         )
         return out / "metrics.json"
+
+    def _draw(
+        self, path: Path, rows: Sequence[Mapping[str, Any]], cases: Sequence[Case], predictions: Path
+    ) -> None:
+        """A picture of the worst case, the best one and one between, each with its worst landmarks."""
+        by_id = {case.id: case for case in cases}
+        drawn = [by_id[row["case"]] for row in rows if row["mre_mm"] is not None]
+        if drawn:
+            write_preview(path, drawn, predictions, worst_first=True)
 
 
 def visible_devices() -> list[str]:

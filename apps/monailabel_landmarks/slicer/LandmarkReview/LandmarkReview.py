@@ -68,8 +68,8 @@ class LandmarkReviewWidget(ScriptedLoadableModuleWidget):
         self._buttons(
             ("Connect", self.on_connect), ("Next case", self.on_next), ("Unfinished…", self.on_unfinished)
         )
-        self.table = qt.QTableWidget(0, 3)
-        self.table.setHorizontalHeaderLabels(["Landmark", "Confidence", "Status"])
+        self.table = qt.QTableWidget(0, 4)
+        self.table.setHorizontalHeaderLabels(["Landmark", "within mm (95 %)", "there", "Status"])
         self.table.setEditTriggers(qt.QAbstractItemView.NoEditTriggers)
         self.table.setSelectionBehavior(qt.QAbstractItemView.SelectRows)
         self.table.setSelectionMode(qt.QAbstractItemView.SingleSelection)
@@ -165,7 +165,7 @@ class LandmarkReviewWidget(ScriptedLoadableModuleWidget):
         chosen = self.strategy.currentText
         self.strategy.clear()
         self.strategy.addItems(session.strategies)
-        self.strategy.setCurrentIndex(max(0, self.strategy.findText(chosen or "lowest_confidence")))
+        self.strategy.setCurrentIndex(max(0, self.strategy.findText(chosen or "expected_gain")))
         stats = info["datastore"]
         self.state.text = f"{stats['completed']} of {stats['total']} cases are reviewed."
         self.fill_table()
@@ -194,10 +194,14 @@ class LandmarkReviewWidget(ScriptedLoadableModuleWidget):
         self.shown = [point.name for point in points]
         self.table.setRowCount(len(points))
         for row, point in enumerate(points):
-            score = "" if point.score is None else f"{point.score:.2f}"
+            radius = "" if point.radius is None else f"{point.radius:.1f}"
+            chance = point.score if point.probability is None else point.probability
+            there = "" if chance is None else f"{chance:.2f}"
             status = "placed by you" if point.status == PRESENT and point.score is None else point.status
-            for column, text in enumerate((point.name, score, status)):
-                self.table.setItem(row, column, qt.QTableWidgetItem(text))
+            for column, text in enumerate((point.name, radius, there, status)):
+                item = qt.QTableWidgetItem(text)
+                item.setToolTip(literal(point.note))
+                self.table.setItem(row, column, item)
         if selected in self.shown:
             self.table.selectRow(self.shown.index(selected))
         self.table.blockSignals(False)

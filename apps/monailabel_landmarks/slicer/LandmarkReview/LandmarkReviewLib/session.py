@@ -116,12 +116,11 @@ class ReviewSession:
 
     def rows(self) -> list[Point]:
         """
-        What the table shows: the points, least certain first; those that came without a score before, they
+        What the table shows: the points, riskiest first; those of which nothing is said come before, they
             need a look.
         The order stays the same while a case is edited.
         """
-        first = {name: (point.score is not None, point.score or 0.0) for name, point in self.begun.items()}
-        return sorted(self._all(), key=lambda point: first[point.name])
+        return sorted(self._all(), key=lambda point: -self.begun[point.name].risk)
 
     def _all(self) -> list[Point]:
         return list(self.points.values())
