@@ -8,7 +8,13 @@ import pytest
 from auto3dlandmark import LandmarkError
 from auto3dlandmark.bundles.folder import BundleFolder
 from auto3dlandmark.files import read_json, write_json
-from auto3dlandmark.training.run import config_overrides, prepare_models, train_here, training_lock
+from auto3dlandmark.training.run import (
+    config_overrides,
+    prepare_models,
+    train_here,
+    training_lock,
+    training_settings,
+)
 
 CONFIG = {
     "bundle_root": "/here",
@@ -103,3 +109,11 @@ def test_only_one_process_trains_a_bundle(bundle):
 def test_a_folder_that_is_no_bundle_is_named(tmp_path):
     with pytest.raises(LandmarkError, match="it has no configs/train.json"):
         train_here(tmp_path)
+
+
+def test_flips_that_never_happen_make_no_other_training():
+    """Bundles of before there were flips keep their models."""
+    before = {"lr": 1, "random_patch": {"shift": 4.0}}
+    now = {**before, "flip_pairs": [], "posterior": "off", "random_patch": {"shift": 4.0, "flip_prob": 0.5}}
+    assert training_settings(now) == training_settings(before)
+    assert training_settings({**now, "flip_pairs": [[0, 1]]}) != training_settings(before)

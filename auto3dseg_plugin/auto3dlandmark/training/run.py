@@ -162,7 +162,13 @@ def training_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     Those values of a train.json that make it another training: not where things lie, nor how long it may
     take.
     """
-    return {key: value for key, value in config.items() if key not in (*MACHINE_KEYS, *SAME_TRAINING)}
+    kept = {key: value for key, value in config.items() if key not in (*MACHINE_KEYS, *SAME_TRAINING)}
+    if not kept.get("flip_pairs"):  # nothing is flipped, as before there were flips
+        patch = kept.get("random_patch")
+        kept.pop("flip_pairs", None)
+        if isinstance(patch, Mapping):
+            kept["random_patch"] = {key: value for key, value in patch.items() if not key.startswith("flip_")}
+    return kept
 
 
 def train_here(bundle: str | os.PathLike, **overrides: Any) -> None:
