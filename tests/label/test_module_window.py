@@ -71,6 +71,13 @@ class Table(MagicMock):
         self.__dict__["row"] = row
 
 
+class Item(str):
+    """A QTableWidgetItem that is its text."""
+
+    def setToolTip(self, text):
+        self.tip = text
+
+
 class Widget:
     """ScriptedLoadableModuleWidget."""
 
@@ -88,7 +95,7 @@ def window(server, tmp_path, monkeypatch):
     slicer.app.slicerUserSettingsFilePath = str(tmp_path / "settings" / "Slicer.ini")
     slicer.app.temporaryPath = str(tmp_path)
     qt.QLineEdit = lambda text: SimpleNamespace(text=text)
-    qt.QTableWidget, qt.QTableWidgetItem = Table, lambda text: text
+    qt.QTableWidget, qt.QTableWidgetItem = Table, Item
     qt.QComboBox.return_value.findText.return_value = 0
     qt.QSettings.return_value.value = lambda key, default: default
     module = SimpleNamespace(ScriptedLoadableModule=object, ScriptedLoadableModuleWidget=Widget)
@@ -118,10 +125,10 @@ def test_a_case_is_reviewed_in_the_window(window, server):
     press(window, window.on_next)  # connects by itself
     session, points = window.session, window.session.scene.list
     window.slicer.util.errorDisplay.assert_not_called()
-    assert session.case and len(window.table.cells) == 3 * len(session.names)
+    assert session.case and len(window.table.cells) == 4 * len(session.names)
     names = [window.table.cells[row, 0] for row in range(len(session.names))]
-    scores = [float(window.table.cells[row, 1]) for row in range(len(names))]
-    assert scores == sorted(scores) and sorted(names) == sorted(session.names)
+    radii = [float(window.table.cells[row, 1]) for row in range(len(names))]
+    assert radii == sorted(radii, reverse=True) and sorted(names) == sorted(session.names)
 
     window.table.selectRow(0)
     window.on_select()
@@ -132,7 +139,7 @@ def test_a_case_is_reviewed_in_the_window(window, server):
     points.places[index] = (11.0, 12.0, 13.0)  # she drags it, and lets go
     points.tell("PointEndInteractionEvent")
     assert session.points[names[0]].position == (11.0, 12.0, 13.0)
-    assert window.table.cells[0, 2] == "placed by you" and window.table.cells[1, 2] == "present"
+    assert window.table.cells[0, 3] == "placed by you" and window.table.cells[1, 3] == "present"
     assert sum(point.score is None for point in session.points.values()) == 1  # the others were not touched
 
     window.table.selectRow(1)
@@ -142,7 +149,7 @@ def test_a_case_is_reviewed_in_the_window(window, server):
     third = session.names.index(names[2])
     points.SetNthControlPointPositionWorld(third, 14.0, 15.0, 16.0)  # the click
     points.UnsetNthControlPointPosition(session.names.index(names[3]))  # she deletes one
-    statuses = {row: window.table.cells[row, 2] for row in range(4)}
+    statuses = {row: window.table.cells[row, 3] for row in range(4)}
     assert statuses == {0: "placed by you", 1: "absent", 2: "placed by you", 3: "unknown"}
     window.table.selectRow(3)
     press(window, window.on_revert)

@@ -63,8 +63,10 @@ def test_a_whole_review_with_a_restart_of_the_server_in_between(own_server, sess
     scene = session.scene
     assert session.next_case("first") == "C3HeB.FeJ_" == scene.case
     rows = session.rows()
-    scores = [point.score for point in rows]
-    assert scores == sorted(scores) and [*scene.points] == session.names  # the worst first in the table
+    risks = [point.risk for point in rows]
+    assert all(point.radius > 0 for point in rows) and 0 <= min(point.probability for point in rows) <= 1
+    assert risks == sorted(risks, reverse=True)  # the worst first in the table
+    assert [*scene.points] == session.names
 
     worst, second, third, fourth = (point.name for point in rows[:4])
     session.select(worst)
