@@ -13,10 +13,12 @@ from auto3dlandmark.cli import main
 from auto3dlandmark.data.measurements import (
     Measurement,
     compare_measurements,
+    half_width,
     measure,
     read_measurements,
     summarise_measurements,
 )
+from auto3dlandmark.estimates import Estimates
 from auto3dlandmark.files import read_json, write_json
 
 NAMES = ("a", "b", "c", "gone")
@@ -93,3 +95,18 @@ def test_evaluate_compares_the_measurements_of_a_dataset(demo_dataset, tmp_path,
         rows = list(csv.DictReader(stream))
     assert len(rows) == 6 and [row["error"] for row in rows].count("") == 1
     assert "beads: mean absolute error" in capsys.readouterr().out
+
+
+def test_a_length_says_how_far_off_it_may_be():
+    """Along the line between them: 3² + 4² mm² of variance are 5 mm of standard deviation."""
+    covariance = np.array([np.diag([9.0, 100, 100]), np.diag([16.0, 100, 100]), np.eye(3)])
+    nothing = Estimates.unknown(3)
+    known = Estimates(
+        nothing.probability, nothing.radii_mm, covariance, nothing.peaks, nothing.notes, nothing.unusual
+    )
+    points = np.array([[0.0, 0, 0], [50, 0, 0], [0, 50, 0]])
+    landmarks = LandmarkSet(["a", "b", "c"], points, estimates=known)
+    length = Measurement("width", "lengths", ("a", "b"))
+    assert half_width(length, landmarks) == pytest.approx(1.96 * 5, rel=1e-3)
+    assert np.isnan(half_width(length, LandmarkSet(["a", "b", "c"], points)))
+    assert half_width(Measurement("corner", "angles", ("b", "a", "c")), landmarks) > 0

@@ -100,7 +100,7 @@ def run(
         folder.predict_test(chosen, test)
     title = "held-out cases" if len(chosen) == 1 else f"cross-validation over {len(chosen)} folds"
     print(summary_text(metrics.parent, title))
-    for line in folder.doubts(chosen):
+    for line in (*folder.choices(chosen), *folder.doubts(chosen)):
         print(line)
     if annotated is not None:
         cases = (*annotated.training, *annotated.testing)
@@ -190,6 +190,8 @@ def predict(
             f"kept, because edited since or made by something else: {some_names(report.edited)}; --overwrite "
             "replaces"
         )
+    for case, how in sorted(report.unusual.items(), key=lambda one: -one[1])[:MOST_UNSURE]:
+        print(f"look at {case}: it does not look like the training images ({how:.1f}; usual is below 1)")
     unsure = sorted(report.unsure.items(), key=lambda one: one[1][0][1])[:MOST_UNSURE]
     for case, low in unsure:
         print(f"look at {case}: " + ", ".join(f"{name} {score:.2f}" for name, score in low[:MOST_UNSURE]))

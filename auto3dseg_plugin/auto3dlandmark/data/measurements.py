@@ -23,6 +23,7 @@ __all__ = [
     "Measurement",
     "compare_measurements",
     "dataset_measurements",
+    "half_width",
     "measure",
     "read_measurements",
     "summarise_measurements",
@@ -30,6 +31,8 @@ __all__ = [
 
 POINTS = {"lengths": 2, "angles": 3}
 UNITS = {"lengths": "mm", "angles": "deg"}
+STEP_MM = 1e-3  # a move that is small against any radius
+NORMAL_95 = 1.96  # standard deviations that hold a normal value with 95 %
 
 
 @dataclass(frozen=True)
@@ -108,12 +111,35 @@ def measure(measurement: Measurement, landmarks: LandmarkSet) -> float:
     return float(np.degrees(np.arccos(np.clip(first @ second / norms, -1, 1)))) if norms > 0 else math.nan
 
 
+def half_width(measurement: Measurement, landmarks: LandmarkSet) -> float:
+    """
+    How far off a measured value may be with 95 %, by the covariances of its points; NaN where they are not
+    known.
+
+    Source: propagation of uncertainty to first order, for points whose errors do not hang together.
+    """
+    known = landmarks.estimates
+    value = measure(measurement, landmarks)
+    if known is None or math.isnan(value):
+        return math.nan
+    variance = 0.0
+    for row in (landmarks.names.index(name) for name in measurement.landmarks):
+        slope = np.zeros(3)
+        for axis in range(3):
+            points = np.array(landmarks.points)
+            points[row, axis] += STEP_MM
+            moved = LandmarkSet(landmarks.names, points, landmarks.status)
+            slope[axis] = (measure(measurement, moved) - value) / STEP_MM
+        variance += float(slope @ known.covariance[row] @ slope)
+    return NORMAL_95 * math.sqrt(variance)
+
+
 def compare_measurements(
     cases: Sequence[tuple[str, LandmarkSet, LandmarkSet]], measurements: Sequence[Measurement]
 ) -> list[dict[str, Any]]:
     """
-    Rows of case, measurement, unit, true and predicted value and error (predicted less true), None where
-    unknown.
+    Rows of case, measurement, unit, true and predicted value, error (predicted less true), and how far off
+    the predicted value says that it may be with 95 %; None where unknown.
 
     Args:
         cases: id, true landmarks, predicted landmarks.
@@ -131,6 +157,7 @@ def compare_measurements(
                 "true": rounded(true),
                 "predicted": rounded(predicted),
                 "error": rounded(predicted - true),
+                "within_95": rounded(half_width(one, prediction)),
             }
             rows.append({"case": case, "measurement": one.name, "unit": one.unit, **values})
     return rows

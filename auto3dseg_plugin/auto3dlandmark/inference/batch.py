@@ -47,6 +47,7 @@ class BatchReport:
         edited: changed by somebody since it was made, or made by something else, and so left as it is.
         failed: why there is no prediction.
         unsure: landmarks with a low score, lowest first, of the cases predicted now.
+        unusual: cases predicted now that do not look like the training images, by how little they do.
     """
 
     made: list[str] = field(default_factory=list)
@@ -54,6 +55,7 @@ class BatchReport:
     edited: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     unsure: dict[str, list[tuple[str, float]]] = field(default_factory=dict)
+    unusual: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,8 @@ def predict_batch(
             _write(case, landmarks, folder)
             report.made.append(case.id)
             report.unsure.update(_unsure(case.id, landmarks))
+            if landmarks.estimates is not None and landmarks.estimates.unusual > 1:
+                report.unusual[case.id] = landmarks.estimates.unusual
     _write_table(folder, [case for case in cases if case.id not in report.failed])
     _write_failed(folder, report, {case.id: case.image for case in cases})
     return report

@@ -37,6 +37,7 @@ from ..planning.planner import make_plan
 from ..planning.presets import default_network
 from ..planning.recipes import default_recipe, read_recipe
 from ..shapes import calibration
+from ..shapes.estimator import ShapeEstimator
 from ..training.run import train_bundle, training_settings
 from .calibrating import (
     calibrate_bundle,
@@ -324,6 +325,22 @@ class WorkFolder:
         cases = [case for fold in folds for case in listed.held_out(fold)]
         kept = [self.bundle(fold).models.cross_validation for fold in folds]
         return self.evaluate(cases, thresholds_mm=thresholds_mm, cross_validation=kept)
+
+    def choices(self, folds: Sequence[int]) -> list[str]:
+        """What the held-out cases of these folds say of landmarks that decide together, in sentences."""
+        found = []
+        for fold in folds:
+            bundle = self.bundle(fold)
+            known = ShapeEstimator.read(bundle.models.shape).calibration
+            if known is None:
+                found.append(f"fold {fold}: no held-out case with landmarks, so nothing is calibrated")
+                continue
+            gain = f"{known.before_mm:.2f} mm as found, {known.after_mm:.2f} mm together"
+            mode = posterior_mode(bundle)
+            used = mode == "on" or (mode == "auto" and known.helps)
+            why = {"on": ", as asked", "off": ", as asked" if known.helps else ""}.get(mode, "")
+            found.append(f"fold {fold}: landmarks decide {'together' if used else 'alone'}{why} ({gain})")
+        return found
 
     def doubts(self, folds: Sequence[int]) -> list[str]:
         """Why the figures of these folds may say little, in sentences."""
