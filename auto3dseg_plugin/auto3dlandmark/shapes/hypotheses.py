@@ -16,7 +16,7 @@ __all__ = ["AS_FOUND", "Hypothesis", "hypotheses_for"]
 
 NUMBER = re.compile(r"\d+")
 FEWEST_LEVELS = 3
-RARE = 1e-6  # how often such a confusion is expected: the evidence for one must be overwhelming
+RARE = 1e-3  # how often such a confusion is expected
 
 
 @dataclass(frozen=True)
