@@ -62,6 +62,7 @@ def test_it_has_the_files_of_a_zoo_bundle(given_away):
         "cross_validation.json",
         "model.pt",
         "one_fold.pt",
+        "shape.json",
     ]
 
 
