@@ -30,6 +30,7 @@ __all__ = [
 
 UNKNOWN, PRESENT, ABSENT = 0, 1, 2
 SIDES = (("left", "right"), ("l", "r"), ("lh", "rh"), ("lt", "rt"))
+ROUNDING_MM = 1e-3  # files keep positions so well
 STATUSES = ("unknown", "present", "absent")
 
 
@@ -146,7 +147,8 @@ class LandmarkSet:
         columns |= {f"{axis}_mm": self.points[:, row] for row, axis in enumerate("xyz")}
         columns |= {"probability": known.probability, "radius95_mm": known.radius95_mm}
         columns |= {f"peak_{axis}_mm": known.peaks[:, row] for row, axis in enumerate("xyz")}
-        columns["moved_mm"] = np.linalg.norm(self.points - known.peaks, axis=1)
+        moved = np.linalg.norm(self.points - known.peaks, axis=1)
+        columns["moved_mm"] = np.where(moved < ROUNDING_MM, 0.0, moved)
         return {**columns, "score": self.scores, "note": list(known.notes)}
 
     @property

@@ -56,6 +56,37 @@ def test_two_folders_of_landmarks_are_a_question(laid_out):
 
 
 @pytest.mark.parametrize(
+    "places",
+    [("rater1", "rater2"), ("landmarks/rater1", "landmarks/rater2")],
+)
+def test_two_raters_beside_images_are_a_question_too(laid_out, places):
+    other = laid_out("images/CASE.nii.gz", [f"{place}/CASE.mrk.json" for place in places])
+    with pytest.raises(LandmarkError, match=f"several folders with landmarks.*--landmarks '{places[0]}'"):
+        scan_folder(other)
+    assert len(scan_folder(other, landmarks=places[1]).training) == 3
+
+
+def test_any_one_folder_of_landmarks_beside_images_is_found(laid_out):
+    other = laid_out("images/CASE.nii.gz", ["points/CASE.mrk.json"])
+    assert scan_folder(other).training[0].label == other / "points" / "004.mrk.json"
+
+
+def test_nnunets_folders_are_understood(laid_out):
+    other = laid_out("imagesTr/CASE_0000.nii.gz", ["labels/CASE.mrk.json"])
+    assert scan_folder(other).training[0].label == other / "labels" / "004.mrk.json"
+
+
+def test_a_table_that_is_none_is_named(laid_out):
+    other = laid_out("images/CASE.nii.gz", ["was/CASE.mrk.json"])
+    shutil.rmtree(other / "was")
+    (other / "points.csv").write_text("case;name;x;y;z\n")
+    with pytest.raises(
+        LandmarkError, match="points.csv is no table of landmarks, its header is 'case;name;x;y;z'"
+    ):
+        scan_folder(other)
+
+
+@pytest.mark.parametrize(
     "image, landmarks, rule",
     [
         ("CASE/volume.nii.gz", "CASE/F.mrk.json", "a folder for each case.*004/F.mrk.json"),

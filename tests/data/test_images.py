@@ -10,7 +10,13 @@ import numpy as np
 import pytest
 
 from auto3dlandmark.data.folder import list_images
-from auto3dlandmark.data.images import IMAGE_SUFFIXES, case_id, read_image, reorient_to_ras
+from auto3dlandmark.data.images import (
+    IMAGE_SUFFIXES,
+    case_id,
+    read_geometry,
+    read_image,
+    reorient_to_ras,
+)
 from auto3dlandmark.errors import LandmarkError
 from auto3dlandmark.geometry import voxel_to_world
 
@@ -149,3 +155,9 @@ def test_reoriented_axes_run_right_anterior_superior(volume):
     turned, affine = reorient_to_ras(volume, lps_slices_first)
     assert turned.shape == (5, 6, 4)
     np.testing.assert_allclose(affine[:3, :3], np.diag([1, 2, 3]))
+
+
+def test_a_flat_image_is_told(tmp_path):
+    nib.save(nib.Nifti1Image(np.zeros((4, 5), np.float32), np.eye(4)), tmp_path / "flat.nii.gz")
+    with pytest.raises(LandmarkError, match=r"flat\.nii\.gz: has 2 axes. A 3D image is needed"):
+        read_geometry(tmp_path / "flat.nii.gz")

@@ -72,8 +72,23 @@ def test_what_is_calibrated_is_not_replaced_by_less(bundle, demo_dataset):
     with pytest.raises(SystemExit, match="no held-out case is known"):
         main(["calibrate", str(bundle.path), str(demo_dataset)])
     assert bundle.models.shape.read_bytes() == before
-    main(["calibrate", str(bundle.path), str(demo_dataset), "--unseen", str(demo_dataset)])
-    assert read_json(bundle.models.shape)["calibration"]["held_out_cases"] == 6
+    with pytest.raises(SystemExit, match=r"demo_00\.nii\.gz: is in .*, too, so the bundle may have learnt"):
+        main(["calibrate", str(bundle.path), str(demo_dataset), "--unseen", str(demo_dataset)])
+    assert bundle.models.shape.read_bytes() == before
+
+
+def test_unseen_cases_calibrate_and_the_earlier_model_is_kept(bundle, demo_dataset, tmp_path):
+    seen, unseen = tmp_path / "seen", tmp_path / "unseen"
+    for part in ("images", "landmarks"):
+        for number, path in enumerate(sorted((demo_dataset / part).iterdir())):
+            place = (seen if number < 3 else unseen) / part
+            place.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, place / path.name)
+    main(["calibrate", str(bundle.path), str(seen)])
+    before = bundle.models.shape.read_bytes()
+    main(["calibrate", str(bundle.path), str(seen), "--unseen", str(unseen)])
+    assert read_json(bundle.models.shape)["calibration"]["held_out_cases"] == 3
+    assert bundle.models.shape.with_name("shape_earlier.json").read_bytes() == before
 
 
 def test_other_landmarks_are_refused(bundle, write_dataset):

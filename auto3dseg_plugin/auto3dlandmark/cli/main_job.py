@@ -18,6 +18,7 @@ from .arguments import first_folds, given, one_of, positive, positives
 
 __all__ = ["demo", "evaluate", "predict", "run"]
 
+FOLDS = 5
 MOST_UNSURE = 5  # cases and landmarks named after a prediction
 
 
@@ -63,6 +64,8 @@ def run(
     """
     thresholds = positives("thresholds_mm", thresholds_mm)
     one_of("posterior", posterior, POSTERIOR_MODES)
+    if not 1 <= folds <= FOLDS:
+        raise LandmarkError(f"folds={folds} must be a whole number from 1 to {FOLDS}.")
     together = None if minutes is None else positive("minutes", minutes)
     tested = test is not None and bool(find_images(test)) and has_landmarks(test, landmarks)
     check_wishes(network, recipe, network_def, gpu_memory_gb)

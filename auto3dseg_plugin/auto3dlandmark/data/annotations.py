@@ -72,10 +72,15 @@ def find_pairs(folder: str | os.PathLike, landmarks: str | None = None) -> Folde
     if not content.images:
         raise LandmarkError(f"{folder}: holds no images. Expected {LAYOUTS}.")
     if content.orphans:
+        names = some_names(list(content.images))
+        advice = (
+            f"The table calls cases after their images, which are {names}."
+            if landmark_file(content.orphans[0]) != content.orphans[0]
+            else "Name both alike: CASE.nii.gz and CASE.mrk.json."
+        )
         raise LandmarkError(
             f"{content.orphans[0]}: there is no image for these landmarks ({len(content.orphans)} such: "
-            f"{some_names([path.name for path in content.orphans])}). Name both alike: CASE.nii.gz and "
-            "CASE.mrk.json."
+            f"{some_names([path.name for path in content.orphans])}). {advice}"
         )
     if not content.labels:
         place = content.label_folder or folder
@@ -84,6 +89,11 @@ def find_pairs(folder: str | os.PathLike, landmarks: str | None = None) -> Folde
             if place.is_dir()
             else f"{folder}: there is no folder {place.relative_to(folder)}"
         )
+        for table in [path for path in landmark_files(folder.iterdir()) if path.suffix.lower() == ".csv"]:
+            with open(table, encoding="utf-8-sig", errors="replace") as stream:
+                fault += (
+                    f". {table.name} is no table of landmarks, its header is {stream.readline(80).strip()!r}"
+                )
         raise LandmarkError(f"{fault}. Expected {LAYOUTS}.")
     return content
 

@@ -38,7 +38,8 @@ LAYOUTS = (
     "landmark files, or one CSV with case,name,x,y,z"
 )
 NO_LANDMARKS = ("groups.csv", "pairs.csv", "predictions.csv", "failed.csv")
-NO_CASES = ("labels", "review")  # what reviewing leaves in a studies folder
+REVIEW = "review"
+NO_CASES = ("labels", REVIEW)  # what reviewing leaves in a studies folder
 
 
 def list_images(folder: str | os.PathLike, doubled: dict[str, str] | None = None) -> dict[str, Path]:
@@ -127,24 +128,39 @@ def places_in(folder: Path, chosen: bool = False) -> tuple[Path, Path]:
     if not folder.is_dir():
         raise LandmarkError(f"{folder}: there is no such folder. Give the folder that holds {LAYOUTS}.")
     final = folder / "labels" / "final"
+    inside = _visible(folder)
     if (folder / "images").is_dir():
         beside = folder / "landmarks"
-        return folder / "images", final if final.is_dir() and not beside.is_dir() else beside
-    inside = _visible(folder)
+        if final.is_dir() and not beside.is_dir():
+            return folder / "images", final
+        places = [path for path in inside if path.is_dir() and path.name != "images"]
+        return folder / "images", _only(folder, beside, places, chosen)
     cases = {case for path in inside if path.is_file() and (case := case_id(path))}
     if cases:
         beside_them = [path for path in landmark_files(inside) if not is_shared_table(path)]
         side_by_side = pair_names(cases, map(landmark_stem, beside_them)).names_of
         return folder, folder if side_by_side and not final.is_dir() else final
-    folders = [path for path in inside if path.is_dir() and path.name not in NO_CASES]
+    folders = [path for path in inside if path.is_dir() and path.name != REVIEW]
     images = [path for path in folders if any(case_id(file) and file.is_file() for file in path.iterdir())]
     labels = [path for path in folders if landmark_files(path.iterdir())]
     labels = [path for path in labels if path not in images]
     if final.is_dir() or not labels:
         return folder, final
-    if len(images) == 1 and len(labels) > 1 and not chosen:
-        raise question(folder, "folders with landmarks", [path.name for path in labels])
-    return (images[0] if len(images) == 1 else folder), (labels[0] if len(labels) == 1 else final)
+    where = _only(folder, final, labels, chosen) if len(images) == 1 or len(labels) == 1 else final
+    return (images[0] if len(images) == 1 else folder), where
+
+
+def _only(folder: Path, usual: Path, places: Iterable[Path], chosen: bool) -> Path:
+    """The one folder of landmark files among several, or in the usual one; that one where there is none."""
+    if usual.is_dir():
+        if landmark_files(usual.iterdir()):
+            return usual
+        places = [path for path in _visible(usual) if path.is_dir()]
+    found = [path for path in places if path.name != REVIEW and landmark_files(path.iterdir())]
+    if len(found) > 1 and not chosen:
+        answers = [path.relative_to(folder).as_posix() for path in found]
+        raise question(folder, "folders with landmarks", answers)
+    return found[0] if len(found) == 1 else usual
 
 
 def question(folder: Path, what: str, answers: Iterable[str]) -> LandmarkError:

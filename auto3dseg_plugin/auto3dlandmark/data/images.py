@@ -174,7 +174,11 @@ def read_geometry(path: str | os.PathLike) -> tuple[tuple[int, ...], np.ndarray]
     if Path(path).is_file() and is_nifti(path):
         try:
             image: Any = nib.load(path)
+            if len(image.shape) < 3:
+                raise LandmarkError(f"{path}: has {len(image.shape)} axes. A 3D image is needed.")
             return tuple(image.shape[:3]), np.asarray(image.affine, dtype=np.float64)
+        except LandmarkError:
+            raise
         except Exception:  # read_image says what is wrong
             pass
     array, affine = read_image(path)

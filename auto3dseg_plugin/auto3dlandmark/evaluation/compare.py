@@ -21,7 +21,7 @@ from ..errors import LandmarkError
 from ..estimates import Estimates
 from ..formats import SUFFIXES, read_landmarks
 from ..geometry import radial_error
-from ..landmarks import ABSENT, PRESENT
+from ..landmarks import ABSENT, PRESENT, ROUNDING_MM
 from .baseline import mean_position_error
 from .uncertainty import presence_figures, uncertainty_figures
 
@@ -108,7 +108,9 @@ class Evaluation:
 
     def _as_found(self) -> dict[str, Any]:
         """The errors of what the network found, where something else was made of it."""
-        if self.as_found_mm is None or np.allclose(self.as_found_mm, self.errors_mm, equal_nan=True):
+        if self.as_found_mm is None or np.allclose(
+            self.as_found_mm, self.errors_mm, atol=ROUNDING_MM, equal_nan=True
+        ):
             return {}
         both = np.isfinite(self.as_found_mm) & np.isfinite(self.errors_mm)
         found = self.as_found_mm[both]

@@ -27,6 +27,7 @@ SIZES = {
     "covariance_mm2": 6,
     "unusual": 1,
 }
+DIGITS = {key: 9 if key == "peak_ras_mm" else 6 for key in SIZES}  # micrometres of a position
 NUMBER = "[0-9.eE+-]+"
 VALUES = {key: re.compile(rf"\b{key}=({NUMBER}(?:,{NUMBER}){{{size - 1}}})") for key, size in SIZES.items()}
 MISSING = re.compile(r"\bstatus=missing\b")
@@ -70,7 +71,7 @@ def description_of(landmarks: LandmarkSet, row: int) -> str:
         told += [("unusual", [known.unusual])]
         note = known.notes[row]
     parts = [
-        f"{key}={','.join(f'{value:.6g}' for value in values)}"
+        f"{key}={','.join(f'{value:.{DIGITS[key]}g}' for value in values)}"
         for key, values in told
         if not np.isnan(np.asarray(values, dtype=float)).any()
     ]

@@ -33,6 +33,7 @@ from .predictor import LandmarkPredictor
 __all__ = ["BatchReport", "predict_batch"]
 
 RECORD, TABLE, FAILED = "predictions.jsonl", "predictions.csv", "failed.csv"
+EDITED = "edited since, or not made by this bundle"
 UNSURE = 0.5  # a point with a lower score is worth a look
 
 
@@ -139,7 +140,7 @@ def predict_batch(
             report.unsure.update(_unsure(case.id, landmarks))
             if landmarks.estimates is not None and landmarks.estimates.unusual > 1:
                 report.unusual[case.id] = landmarks.estimates.unusual
-    _write_table(folder, [case for case in cases if case.id not in report.failed])
+    _write_table(folder, [case for case in cases if case.id not in report.failed], set(report.edited))
     _write_failed(folder, report, {case.id: case.image for case in cases})
     return report
 
@@ -173,12 +174,14 @@ def _unsure(case: str, landmarks: LandmarkSet) -> dict[str, list[tuple[str, floa
     return {case: sorted(low, key=lambda one: one[1])} if low else {}
 
 
-def _write_table(folder: Path, cases: Iterable[_Case]) -> None:
+def _write_table(folder: Path, cases: Iterable[_Case], edited: set[str]) -> None:
     """One row for each case and landmark, in RAS millimetres, as the files are now."""
     rows = []
     for case in cases:
         landmarks = read_landmarks(case.paths[0])
         columns = landmarks.columns()
+        if case.id in edited:
+            columns["note"] = [EDITED] * len(landmarks)
         rows += [[case.id, *map(_cell, values)] for values in zip(*columns.values())]
     if rows:
         write_text(folder / TABLE, _csv([["case", *columns], *rows]))

@@ -100,7 +100,11 @@ class ShapeEstimator:
             )
         inside = peaks.inside_mm(evidence.posterior.points)
         chance, absent = self._presence(peaks, evidence, inside, min_score)
+        unusual = np.nan if known is None else known.unusual(evidence.posterior.misfit)
         notes = self._notes(points, peaks, evidence, radii, inside, absent)
+        if unusual > 1:
+            odd = f"the case does not look like the training images ({unusual:.1f}; usual is below 1)"
+            notes = tuple(f"{note}; {odd}" if note else odd for note in notes)
         nowhere = absent[:, None]
         estimates = Estimates(
             chance,
@@ -108,7 +112,7 @@ class ShapeEstimator:
             np.where(nowhere[..., None], np.nan, _scaled(evidence.posterior.covariance, radii)),
             peaks.first,
             notes,
-            np.nan if known is None else known.unusual(evidence.posterior.misfit),
+            unusual,
         )
         status = np.where(absent, ABSENT, PRESENT)
         return LandmarkSet(
@@ -249,6 +253,8 @@ def honest_landmarks(
     The landmarks of held-out cases, each calibrated by the other ones alone, so that its errors, radii and
     absences are as those of a new case.
 
+    Whether the landmarks decide together is said by all of them.
+
     Args:
         estimator: of the training cases.
         mode: as for :meth:`ShapeEstimator.used`.
@@ -259,6 +265,10 @@ def honest_landmarks(
         fold: estimator.calibrated([case for case, own in zip(held_out, folds) if own != fold])
         for fold in np.unique(folds)
     }
+    decided = estimator.calibrated(held_out).calibration  # whether the shape helps is one decision, for all
     for case, fold in zip(held_out, folds):
-        found.append(calibrated[fold].landmarks(case.peaks, mode))
+        judge, known = calibrated[fold], calibrated[fold].calibration
+        if known is not None and decided is not None:
+            judge = replace(judge, calibration=replace(known, helps=decided.helps, use=decided.use))
+        found.append(judge.landmarks(case.peaks, mode))
     return found

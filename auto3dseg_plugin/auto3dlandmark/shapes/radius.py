@@ -5,7 +5,7 @@ cases."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,9 +16,11 @@ from .posterior import ShapePosterior
 
 __all__ = ["Radius", "fit_radius", "radius_features"]
 
-FEATURES = 5
+FEATURES, MISFIT = 5, 4  # how many there are, and which one is the case's misfit
 LEAST_MM = 0.01
 RIDGE = 10.0  # points that say that nothing tells the error
+FEWEST_CASES, FEWEST_POINTS = 4, 60  # fewer do not say what tells an error: all points get the same radius
+CASES_FOR_MISFIT = 8  # which is one number for a case
 POOLED_POINTS = 10.0  # what all landmarks say together counts as so many points of each
 MOST_FOLDS = 10
 
@@ -31,6 +33,7 @@ class Radius:
     Args:
         weights: of the features, shape (FEATURES,).
         bias: what is added; together the logarithm of the error to expect.
+        low, high: of the features that were seen; beyond, they are taken for these, shape (FEATURES,).
         factors: of each landmark, shape (N,).
         quantiles: what an expected error is multiplied by to hold 50, 90 and 95 %, shape (3,).
         points: how many held-out points it was learnt from.
@@ -38,6 +41,8 @@ class Radius:
 
     weights: np.ndarray
     bias: float
+    low: np.ndarray
+    high: np.ndarray
     factors: np.ndarray
     quantiles: np.ndarray
     points: int
@@ -52,16 +57,20 @@ class Radius:
         Returns:
             millimetres, shape (N, 3).
         """
-        return np.asarray(self._expected(features)[:, None] * self.quantiles)
+        return np.asarray(self.expected(features)[:, None] * self.quantiles)
 
-    def _expected(self, features: np.ndarray) -> np.ndarray:
-        return np.asarray(np.exp(features @ self.weights + self.bias) * self.factors)
+    def expected(self, features: np.ndarray) -> np.ndarray:
+        """The error to expect of each landmark, in millimetres, shape (..., N)."""
+        seen = np.clip(features, self.low, self.high)
+        return np.asarray(np.exp(seen @ self.weights + self.bias) * self.factors)
 
     def to_json(self, names: Sequence[str]) -> dict[str, Any]:
         """Plain numbers."""
         return {
             "weights": np.round(self.weights, 6).tolist(),
             "bias": round(self.bias, 6),
+            "low": np.round(self.low, 6).tolist(),
+            "high": np.round(self.high, 6).tolist(),
             "factors": dict(zip(names, np.round(self.factors, 5).tolist())),
             "quantiles": {str(level): round(float(q), 5) for level, q in zip(LEVELS, self.quantiles)},
             "points": self.points,
@@ -76,6 +85,8 @@ class Radius:
         return cls(
             np.array(content["weights"], dtype=float).reshape(FEATURES),
             float(content["bias"]),
+            np.array(content["low"], dtype=float).reshape(FEATURES),
+            np.array(content["high"], dtype=float).reshape(FEATURES),
             np.array([float(content["factors"][name]) for name in names]),
             np.array([float(content["quantiles"][str(level)]) for level in LEVELS]),
             int(content["points"]),
@@ -110,18 +121,17 @@ def fit_radius(features: Sequence[np.ndarray], errors_mm: Sequence[np.ndarray]) 
         that are cross-fitted: those of a case come from a regression on the others.
     """
     x, errors = np.array(features), np.array(errors_mm)  # (cases, N, FEATURES), (cases, N)
-    weights, bias, factors = _regress(x, errors)
+    fitted = _regress(x, errors)
     folds = np.arange(len(x)) % max(1, min(MOST_FOLDS, len(x)))
     scores = []
     for fold in np.unique(folds):
         held, rest = folds == fold, folds != fold
-        fitted = _regress(x[rest], errors[rest]) if rest.any() else (weights, bias, factors)
-        expected = np.exp(x[held] @ fitted[0] + fitted[1]) * fitted[2]
-        scores.append((errors[held] / expected).ravel())
+        others = _regress(x[rest], errors[rest]) if rest.any() else fitted
+        scores.append((errors[held] / others.expected(x[held])).ravel())
     ratios = np.concatenate(scores)
     ratios = ratios[np.isfinite(ratios)]
     quantiles = np.array([_conformal(ratios, level / 100) for level in LEVELS])
-    return Radius(weights, bias, factors, quantiles, len(ratios))
+    return replace(fitted, quantiles=quantiles, points=len(ratios))
 
 
 def _conformal(scores: np.ndarray, level: float) -> float:
@@ -133,15 +143,22 @@ def _conformal(scores: np.ndarray, level: float) -> float:
     return float(np.sort(scores)[rank - 1])
 
 
-def _regress(x: np.ndarray, errors: np.ndarray) -> tuple[np.ndarray, float, np.ndarray]:
-    """Weights and bias of the logarithm of the error, and what is left of each landmark, as a factor."""
+def _regress(x: np.ndarray, errors: np.ndarray) -> Radius:
+    """What tells the logarithm of the error, and what is left of each landmark, as a factor; no quantiles
+    yet."""
     known = np.isfinite(errors)
-    count = errors.shape[1]
+    nothing = np.zeros(FEATURES)
     if not known.any():
-        return np.zeros(FEATURES), 0.0, np.ones(count)
+        return Radius(
+            nothing, 0.0, nothing, nothing, np.ones(errors.shape[1]), np.full(len(LEVELS), np.nan), 0
+        )
     inputs, target = x[known], np.log(errors[known] + LEAST_MM)
     middle, width = inputs.mean(axis=0), inputs.std(axis=0)
+    low, high = inputs.min(axis=0), inputs.max(axis=0)
+    cases = int(known.any(axis=1).sum())
     usable = width > 1e-6
+    usable[MISFIT] &= cases >= CASES_FOR_MISFIT
+    usable &= cases >= FEWEST_CASES and known.sum() >= FEWEST_POINTS
     scaled = np.where(usable, (inputs - middle) / np.where(usable, width, 1.0), 0.0)
     gram = scaled.T @ scaled + RIDGE * np.eye(FEATURES)
     slope = np.where(usable, np.linalg.solve(gram, scaled.T @ (target - target.mean())), 0.0)
@@ -149,4 +166,4 @@ def _regress(x: np.ndarray, errors: np.ndarray) -> tuple[np.ndarray, float, np.n
     bias = float(target.mean() - middle @ weights)
     left = np.where(known, np.log(np.where(known, errors, 0) + LEAST_MM) - x @ weights - bias, 0.0)
     factors = np.exp(left.sum(axis=0) / (known.sum(axis=0) + POOLED_POINTS))
-    return weights, bias, factors
+    return Radius(weights, bias, low, high, factors, np.full(len(LEVELS), np.nan), 0)

@@ -4,6 +4,8 @@ points."""
 
 from __future__ import annotations
 
+import filecmp
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -133,6 +135,8 @@ def calibrate_on_dataset(
             f"{dataset.root}: has no landmark {missing[0]!r}, which {bundle.path} finds. Give the dataset of "
             "its training."
         )
+    if unseen is not None:
+        _refuse_seen(dataset, unseen)
     dataset = replace(dataset, landmark_names=names)
     noise = usual_noise_mm(bundle.read_plan())
     shape = shape_of(dataset.training, dataset, noise)
@@ -157,8 +161,24 @@ def calibrate_on_dataset(
             held_out += held_out_evidence(cases, Path(temporary), own).values()
         if not held_out:
             say("no held-out case: points can be moved, and nothing says how far off they are")
+        if bundle.models.shape.is_file():
+            earlier = bundle.models.shape.with_name("shape_earlier.json")
+            shutil.copyfile(bundle.models.shape, earlier)
+            say(f"the earlier shape model is now {earlier}")
         calibrate_bundle(bundle, shape, held_out)
     return ShapeEstimator.read(bundle.models.shape, names)
+
+
+def _refuse_seen(dataset: Datalist, unseen: Datalist) -> None:
+    """Stop when an image that is to be unseen is one of the training dataset."""
+    trained = {case.id: case.image for case in dataset.training}
+    for case in unseen.training:
+        other = trained.get(case.id, Path())
+        if case.image.is_file() and other.is_file() and filecmp.cmp(case.image, other, shallow=False):
+            raise LandmarkError(
+                f"{case.image}: is in {dataset.root}, too, so the bundle may have learnt from it. Name "
+                "images by --unseen that it was not trained on, and leave them out of the dataset."
+            )
 
 
 def _rounds(bundle: BundleFolder, dataset: Datalist) -> list[tuple[int | None, list[Case]]]:

@@ -30,6 +30,8 @@ from ..evaluation.compare import evaluate
 from ..evaluation.tables import write_cross_validation, write_evaluation
 from ..files import files_digest, read_json, write_json
 from ..formats import landmark_file
+from ..journal import checksum_of
+from ..landmarks import some_names
 from ..planning import fingerprint, plan
 from ..planning.fingerprint import compute_fingerprint, read_fingerprint, write_fingerprint
 from ..planning.plan import read_plan, write_plan
@@ -37,6 +39,7 @@ from ..planning.planner import make_plan
 from ..planning.presets import default_network
 from ..planning.recipes import default_recipe, read_recipe
 from ..shapes import calibration
+from ..shapes.calibration import FEWEST_CASES
 from ..shapes.estimator import ShapeEstimator
 from ..training.run import train_bundle, training_settings
 from .calibrating import (
@@ -93,6 +96,8 @@ class WorkFolder:
             dataroot: what the paths in a datalist file are relative to, as for :func:`read_datalist`.
             landmarks: which landmark files of a folder are meant, as for :func:`scan_folder`.
         """
+        if Path(dataset).resolve() == self.folder:
+            raise LandmarkError(f"{dataset}: is the dataset. Name another folder for the results.")
         if Path(dataset).is_file():
             listed = read_datalist(dataset, dataroot)
         else:
@@ -284,13 +289,30 @@ class WorkFolder:
             trained_on = [case for case in listed.training if case.fold != fold]
             shape = shape_of(trained_on, listed, usual_noise_mm(bundle.read_plan()))
             evidence = held_out_evidence(held_out, self.peaks, shape)
+            for path in self._edited(fold):
+                (folder / "edited").mkdir(exist_ok=True)
+                path.replace(folder / "edited" / path.name)
+                self.say(f"note: {path} was edited, and is now in {folder / 'edited'}")
             write_held_out(evidence, shape, mode, folder)
+            written = [prediction_path(folder, case.image) for case in evidence]
+            sums = {path.name: checksum_of(path.read_bytes()) for path in written}
+            self.record.remember(f"predictions of fold {fold}", sums)
             calibrate_bundle(bundle, shape, list(evidence.values()))
 
         peaks = files_digest(peaks_path(self.peaks, case.image) for case in held_out)
         made_from = [calibration.VERSION, peaks, dataset_state(listed), mode, read_json(self.datalist)]
         outputs = [bundle.models.shape, *(prediction_path(folder, case.image) for case in held_out)]
         self.record.once(f"calibrate fold {fold}", made_from, outputs, action)
+
+    def _edited(self, fold: int) -> list[Path]:
+        """Predictions of held-out cases that somebody changed since they were written."""
+        written = self.record.record.get(f"predictions of fold {fold}", {})
+        paths = {self.folder / "predictions" / name: value for name, value in written.items()}
+        return [
+            path
+            for path, value in paths.items()
+            if path.is_file() and checksum_of(path.read_bytes()) != value
+        ]
 
     def predict_test(self, folds: Sequence[int], test: str | os.PathLike) -> None:
         """Write ``test_predictions/<case>.mrk.json``, with the mean of all folds' heatmaps."""
@@ -330,6 +352,11 @@ class WorkFolder:
         """What the held-out cases of these folds say of landmarks that decide together, in sentences."""
         found = []
         for fold in folds:
+            edited = [path.name for path in self._edited(fold)]
+            if edited:
+                found.append(
+                    f"note: edited since, so these figures are not the network's: {some_names(edited)}"
+                )
             bundle = self.bundle(fold)
             known = ShapeEstimator.read(bundle.models.shape).calibration
             if known is None:
@@ -338,7 +365,10 @@ class WorkFolder:
             gain = f"{known.before_mm:.2f} mm as found, {known.after_mm:.2f} mm together"
             mode = posterior_mode(bundle)
             used = mode == "on" or (mode == "auto" and known.helps)
-            why = {"on": ", as asked", "off": ", as asked" if known.helps else ""}.get(mode, "")
+            why = {"on": ", as asked", "off": ", as asked"}.get(mode, "")
+            if mode == "auto" and not used:
+                few = known.cases < FEWEST_CASES
+                why = ": too few held-out cases to tell" if few else ": together is not clearly better"
             found.append(f"fold {fold}: landmarks decide {'together' if used else 'alone'}{why} ({gain})")
         return found
 
