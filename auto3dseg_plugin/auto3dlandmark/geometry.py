@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 __all__ = [
+    "NORMAL_MEDIAN",
     "fit_rotation",
     "is_singular",
     "lps_to_ras",
@@ -22,6 +23,8 @@ __all__ = [
     "voxels_outside",
     "world_to_voxel",
 ]
+
+NORMAL_MEDIAN = 1.538  # median length of a standard normal vector in 3D
 
 
 def voxel_to_world(points: np.ndarray, affine: np.ndarray) -> np.ndarray:

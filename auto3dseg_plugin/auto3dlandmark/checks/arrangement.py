@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..geometry import fit_rotation
+from ..geometry import NORMAL_MEDIAN, fit_rotation
 from ..shapes.alignment import aligned, mean_shape, misfit_mm
 
 __all__ = ["UnusualCase", "compare_arrangements"]
@@ -25,7 +25,6 @@ WRONG_UNIT = 5.0  # times: no voxel size in a header is so far off
 RIDGE = 0.3  # of a case's typical squared deviation from the mean shape
 SHRINK_CASES = 12.0  # with so few cases, deviations are taken to be alike in all directions
 CORE = 0.8  # share of the cases that say what is usual
-NORMAL_MEDIAN = 1.538  # median length of a standard normal vector in 3D
 OUTLIER = 7.5  # deviations; good data reach 6.5 (hippocampus, 193 cases; mouse skulls, 24)
 SWAPPED = 0.5  # another order explains the points when it leaves so small a share of the misfit
 MIRRORED = 0.9  # the mirror image does, too, when nearly all other cases fit clearly worse that way

@@ -17,7 +17,7 @@ __all__ = ["Presence", "fit_presence", "groups_of_absence", "presence_features"]
 
 FEATURES = 4
 LEAST_MASS = 1e-4
-RIDGE = 0.05  # of standardised weights: a separable sample must not be believed without end
+RIDGE = 0.05  # of the weights: a separable sample must not be believed without end
 FEWEST = 3  # held-out points of each kind that a chance can be learnt from
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..geometry import fit_rotation
 
-__all__ = ["aligned", "mean_shape", "misfit_mm"]
+__all__ = ["aligned", "mean_shape", "misfit_mm", "size_mm"]
 
 ROUNDS = 4
 
@@ -58,3 +58,11 @@ def misfit_mm(shape: np.ndarray, mean: np.ndarray) -> float:
     """
     offset = aligned(shape, mean) - mean
     return float(np.sqrt(np.nanmean((offset**2).sum(axis=1))))
+
+
+def size_mm(shape: np.ndarray) -> float:
+    """
+    Root mean square distance of landmarks from their middle, in millimetres.
+    """
+    offsets = shape - shape.mean(axis=0)
+    return float(np.sqrt((offsets**2).sum(axis=1).mean()))

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import LandmarkError
-from ..geometry import radial_error
+from ..geometry import NORMAL_MEDIAN, radial_error
 from ..landmarks import PRESENT, UNKNOWN
 from .absence import FEATURES, Presence, fit_presence, presence_features
 from .hypotheses import Hypothesis
@@ -27,7 +27,6 @@ VERSION = 1  # changes when held-out cases are to be looked at again
 NOISE_FACTORS = (0.15, 0.3, 0.6, 1.0)  # of the peaks' own error, which is partly the shape's
 FEWEST_CASES = 3  # held-out cases that may say that the shape helps
 POOLED_CASES = 10.0  # what all landmarks say together counts as so many cases of each
-NORMAL_MEDIAN = 1.538  # median length of a standard normal vector in 3D
 WORTH = 0.02  # the share of the error that the posterior must save, to be used by itself
 LEAST_MM = 0.01
 ODD = 3.0  # robust standard deviations of misfits that are still usual
@@ -63,8 +62,7 @@ class Calibration:
         noise_mm: standard deviation of a right peak along each axis, shape (N,).
         use: which landmarks take their point from the posterior when it is chosen, shape (N,).
         helps: whether the posterior is used unless somebody says otherwise.
-        before_mm, after_mm: mean error of the peaks and of the posterior's points; each case by what the
-            others say.
+        before_mm, after_mm: mean error of the peaks and of the posterior's points, in these very cases.
         radius: how far off the posterior's points are.
         radius_as_found: how far off the first peaks are.
         presence: which are there; None when held-out cases do not tell.
@@ -177,12 +175,13 @@ def evidence_of(
         hypotheses: what the network may have done.
     """
     posterior = shape_posterior(model, peaks, noise_mm, hypotheses)
-    deviation = np.sqrt(np.trace(posterior.covariance, axis1=1, axis2=2) / 3)
     inside = peaks.inside_mm(posterior.points)
     return Evidence(
         posterior,
         radius_features(posterior, peaks, noise_mm),
-        presence_features(peaks.masses[:, 0], posterior.near_mass, inside, deviation + noise_mm, groups),
+        presence_features(
+            peaks.masses[:, 0], posterior.near_mass, inside, posterior.deviation_mm + noise_mm, groups
+        ),
     )
 
 

@@ -17,18 +17,21 @@ from scipy.special import ndtr
 from ..errors import LandmarkError
 from ..estimates import LEVELS, Estimates
 from ..files import read_json, write_json
+from ..geometry import NORMAL_MEDIAN
 from ..landmarks import ABSENT, PRESENT, LandmarkSet
 from .absence import groups_of_absence
 from .calibration import Calibration, Evidence, HeldOut, calibrate, evidence_of
 from .hypotheses import AS_FOUND, hypotheses_for
 from .model import ShapeModel, fit_shape
 from .peaks import Peaks
+from .posterior import ShapePosterior
 
 __all__ = ["ShapeEstimator", "fit_estimator", "honest_landmarks"]
 
 VERSION = 1
 MOST_FOLDS = 10
 EDGE_MM_PER_SIZE = 0.15  # a landmark that was never absent may lie so far outside its image
+LEAST_SCORE = 0.5  # where nothing was calibrated, one that may be absent and has a lower score is absent
 MOVED_RADII = 2.0  # a point that moved so many of its radii is worth a note
 
 
@@ -74,15 +77,13 @@ class ShapeEstimator:
             return np.zeros(count, dtype=bool)
         return self.calibration.use
 
-    def landmarks(self, peaks: Peaks, mode: str = "auto", min_score: float = 0.5) -> LandmarkSet:
+    def landmarks(self, peaks: Peaks, mode: str = "auto") -> LandmarkSet:
         """
         The landmarks of a case.
 
         Args:
             peaks: what a network found, in the order of the model's names.
             mode: as for :meth:`used`.
-            min_score: where nothing was calibrated, a landmark that may be absent and has a lower score is
-                absent.
         """
         known, count = self.calibration, len(self.model.names)
         noise = np.full(count, self.noise_mm) if known is None else known.noise_mm
@@ -99,7 +100,7 @@ class ShapeEstimator:
                 known.radius_as_found.radii_mm(evidence.radius),
             )
         inside = peaks.inside_mm(evidence.posterior.points)
-        chance, absent = self._presence(peaks, evidence, inside, min_score)
+        chance, absent = self._presence(peaks, evidence, inside)
         unusual = np.nan if known is None else known.unusual(evidence.posterior.misfit)
         notes = self._notes(points, peaks, evidence, radii, inside, absent)
         if unusual > 1:
@@ -109,7 +110,7 @@ class ShapeEstimator:
         estimates = Estimates(
             chance,
             np.where(nowhere, np.nan, radii),
-            np.where(nowhere[..., None], np.nan, _scaled(evidence.posterior.covariance, radii)),
+            np.where(nowhere[..., None], np.nan, _scaled(evidence.posterior, radii)),
             peaks.first,
             notes,
             unusual,
@@ -120,20 +121,19 @@ class ShapeEstimator:
         )
 
     def _presence(
-        self, peaks: Peaks, evidence: Evidence, inside: np.ndarray, min_score: float
+        self, peaks: Peaks, evidence: Evidence, inside: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """The chance of each landmark to be there, and which are absent."""
         learnt = None if self.calibration is None else self.calibration.presence
-        deviation = np.sqrt(np.trace(evidence.posterior.covariance, axis1=1, axis2=2) / 3)
         edge = EDGE_MM_PER_SIZE * self.model.size_mm
         # One that no training case lacked is there, unless it would have to lie outside the image.
-        room = ndtr((inside + edge) / np.maximum(deviation, 1e-6))
+        room = ndtr((inside + edge) / np.maximum(evidence.posterior.deviation_mm, 1e-6))
         chance = room * (self.model.seen + 1) / (self.model.seen + 2)
         absent = room < 0.5
         rows = self.groups >= 0
         if learnt is None:
             chance[rows] = np.minimum(peaks.masses[:, 0], room)[rows]
-            absent |= rows & (peaks.masses[:, 0] < min_score)
+            absent |= rows & (peaks.masses[:, 0] < LEAST_SCORE)
         else:
             chance[rows] = learnt.chance(evidence.presence[rows])
             absent[rows] = chance[rows] < learnt.threshold
@@ -215,11 +215,11 @@ class ShapeEstimator:
         return cls(model, groups, noise_mm, pairs, known)
 
 
-def _scaled(covariance: np.ndarray, radii: np.ndarray) -> np.ndarray:
+def _scaled(posterior: ShapePosterior, radii: np.ndarray) -> np.ndarray:
     """Covariances of the same form whose 50 % ball has the calibrated radius, where that is known."""
-    half = 1.538 * np.sqrt(np.trace(covariance, axis1=1, axis2=2) / 3)
+    half = NORMAL_MEDIAN * posterior.deviation_mm
     factor = np.where(np.isfinite(radii[:, 0]), (radii[:, 0] / np.maximum(half, 1e-9)) ** 2, 1.0)
-    return np.asarray(covariance * factor[:, None, None])
+    return np.asarray(posterior.covariance * factor[:, None, None])
 
 
 def fit_estimator(

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import LandmarkError
-from .alignment import aligned, mean_shape
+from .alignment import aligned, mean_shape, size_mm
 
 __all__ = ["ShapeModel", "fit_shape"]
 
@@ -48,7 +48,7 @@ class ShapeModel:
     @property
     def size_mm(self) -> float:
         """Root mean square distance of the landmarks from their middle."""
-        return _size(self.mean)
+        return size_mm(self.mean)
 
     def variance(self) -> np.ndarray:
         """
@@ -126,7 +126,7 @@ def fit_shape(shapes: np.ndarray, names: Sequence[str]) -> ShapeModel:
     order = order[values[order] > 1e-9 * max(values.max(), 1e-30)]
     modes = vectors[:, order] * np.sqrt((1 - shrink) * values[order])
     left = (1 - shrink) * (float(values.sum()) - float(values[order].sum())) / len(covariance)
-    least = LEAST_SPREAD * _size(centre.reshape(-1, 3)) + LEAST_SPREAD_MM
+    least = LEAST_SPREAD * size_mm(centre.reshape(-1, 3)) + LEAST_SPREAD_MM
     spread = float(np.sqrt(shrink * even + max(left, 0.0) + least**2))
     return ShapeModel(
         tuple(names),
@@ -164,8 +164,3 @@ def _complete(data: np.ndarray, mean: np.ndarray) -> tuple[np.ndarray, np.ndarra
         centre = filled.mean(axis=0)
         covariance = ((filled - centre).T @ (filled - centre) + left_open) / len(data)
     return centre, covariance
-
-
-def _size(shape: np.ndarray) -> float:
-    offsets = shape - shape.mean(axis=0)
-    return float(np.sqrt((offsets**2).sum(axis=1).mean()))

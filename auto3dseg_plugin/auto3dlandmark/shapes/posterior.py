@@ -53,6 +53,11 @@ class ShapePosterior:
     hypothesis: str
     misfit: float
 
+    @property
+    def deviation_mm(self) -> np.ndarray:
+        """Standard deviation of each point along an axis, shape (N,)."""
+        return np.asarray(np.sqrt(np.trace(self.covariance, axis1=1, axis2=2) / 3))
+
 
 @dataclass
 class _Fits:

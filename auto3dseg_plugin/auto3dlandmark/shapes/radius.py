@@ -97,10 +97,9 @@ def radius_features(posterior: ShapePosterior, peaks: Peaks, noise_mm: np.ndarra
     """
     What may tell how far off the points of a case are, shape (N, FEATURES).
     """
-    deviation = np.sqrt(np.trace(posterior.covariance, axis1=1, axis2=2) / 3)
     moved = np.minimum(np.nan_to_num(posterior.distance, posinf=1e3), 1e3)
     features = [
-        np.log(np.maximum(deviation, LEAST_MM)),
+        np.log(np.maximum(posterior.deviation_mm, LEAST_MM)),
         np.log1p(moved),
         np.log(1.02 - np.minimum(posterior.near_mass, 1)),
         np.log(np.maximum(peaks.spreads[:, 0], LEAST_MM)),

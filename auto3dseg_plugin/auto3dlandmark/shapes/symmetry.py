@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..geometry import fit_rotation
+from .alignment import aligned, size_mm
 
 __all__ = ["flip_groups", "mirrored_pairs"]
 
@@ -37,7 +37,7 @@ def flip_groups(mean: np.ndarray, pairs: Sequence[Sequence[int]]) -> list[list[i
         return None
     distance = np.full(len(mean), np.inf)
     distance[known] = _distances((mean * (-1, 1, 1))[known], mean[partner][known])
-    far = distance > SYMMETRIC * _size(mean[known])
+    far = distance > SYMMETRIC * size_mm(mean[known])
     if far[[row for pair in pairs for row in pair]].any() or far.mean() > ALONE:
         return None
     return [
@@ -66,8 +66,8 @@ def mirrored_pairs(mean: np.ndarray) -> list[tuple[int, int]] | None:
         mirrored = centred - 2 * np.outer(centred @ axis, axis)
         for _ in range(ROUNDS):  # the plane is not exactly a principal one
             partner = np.linalg.norm(mirrored[:, None] - centred, axis=2).argmin(axis=1)
-            mirrored = _turned(mirrored, centred[partner])
-        near = np.linalg.norm(mirrored - centred[partner], axis=1) < SYMMETRIC * _size(mean)
+            mirrored = aligned(mirrored, centred[partner])
+        near = np.linalg.norm(mirrored - centred[partner], axis=1) < SYMMETRIC * size_mm(mean)
         right = near & (partner[partner] == np.arange(len(mean)))
         if 1 - right.mean() < best[0]:
             best = 1 - right.mean(), np.where(right, partner, np.arange(len(mean)))
@@ -79,17 +79,6 @@ def _distances(points: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """How far matching points are apart once most of them are laid on each other."""
     use = np.ones(len(points), dtype=bool)
     for _ in range(ROUNDS):
-        distance = np.linalg.norm(_turned(points, reference, use) - reference, axis=1)
+        distance = np.linalg.norm(aligned(points, reference, use) - reference, axis=1)
         use = distance <= max(np.quantile(distance, 1 - ALONE), 1e-9)
     return np.asarray(distance)
-
-
-def _turned(points: np.ndarray, reference: np.ndarray, use: np.ndarray | None = None) -> np.ndarray:
-    """Points laid on others, by some of them."""
-    use = np.ones(len(points), dtype=bool) if use is None else use
-    rotation = fit_rotation(points[use], reference[use])
-    return np.asarray((points - points[use].mean(axis=0)) @ rotation.T + reference[use].mean(axis=0))
-
-
-def _size(shape: np.ndarray) -> float:
-    return float(np.sqrt(((shape - shape.mean(axis=0)) ** 2).sum(axis=1).mean()))

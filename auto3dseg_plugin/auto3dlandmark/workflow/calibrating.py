@@ -20,7 +20,7 @@ from ..errors import LandmarkError
 from ..files import read_json
 from ..formats import read_landmarks, write_landmarks
 from ..planning.plan import Plan
-from ..shapes.calibration import HeldOut
+from ..shapes.calibration import FEWEST_CASES, HeldOut
 from ..shapes.estimator import ShapeEstimator, fit_estimator, honest_landmarks
 from ..shapes.peaks import Peaks
 
@@ -32,6 +32,7 @@ __all__ = [
     "posterior_mode",
     "shape_of",
     "usual_noise_mm",
+    "verdict",
     "write_held_out",
 ]
 
@@ -104,6 +105,23 @@ def write_held_out(
     """
     for case, landmarks in zip(held_out, honest_landmarks(estimator, list(held_out.values()), mode)):
         write_landmarks(prediction_path(folder, case.image), landmarks)
+
+
+def verdict(bundle: BundleFolder) -> str:
+    """
+    Whether the landmarks of a calibrated bundle decide together, and why, in a sentence.
+    """
+    known = ShapeEstimator.read(bundle.models.shape).calibration
+    if known is None:
+        return "no held-out case with landmarks, so nothing is calibrated"
+    mode = posterior_mode(bundle)
+    used = mode == "on" or (mode == "auto" and known.helps)
+    why = ", as asked" if mode != "auto" else ""
+    if mode == "auto" and not used:
+        few = known.cases < FEWEST_CASES
+        why = ": too few held-out cases to tell" if few else ": together is not clearly better"
+    gain = f"{known.before_mm:.2f} mm as found, {known.after_mm:.2f} mm together"
+    return f"landmarks decide {'together' if used else 'alone'}{why} ({gain})"
 
 
 def calibrate_on_dataset(

@@ -39,8 +39,6 @@ from ..planning.planner import make_plan
 from ..planning.presets import default_network
 from ..planning.recipes import default_recipe, read_recipe
 from ..shapes import calibration
-from ..shapes.calibration import FEWEST_CASES
-from ..shapes.estimator import ShapeEstimator
 from ..training.run import train_bundle, training_settings
 from .calibrating import (
     calibrate_bundle,
@@ -49,6 +47,7 @@ from .calibrating import (
     posterior_mode,
     shape_of,
     usual_noise_mm,
+    verdict,
     write_held_out,
 )
 from .record import WorkRecord
@@ -357,19 +356,7 @@ class WorkFolder:
                 found.append(
                     f"note: edited since, so these figures are not the network's: {some_names(edited)}"
                 )
-            bundle = self.bundle(fold)
-            known = ShapeEstimator.read(bundle.models.shape).calibration
-            if known is None:
-                found.append(f"fold {fold}: no held-out case with landmarks, so nothing is calibrated")
-                continue
-            gain = f"{known.before_mm:.2f} mm as found, {known.after_mm:.2f} mm together"
-            mode = posterior_mode(bundle)
-            used = mode == "on" or (mode == "auto" and known.helps)
-            why = {"on": ", as asked", "off": ", as asked"}.get(mode, "")
-            if mode == "auto" and not used:
-                few = known.cases < FEWEST_CASES
-                why = ": too few held-out cases to tell" if few else ": together is not clearly better"
-            found.append(f"fold {fold}: landmarks decide {'together' if used else 'alone'}{why} ({gain})")
+            found.append(f"fold {fold}: {verdict(self.bundle(fold))}")
         return found
 
     def doubts(self, folds: Sequence[int]) -> list[str]:
