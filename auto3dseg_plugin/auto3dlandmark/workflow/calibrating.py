@@ -28,6 +28,7 @@ __all__ = [
     "calibrate_bundle",
     "calibrate_on_dataset",
     "held_out_evidence",
+    "held_out_rounds",
     "peaks_path",
     "posterior_mode",
     "shape_of",
@@ -158,7 +159,7 @@ def calibrate_on_dataset(
     dataset = replace(dataset, landmark_names=names)
     noise = usual_noise_mm(bundle.read_plan())
     shape = shape_of(dataset.training, dataset, noise)
-    rounds = _rounds(bundle, dataset) if unseen is None else [(None, list(unseen.training))]
+    rounds = held_out_rounds(bundle, dataset) if unseen is None else [(None, list(unseen.training))]
     if not any(cases for _, cases in rounds) and bundle.models.shape.is_file():
         raise LandmarkError(
             f"{bundle.models.shape}: is there, and no held-out case is known to make a better one. Name "
@@ -199,8 +200,14 @@ def _refuse_seen(dataset: Datalist, unseen: Datalist) -> None:
             )
 
 
-def _rounds(bundle: BundleFolder, dataset: Datalist) -> list[tuple[int | None, list[Case]]]:
-    """The cases that each network of a bundle has not seen, by what the bundle says of its training."""
+def held_out_rounds(bundle: BundleFolder, dataset: Datalist) -> list[tuple[int | None, list[Case]]]:
+    """
+    The cases that each network of a bundle has not seen, by what the bundle says of its training.
+
+    Returns:
+        the fold and its cases: of a published bundle one pair for each network, else one; none where no case
+        is known to be held out.
+    """
     path = bundle.config_path("datalist")
     if not path.is_file() and bundle.config_path("train").is_file():
         path = Path(str(bundle.read_config("train").get("datalist")))  # of a work folder
