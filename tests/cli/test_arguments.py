@@ -57,6 +57,8 @@ def fails(tmp_path, monkeypatch):
         (("demo", "WORK", "MORE"), "demo takes 0 arguments, not 2"),
         (("evaluate", "D", "P", "O", "--thresholds-mm", "0"), "must be a number greater than 0"),
         (("convert", "lfc", "A", "B", "--complete"), "--complete is for mml alone"),
+        (("stress", "B", "D", "O", "--cases", "0"), "cases=0 must be a number greater than 0"),
+        (("stress", "B", "D", "D/O"), "D/O: is in the dataset. Name another folder for the results"),
     ],
 )
 def test_what_is_mistyped_is_told_and_nothing_runs(fails, words, message):

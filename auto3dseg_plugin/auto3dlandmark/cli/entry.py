@@ -14,7 +14,7 @@ from .completion import completion_script
 from .datasets import check, convert, export_nnlandmark
 from .help import command_page, overview_page
 from .main_job import demo, evaluate, predict, run
-from .models import ablate, calibrate, import_nnlandmark, publish
+from .models import ablate, calibrate, import_nnlandmark, publish, stress
 from .review import serve
 from .single_steps import analyze, build, plan, train
 
@@ -39,7 +39,7 @@ GROUPS = {
         "main job": (run, predict, evaluate, demo),
         "data": (check, convert, export_nnlandmark),
         "the steps of run, one by one": (analyze, plan, build, train),
-        "models": (ablate, calibrate, publish, import_nnlandmark),
+        "models": (ablate, calibrate, stress, publish, import_nnlandmark),
         "review": (serve,),
         "shell": (completion,),
     }.items()

@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The commands about trained models: compare recipes, publish, bring in nnLandmark's."""
+"""The commands about trained models: compare recipes, calibrate, stress, publish, bring in nnLandmark's."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from ..errors import LandmarkError
 from ..estimates import POSTERIOR_MODES
+from ..landmarks import some_names
 from .arguments import first_folds, given, one_of, positive
+from .main_job import tell
 
-__all__ = ["ablate", "calibrate", "import_nnlandmark", "publish"]
+__all__ = ["ablate", "calibrate", "import_nnlandmark", "publish", "stress"]
 
 
 def ablate(
@@ -82,6 +85,80 @@ def calibrate(
             f"{known.after_mm:.2f} mm after the landmarks decided together; {verdict}"
         )
     print(f"posterior: {posterior or config.get('posterior', 'auto')}")
+
+
+def stress(
+    bundle: str,
+    dataset: str,
+    out: str,
+    cases: int = 6,
+    unseen: bool = False,
+    landmarks: str | None = None,
+    trust: bool = False,
+) -> None:
+    """
+    See how the error of a bundle grows when images look otherwise.
+
+    Other contrasts, noise, voxels, fields of view and orientations, each at three severities, on cases that
+    the bundle was not trained on. Writes OUT/stress.csv, stress_cases.csv, stress.json and stress.png.
+
+    Args:
+        bundle: the folder of a trained bundle.
+        dataset: annotated cases: those of the training, of which the held-out ones are taken.
+        out: gets the tables and the picture; in an evaluation's folder its table tells the result, too.
+        cases: the first so many held-out cases are taken.
+        unseen: the bundle was trained on no case of DATASET, so all of them count as held out.
+        landmarks: which landmark files of DATASET, where there are several for an image.
+        trust: run a bundle whose configs hold code from outside the template.
+    """
+    positive("cases", cases)
+    _refuse_place(out, dataset)
+    from ..bundles.folder import BundleFolder
+    from ..data.datalist import scan_folder
+    from ..workflow.calibrating import held_out_rounds
+
+    folder = BundleFolder(bundle)
+    names = folder.landmark_names()
+    listed = scan_folder(dataset, landmarks=landmarks)
+    if not set(names) & set(listed.landmark_names):
+        raise LandmarkError(
+            f"{dataset}: has none of the landmarks that {bundle} finds ({some_names(names)})."
+        )
+    annotated = [case for case in (*listed.training, *listed.testing) if case.label is not None]
+    rounds = [(None, annotated)] if unseen else held_out_rounds(folder, listed)
+    if not rounds:
+        raise LandmarkError(
+            f"{bundle}: no case of {dataset} is known to be held out from its training. Give the dataset it "
+            "was trained on or, if it was trained on no case of this one, say --unseen."
+        )
+    fold, known = rounds[0]
+    chosen = known[:cases]
+    where = "not trained on" if fold is None else f"held out in fold {fold}"
+    _make_place(out)
+    some = f"the first {len(chosen)} of {len(known)}" if len(chosen) < len(known) else f"all {len(known)}"
+    print(f"cases: {some} {where}; --cases N takes more or fewer")
+    from ..evaluation.stress import stress_bundle  # torch: seconds
+    from ..evaluation.stress_figures import stress_table, write_stress
+
+    test = stress_bundle(folder, chosen, Path(out) / "stress.png", fold, trust, tell)
+    write_stress(out, test)
+    print(f"{stress_table(test)}\n{test.summary()}\ntables and picture: {out}")
+
+
+def _refuse_place(out: str, dataset: str) -> None:
+    """Stop where results cannot go, before any work."""
+    place = Path(out).resolve()
+    if place.is_relative_to(Path(dataset).resolve()):
+        raise LandmarkError(f"{out}: is in the dataset. Name another folder for the results.")
+    if place.exists() and not place.is_dir():
+        raise LandmarkError(f"{out}: is a file, not a folder. Choose another place for the results.")
+
+
+def _make_place(out: str) -> None:
+    try:
+        Path(out).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LandmarkError(f"{out}: cannot be written ({error.strerror}). Choose another place.") from error
 
 
 def publish(work: str, bundle: str, about: str) -> None:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -18,7 +18,7 @@ from .datalist import Case
 from .folder import prediction_path
 from .images import first_channel, read_image, reorient_to_ras
 
-__all__ = ["three_slices", "write_preview"]
+__all__ = ["TILE", "points_tile", "three_slices", "write_preview"]
 
 TILE = 192  # pixels
 COLUMNS = 6
@@ -139,19 +139,8 @@ def _tile(
     outline: np.ndarray | None = None,
 ) -> Image.Image:
     """One slice (i, j), seen with i to the left and j up, as radiologists do; points in voxels of it."""
-    scale = TILE / max(np.array(plane.shape) * spacing)
-    width, height = np.maximum(1, np.round(np.array(plane.shape) * spacing * scale)).astype(int)
-    grey = Image.fromarray((255 * plane[::-1, ::-1].T).astype(np.uint8)).resize(
-        (width, height), Image.Resampling.BILINEAR
-    )
-    tile = Image.new("RGB", (TILE, TILE))
-    tile.paste(grey.convert("RGB"), (0, 0))
+    tile, place = _grey_tile(plane, spacing)
     draw = ImageDraw.Draw(tile)
-
-    def place(voxel: np.ndarray) -> tuple[float, float]:
-        x, y = (np.array(plane.shape) - 0.5 - voxel) * spacing * scale
-        return float(x), float(y)
-
     x, y = place(point)
     draw.ellipse((x - 6, y - 6, x + 6, y + 6), outline=TRUE, width=2)
     if outline is not None:
@@ -165,3 +154,62 @@ def _tile(
         draw.line((x - 5, y - 5, x + 5, y + 5), fill=PREDICTED, width=2)
         draw.line((x - 5, y + 5, x + 5, y - 5), fill=PREDICTED, width=2)
     return tile
+
+
+def points_tile(
+    array: np.ndarray, affine: np.ndarray, truth: np.ndarray, found: np.ndarray, title: str = ""
+) -> Image.Image:
+    """
+    One slice through the middle of a case's landmarks, across the axis along which they vary least, with all
+    of them moved into it: rings where they are, crosses where they were found, lines in between.
+
+    Args:
+        array: shape (H, W, D), or (H, W, D, C).
+        affine: voxel to RAS millimetres, shape (4, 4).
+        truth, found: RAS millimetres, shape (N, 3); NaN where there is no point.
+        title: written onto it.
+    """
+    array, affine = reorient_to_ras(array, affine)
+    voxels = first_channel(array)
+    known = truth[np.isfinite(truth).all(axis=1)]
+    axis = int(np.argmin(np.ptp(known, axis=0))) if len(known) > 1 else 2
+    size = np.array(voxels.shape)
+    middle = np.median(world_to_voxel(known, affine), axis=0) if len(known) else (size - 1) / 2
+    others = [other for other in range(3) if other != axis]
+    low, high = np.percentile(voxels, (1, 99.5))
+    depth = int(np.clip(round(middle[axis]), 0, voxels.shape[axis] - 1))
+    plane = np.clip((voxels.take(depth, axis=axis) - low) / max(high - low, 1e-9), 0, 1)
+    tile, place = _grey_tile(plane, voxel_spacing(affine)[others])
+    draw = ImageDraw.Draw(tile)
+    for point, other in zip(world_to_voxel(truth, affine), world_to_voxel(found, affine)):
+        ring = None if np.isnan(point).any() else place(point[others])
+        cross = None if np.isnan(other).any() else place(other[others])
+        if ring is not None:
+            draw.ellipse((ring[0] - 3, ring[1] - 3, ring[0] + 3, ring[1] + 3), outline=TRUE)
+        if cross is not None:
+            x, y = cross
+            draw.line((x - 2, y - 2, x + 2, y + 2), fill=PREDICTED)
+            draw.line((x - 2, y + 2, x + 2, y - 2), fill=PREDICTED)
+        if ring is not None and cross is not None:
+            draw.line((*ring, *cross), fill=PREDICTED)
+    draw.text((4, 4), title, fill=(255, 255, 255))
+    return tile
+
+
+def _grey_tile(
+    plane: np.ndarray, spacing: np.ndarray
+) -> tuple[Image.Image, Callable[[np.ndarray], tuple[float, float]]]:
+    """A slice (i, j) of values in [0, 1], and where on it a voxel of it lies, in pixels."""
+    scale = TILE / max(np.array(plane.shape) * spacing)
+    width, height = np.maximum(1, np.round(np.array(plane.shape) * spacing * scale)).astype(int)
+    grey = Image.fromarray((255 * plane[::-1, ::-1].T).astype(np.uint8)).resize(
+        (width, height), Image.Resampling.BILINEAR
+    )
+    tile = Image.new("RGB", (TILE, TILE))
+    tile.paste(grey.convert("RGB"), (0, 0))
+
+    def place(voxel: np.ndarray) -> tuple[float, float]:
+        x, y = (np.array(plane.shape) - 0.5 - voxel) * spacing * scale
+        return float(x), float(y)
+
+    return tile, place

@@ -112,6 +112,8 @@ def summary_text(folder: str | os.PathLike, title: str) -> str:
         lines.append(
             "presence: " + ", ".join(f"{count} {key.replace('_', ' ')}" for key, count in presence.items())
         )
+    if (stressed := Path(folder) / "stress.json").is_file():
+        lines.append(read_json(stressed)["summary"])
     return "\n".join(lines) + "\n"
 
 
