@@ -17,6 +17,7 @@ __all__ = [
     "is_singular",
     "lps_to_ras",
     "radial_error",
+    "rigid",
     "rotation_angle",
     "voxel_spacing",
     "voxel_to_world",
@@ -147,3 +148,16 @@ def rotation_angle(rotation: np.ndarray) -> float:
     Angle of a rotation matrix about its own axis, in degrees, 0 to 180.
     """
     return float(np.degrees(np.arccos(np.clip((np.trace(rotation) - 1) / 2, -1.0, 1.0))))
+
+
+def rigid(rotation: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """
+    A turn and then a shift as one matrix, shape (4, 4).
+
+    Args:
+        rotation: shape (3, 3).
+        shift: shape (3,).
+    """
+    matrix = np.eye(4)
+    matrix[:3, :3], matrix[:3, 3] = rotation, shift
+    return matrix

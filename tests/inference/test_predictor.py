@@ -66,7 +66,7 @@ def test_several_bundles_are_averaged(trained_bundle, other_bundle, image):
     members = [member.heatmaps(member.load(image)) for member in predictor.members]
     assert not torch.allclose(members[0], members[1])
     decode = predictor.members[0].decode
-    peaks = decode.peaks((members[0] + members[1]) / 2, predictor.members[0].load(image).affine)
+    peaks = decode.peaks((members[0] + members[1]) / 2, predictor.members[0].load(image))
     found = predictor.predict(image)
     assert np.allclose(found.points[found.present], peaks.first[found.present], atol=1e-6)
 

@@ -79,10 +79,10 @@ def test_a_pair_on_the_wrong_sides_swaps_places(flip):
     """The order is looked at in the world, whichever way the image's x axis runs."""
     heatmaps = torch.zeros(3, 8, 8, 8)
     heatmaps[0, 6, 2, 2], heatmaps[1, 1, 5, 2], heatmaps[2, 3, 3, 3] = 0.9, 0.8, 0.7
-    affine = torch.diag(torch.tensor([flip, 1, 1, 1]))
+    grid = MetaTensor(heatmaps[:1], affine=torch.diag(torch.tensor([flip, 1, 1, 1])))
     decode = HeatmapToLandmarksd("pred", activation="sigmoid", radius=1, left_right_pairs=[[0, 1]])
     plain = HeatmapToLandmarksd("pred", activation="sigmoid", radius=1)
-    swapped, found = (step.peaks(heatmaps, affine) for step in (decode, plain))
+    swapped, found = (step.peaks(heatmaps, grid) for step in (decode, plain))
     order = [1, 0, 2] if flip > 0 else [0, 1, 2]
     assert np.array_equal(swapped.first, found.first[order])
     assert np.array_equal(swapped.masses, found.masses[order])
@@ -94,7 +94,8 @@ def test_further_peaks_lie_outside_the_cubes_of_those_before_them():
     heatmaps[0, 2, 4, 4], heatmaps[0, 3, 4, 4], heatmaps[0, 9, 4, 4] = 0.5, 0.25, 0.2
     kept = heatmaps.clone()
     step = HeatmapToLandmarksd("pred", activation="softmax", radius=1)
-    peaks = step.peaks(heatmaps, torch.diag(torch.tensor([2.0, 1, 1, 1])))
+    grid = MetaTensor(heatmaps[:1], affine=torch.diag(torch.tensor([2.0, 1, 1, 1])))
+    peaks = step.peaks(heatmaps, grid)
     assert torch.equal(heatmaps, kept)
     assert np.allclose(peaks.positions[0, :2], [[2 * (2 + 0.25 / 0.75), 4, 4], [18, 4, 4]], atol=1e-5)
     assert np.allclose(peaks.masses[0], [0.75, 0.2, 0, 0, 0, 0]) and np.isnan(peaks.positions[0, 2:]).all()

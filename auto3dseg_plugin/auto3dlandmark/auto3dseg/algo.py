@@ -26,7 +26,7 @@ from ..workflow.work_folder import WorkFolder
 
 __all__ = ["HeatmapAlgo"]
 
-OPTIONS = ("network", "recipe", "gpu_memory_gb", "network_def", "fit_memory")
+OPTIONS = ("network", "recipe", "gpu_memory_gb", "network_def", "fit_memory", "stages")
 
 
 class HeatmapAlgo(BundleAlgo):
@@ -40,6 +40,7 @@ class HeatmapAlgo(BundleAlgo):
         gpu_memory_gb: plan for a GPU of this size.
         network_def: a JSON file with another network to train, as for :meth:`WorkFolder.make_plan`.
         fit_memory: count heatmaps and loss in the memory, as for :meth:`WorkFolder.make_plan`.
+        stages: 1 or 2 networks, as for :meth:`WorkFolder.make_plan`.
 
     All but the first may also stand in AutoRunner's input config, beside ``modality``, ``datalist`` and
     ``dataroot``.
@@ -53,6 +54,7 @@ class HeatmapAlgo(BundleAlgo):
         gpu_memory_gb: float | None = None,
         network_def: str | None = None,
         fit_memory: bool = False,
+        stages: int | None = None,
     ) -> None:
         super().__init__(str(TEMPLATES) if template_path is None else template_path)
         self.name = NAME
@@ -62,6 +64,7 @@ class HeatmapAlgo(BundleAlgo):
             "gpu_memory_gb": gpu_memory_gb,
             "network_def": network_def,
             "fit_memory": fit_memory,
+            "stages": stages,
         }
 
     @classmethod

@@ -21,7 +21,9 @@ from ..errors import LandmarkError
 from ..formats import read_landmarks
 from ..planning.plan import Plan, write_plan
 from ..planning.recipes import default_recipe, override, read_recipe, top_level
+from ..planning.stages import frame_of
 from ..shapes.alignment import mean_shape
+from ..shapes.model import fit_shape
 from ..shapes.symmetry import flip_groups
 from .agreement import refuse_disagreement
 from .folder import TEMPLATES, BundleFolder, without_machine_keys
@@ -35,6 +37,7 @@ __all__ = [
 ]
 
 CACHE_GB = 8.0
+COARSE_SHARE = 0.4  # of the minutes, for the first of two stages
 
 
 def copy_template(folder: str | os.PathLike, template: str | os.PathLike | None = None) -> None:
@@ -92,7 +95,59 @@ def fill_bundle(
         ]
         groups = flip_groups(mean_shape(np.array([one.points for one in shapes])), pairs)
         places["flip_pairs"] = groups or []  # anatomy that looks otherwise in a mirror is never flipped
-    return fill_configs(folder, plan, recipe or default_recipe(plan.network), {**places, **overrides})
+    recipe = recipe or default_recipe(plan.network)
+    if plan.coarse is None:
+        return fill_configs(folder, plan, recipe, {**places, **overrides})
+    coarse = BundleFolder(BundleFolder(Path(folder)).coarse_path)
+    copy_template(coarse.path)
+    fill_configs(
+        coarse.path,
+        plan.coarse,
+        recipe if plan.network == plan.coarse.network else default_recipe(plan.coarse.network),
+        {**places, **_part(overrides, 0.0, COARSE_SHARE)},
+    )
+    known = [read_landmarks(case.label).select(plan.landmark_names) for case in listed.training if case.label]
+    model = fit_shape(np.array([one.points for one in known]), plan.landmark_names)
+    frame_of(plan, model).write(BundleFolder(Path(folder)).frame)
+    places.pop("flip_pairs", None)  # a mirror image lies in another pose, which this stage never sees
+    return fill_configs(folder, plan, recipe, {**places, **_part(overrides, COARSE_SHARE, 1.0)})
+
+
+def _part(overrides: Mapping[str, Any], begin: float, end: float) -> dict[str, Any]:
+    """The settings of one of two stages: its part of the minutes."""
+    minutes = overrides.get("minutes")
+    own = {} if minutes is None else {"minutes": round(minutes * (end - begin), 4)}
+    return {**overrides, **own, "progress_part": [begin, end]}
+
+
+def second_stage(plan: Plan) -> dict[str, Any]:
+    """
+    What makes a training that of a second stage: values of train.json and inference.json.
+    """
+    assert plan.frame is not None
+    values: dict[str, Any] = {
+        "coarse": {
+            "_target_": "auto3dlandmark.inference.coarse.CoarseStage",
+            "bundle": "@coarse_bundle",
+            "device": "@device",
+        },
+        "framing": [
+            {
+                "_target_": "auto3dlandmark.transforms.FrameByShaped",
+                "keys": "image",
+                "frame": "@frame",
+                "finder": "@coarse",
+                "room": plan.frame["room"],
+            }
+        ],
+        "resample": {"_target_": "Identityd", "keys": "image"},
+        "random_patch#shift": 0.0,
+        "random_patch#rotation_deg": "@rotation_deg",
+        "random_patch#rotation_prob": "@rotation_prob",
+    }
+    if list(plan.frame["shape"]) == list(plan.patch_size):
+        values["random_patch#landmark_prob"] = 0.0  # the frame is always seen whole
+    return values
 
 
 def continue_bundle(
@@ -129,6 +184,14 @@ def continue_bundle(
     new.write_config("inference", {**without_machine_keys(inference, template["inference"]), **alone})
     new.write_config("metadata", old.read_config("metadata"))
     write_plan(new.config_path("plan"), old.read_plan())
+    for coarse in old.coarse_stages():  # only the second stage is trained on
+        shutil.copyfile(old.frame, new.frame)
+        shutil.copytree(
+            coarse.path,
+            new.coarse_path,
+            dirs_exist_ok=True,
+            ignore=shutil.ignore_patterns("__pycache__", "models_old_*", "eval", "checkpoint.pt", ".*"),
+        )
 
 
 def fill_configs(
@@ -167,7 +230,8 @@ def fill_configs(
         "thick_axis": plan.thick_axis,
         "cache_rate": min(1.0, round(CACHE_GB / max(plan.cached_gb, 1e-9), 3)),
     }
-    layers = [*read_recipe(recipe, train), dict(overrides)]
+    stage = [] if plan.frame is None else [second_stage(plan)]
+    layers = [*read_recipe(recipe, train), *stage, dict(overrides)]
     if overrides.get("minutes") is not None and "epochs" not in overrides:
         layers.append({"epochs": None})  # what the user says last: the recipe's number would end it earlier
     filled = {**train, **planned}
@@ -175,7 +239,8 @@ def fill_configs(
         filled = override(filled, layer)
     changed = {*planned, *(top_level(key) for layer in layers for key in layer)}
     values = {key: filled[key] for key in changed}
-    if {one["scheme"] for one in plan.normalization} != {"zscore"}:
+    values["zscored"] = {one["scheme"] for one in plan.normalization} == {"zscore"}
+    if not values["zscored"]:
         # The others fix the range of values themselves.
         values["clip_percentiles"] = train["clip_percentiles"]
     refuse_disagreement({**train, **values}, bundle.config_path("train"))

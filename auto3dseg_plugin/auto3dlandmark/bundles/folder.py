@@ -122,6 +122,26 @@ class BundleFolder:
         return ModelsFolder(self.path / "models")
 
     @property
+    def coarse_path(self) -> Path:
+        """Where the bundle of a first stage lies, when there are two."""
+        return self.path / "coarse"
+
+    @property
+    def coarse(self) -> BundleFolder | None:
+        """The bundle of the first stage, where there are two."""
+        inner = BundleFolder(self.coarse_path)
+        return inner if inner.config_path("inference").is_file() else None
+
+    def coarse_stages(self) -> list[BundleFolder]:
+        """The same as a list, of one or of none."""
+        return [] if self.coarse is None else [self.coarse]
+
+    @property
+    def frame(self) -> Path:
+        """Where a second stage looks: the grid around the landmarks' mean shape."""
+        return self.path / "configs" / "frame.json"
+
+    @property
     def algo_object(self) -> Path:
         """What Auto3DSeg knows of the bundle."""
         return self.path / "algo_object.json"
@@ -220,6 +240,8 @@ def weights_digest(bundles: Sequence[BundleFolder]) -> str:
         files = sorted(bundle.models.path.glob("*.pt"))
         if not files:
             raise LandmarkError(f"{bundle.path}: has no weights in models/. Train it first.")
+        for stage in bundle.coarse_stages():
+            files += sorted(stage.models.path.glob("*.pt"))
         for file in files:
             with open(file, "rb") as stream:
                 while block := stream.read(2**20):

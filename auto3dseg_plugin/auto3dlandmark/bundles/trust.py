@@ -30,6 +30,7 @@ KNOWN = re.compile(
 CLASSES = re.compile(
     r"(monai\.(data|engines|handlers|inferers|losses|metrics|networks|optimizers|transforms)(\.\w+)*\."
     r"|auto3dlandmark\.(averaging|handlers|inferers|losses|metrics|networks|schedule|training|transforms)(\.\w+)*\."
+    r"|auto3dlandmark\.inference\.coarse\."
     r"|dynamic_network_architectures\.architectures(\.\w+)+\.|torch\.(nn|optim)(\.\w+)*\.|torch\.utils\.data\."
     r")?[A-Z]\w+"
 )

@@ -202,13 +202,13 @@ def positives(name: str, values: Sequence[float]) -> tuple[float, ...]:
     return tuple(positive(name, value) for value in values)
 
 
-def one_of(name: str, value: str | None, choices: Sequence[str]) -> None:
+def one_of(name: str, value: object, choices: Sequence[object]) -> None:
     """
     Raises:
         LandmarkError: for a value that is none of these; None is left out.
     """
     if value is not None and value not in choices:
-        raise LandmarkError(f"{name}={value!r} is unknown. Choose one of {', '.join(choices)}.")
+        raise LandmarkError(f"{name}={value!r} is unknown. Choose one of {', '.join(map(str, choices))}.")
 
 
 def given(**options: Any) -> Mapping[str, Any]:

@@ -37,6 +37,7 @@ def run(
     thresholds_mm: Sequence[float] = (2, 3, 4),
     landmarks: str | None = None,
     posterior: str | None = None,
+    stages: int | None = None,
 ) -> None:
     """
     Do everything: check, analyze, plan, build, train, predict, evaluate.
@@ -61,9 +62,12 @@ def run(
             such as "*-1.mrk.json".
         posterior: whether the landmarks decide together: auto (where held-out cases say that it helps), on
             or off; left out, auto for our recipe and off for nnLandmark's.
+        stages: 1 network for the whole image, or 2: one for the pose, one for the details; left out, what the
+            data asks for.
     """
     thresholds = positives("thresholds_mm", thresholds_mm)
     one_of("posterior", posterior, POSTERIOR_MODES)
+    one_of("stages", stages, (1, 2))
     if not 1 <= folds <= FOLDS:
         raise LandmarkError(f"folds={folds} must be a whole number from 1 to {FOLDS}.")
     together = None if minutes is None else positive("minutes", minutes)
@@ -81,7 +85,7 @@ def run(
         scan_folder(test, listed.landmark_names, landmarks=landmarks) if tested and test is not None else None
     )
     folder.analyze(channels(modality))
-    folder.make_plan(network, gpu_memory_gb, network_def, fit_memory)
+    folder.make_plan(network, gpu_memory_gb, network_def, fit_memory, stages_of(stages, recipe))
     devices = visible_devices()
     rounds = math.ceil(len(chosen) / max(1, len(devices)))
     options = {}
@@ -119,6 +123,13 @@ def run(
         f"tables:      {metrics.parent}\npredictions: {folder.folder / 'predictions'}\nbundles:     {bundles}"
     )
     print(f"new images:  auto3dlandmark predict {bundles} IMAGES OUT")
+
+
+def stages_of(stages: int | None, recipe: str | None) -> int | None:
+    """
+    How many stages are planned: as many as asked for; nnLandmark's recipes have one.
+    """
+    return 1 if stages is None and str(recipe).startswith("nnlandmark") else stages
 
 
 def check_wishes(

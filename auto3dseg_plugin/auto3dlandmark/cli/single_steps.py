@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from .arguments import given, positive
+from .arguments import given, one_of, positive
 from .main_job import channels, check_wishes
 
 __all__ = ["analyze", "build", "plan", "train"]
@@ -33,6 +33,7 @@ def plan(
     gpu_memory_gb: float | None = None,
     network_def: str | None = None,
     fit_memory: bool = False,
+    stages: int | None = None,
 ) -> None:
     """
     Decide spacing, patch, batch, normalisation and network: WORK/plan.json.
@@ -43,11 +44,14 @@ def plan(
         gpu_memory_gb: plan for a GPU of this size.
         network_def: a JSON file with another network to train.
         fit_memory: count heatmaps and loss in the memory, and plan for the GPU at hand.
+        stages: 1 network for the whole image, or 2: one for the pose, one for the details; left out, what the
+            data asks for.
     """
+    one_of("stages", stages, (1, 2))
     check_wishes(network, None, network_def, gpu_memory_gb)
     from ..workflow.work_folder import WorkFolder
 
-    WorkFolder(work).make_plan(network, gpu_memory_gb, network_def, fit_memory)
+    WorkFolder(work).make_plan(network, gpu_memory_gb, network_def, fit_memory, stages)
 
 
 def build(work: str, fold: int = 0, recipe: str | None = None, minutes: float | None = None) -> None:

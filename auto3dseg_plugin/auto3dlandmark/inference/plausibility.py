@@ -39,6 +39,7 @@ def size_warnings(image: str | os.PathLike, plan: Plan, most_gb: float | None = 
     """
     if not Path(image).is_file():
         return []
+    plan = plan.coarse or plan  # the stage that sees the whole image
     shape, affine = read_geometry(image)
     spacing = np.sort(voxel_spacing(affine))
     usual = np.sort(plan.original_spacing)

@@ -9,12 +9,15 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from monai.bundle import ConfigParser
 from monai.data import MetaTensor
+from monai.transforms import Compose
 from tqdm import tqdm
 
 from ..bundles.agreement import refuse_disagreement
@@ -25,9 +28,12 @@ from ..errors import LandmarkError, readable_error
 from ..formats import write_landmarks
 from ..landmarks import LandmarkSet
 from ..networks.weights import fill_network
-from ..shapes.peaks import Peaks
-from ..transforms import HeatmapToLandmarksd, PosteriorLandmarksd, SaveLandmarksd
+from ..shapes.frame import ShapeFrame
+from ..shapes.peaks import Peaks, merged
+from ..transforms import FrameByShaped, HeatmapToLandmarksd, PosteriorLandmarksd, SaveLandmarksd
 from ..transforms.decode import activate
+from ..transforms.framing import POSE
+from ..transforms.signs import SIGNS, image_signs
 from .fusion import on_grid, voxel_volume
 from .views import mean_over_views
 
@@ -115,15 +121,36 @@ class LandmarkPredictor:
         Raises:
             LandmarkError: when the image cannot be used.
         """
+        coarse = self._coarse(image, alone)
+        if coarse is None:
+            return self._peaks(image, alone, None)
+        frame = self.members[0].frame
+        found = [self._peaks(image, alone, pose) for pose in frame.poses(coarse)]
+        best = found[0] if len(found) == 1 else min(found, key=frame.misfit)
+        return replace(best, signs={**best.signs, **frame.signs(coarse, best)})
+
+    def _peaks(self, image: str | os.PathLike, alone: int | None, pose: np.ndarray | None) -> Peaks:
         if alone is None:
-            return self.peaks_of(*self.heatmaps(image))
+            return self.peaks_of(*self.heatmaps(image, pose))
         member = self.members[0]
-        grid = member.load(image)
-        return member.decode.peaks(member.heatmaps(grid, member.networks[alone]), grid.affine)
+        grid = member.load(image, pose)
+        return member.decode.peaks(member.heatmaps(grid, member.networks[alone]), grid)
+
+    def _coarse(self, image: str | os.PathLike, alone: int | None) -> Peaks | None:
+        """What the members' coarse stages find; None where each member looks as its config says."""
+        framing = [member.framing for member in self.members if member.framing is not None]
+        if len(framing) < len(self.members) or any(
+            not one.frame.is_like(framing[0].frame) for one in framing
+        ):
+            return None
+        try:
+            return merged([one.found(image, alone) for one in framing])
+        except Exception as error:  # MONAI wraps whatever a reader raises
+            raise readable_error(error, f"{image}: cannot be read as an image") from error
 
     def peaks_of(self, heatmaps: MetaTensor, radius: int) -> Peaks:
         """What :meth:`heatmaps` gave, as places."""
-        return self.members[0].decode.peaks(heatmaps.as_tensor(), heatmaps.affine, radius)
+        return self.members[0].decode.peaks(heatmaps.as_tensor(), heatmaps, radius)
 
     def conclude(self, peaks: Peaks) -> LandmarkSet:
         """What the places are taken for: by all landmarks together, where the bundle says so."""
@@ -141,12 +168,15 @@ class LandmarkPredictor:
             grid = member.load(image)
             for network in member.networks:
                 heatmaps = member.heatmaps(grid, network)
-                found.append(member.decode.peaks(heatmaps, grid.affine).first)
+                found.append(member.decode.peaks(heatmaps, grid).first)
         return np.stack(found)
 
-    def heatmaps(self, image: str | os.PathLike) -> tuple[MetaTensor, int]:
+    def heatmaps(self, image: str | os.PathLike, pose: np.ndarray | None = None) -> tuple[MetaTensor, int]:
         """
         The mean of the members' heatmaps, in the world: on the finest of their grids.
+
+        Args:
+            pose: of the landmarks, for bundles of two stages, shape (4, 4); left out, the coarse stage's.
 
         Returns:
             heatmaps: values in [0, 1], shape (N, H, W, D), with that grid's affine and the image's meta data.
@@ -156,7 +186,7 @@ class LandmarkPredictor:
         inputs: dict[str, MetaTensor] = {}
         for member in self.members:
             if member.preprocessing_id not in inputs:
-                inputs[member.preprocessing_id] = member.load(image)
+                inputs[member.preprocessing_id] = member.load(image, pose)
         finest = min(inputs.values(), key=voxel_volume)
         total: torch.Tensor | float = 0.0
         radius = 0
@@ -183,7 +213,8 @@ class _Member:
         self.bundle = bundle
         config = bundle.read_config("inference")
         learnt = bundle.read_config("train") if bundle.config_path("train").is_file() else {}
-        refuse_foreign_code(config, bundle.config_path("inference"), trust)
+        for one in (bundle, *bundle.coarse_stages()):
+            refuse_foreign_code(one.read_config("inference"), one.config_path("inference"), trust)
         refuse_disagreement({**learnt, **config}, bundle.config_path("inference"))
         parser = ConfigParser(config)
         parser["bundle_root"] = str(bundle.path.resolve())
@@ -196,7 +227,10 @@ class _Member:
         # A published bundle holds the networks of several folds as one.
         self.networks = list(getattr(self.network, "networks", None) or [self.network])
         self.preprocessing = parser.get_parsed_content("preprocessing")
-        self.preprocessing_id = repr([parser.get(key) for key in PREPROCESSING_KEYS])
+        self.framing = _the_framing(self.preprocessing)
+        seen_as = [parser.get(key) for key in PREPROCESSING_KEYS]
+        # Where a coarse stage points is its own affair.
+        self.preprocessing_id = repr([seen_as, None if self.framing is None else str(bundle.path)])
         self.inferer = parser.get_parsed_content("inferer")
         self.decode: HeatmapToLandmarksd = parser.get_parsed_content("decode")
         try:
@@ -209,6 +243,12 @@ class _Member:
         self.flip_groups: list[list[int]] = config.get("flip_pairs", [])
         self.posterior = PosteriorLandmarksd("pred", self.presence.names, bundle.models.shape, asked)
 
+    @property
+    def frame(self) -> ShapeFrame:
+        """Where a second stage looks."""
+        assert self.framing is not None
+        return self.framing.frame
+
     def conclude(self, peaks: Peaks) -> LandmarkSet:
         """The landmarks that these places are taken for."""
         together = self.posterior.landmarks(peaks)
@@ -217,12 +257,14 @@ class _Member:
         points, scores = torch.from_numpy(peaks.first.copy()), torch.from_numpy(peaks.masses[:, 0])
         return self.presence.landmarks(points, scores.float())
 
-    def load(self, image: str | os.PathLike) -> MetaTensor:
-        """The network's input, shape (C, H, W, D)."""
+    def load(self, image: str | os.PathLike, pose: np.ndarray | None = None) -> MetaTensor:
+        """The network's input, shape (C, H, W, D), of a second stage in this pose."""
+        data: dict[str, Any] = {"image": str(image)}
         try:
-            prepared: MetaTensor = self.preprocessing({"image": str(image)})["image"]
+            prepared: MetaTensor = self.preprocessing(data if pose is None else {**data, POSE: pose})["image"]
         except Exception as error:  # MONAI wraps whatever a reader raises
             raise readable_error(error, f"{image}: cannot be read as an image") from error
+        prepared.meta[SIGNS] = image_signs(prepared)
         return prepared
 
     def heatmaps(self, network_input: MetaTensor, network: torch.nn.Module | None = None) -> torch.Tensor:
@@ -263,6 +305,14 @@ def _refuse_device(device: str | None) -> None:
         kind = ""
     if not kind or (kind == "cuda" and not torch.cuda.is_available()):
         raise LandmarkError(f"device={device!r} is not to be had here. Use cpu, or leave it out.")
+
+
+def _the_framing(preprocessing: Compose) -> FrameByShaped | None:
+    """The step that a second stage finds its frame by."""
+    for step in preprocessing.flatten().transforms:
+        if isinstance(step, FrameByShaped):
+            return step
+    return None
 
 
 def _the_saver(steps: Iterable[object], bundle: BundleFolder) -> SaveLandmarksd:

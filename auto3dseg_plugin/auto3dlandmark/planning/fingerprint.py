@@ -12,6 +12,7 @@ import itertools
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -23,10 +24,11 @@ from ..files import read_json, write_json
 from ..formats import read_landmarks
 from ..geometry import fit_rotation, rotation_angle, voxel_spacing
 from ..landmarks import ABSENT, PRESENT
+from ..shapes.model import fit_shape
 
 __all__ = ["Fingerprint", "compute_fingerprint", "read_fingerprint", "write_fingerprint"]
 
-VERSION = 2
+VERSION = 3
 POSE_CASES = 40  # pairs grow with the square, and 780 pairs say enough about the spread of poses
 SAMPLES_PER_CASE = 10_000  # voxels per image for the intensity statistics
 
@@ -51,6 +53,7 @@ class Fingerprint:
             landmark.
         pose_angles_deg: how far cases are turned against each other, over pairs of cases: median, p95, max;
             None when fewer than three landmarks are shared.
+        shape: the usual shape of the landmarks, as :meth:`ShapeModel.to_json` gives it; None when unknown.
     """
 
     modalities: tuple[str, ...]
@@ -64,6 +67,7 @@ class Fingerprint:
     presence: dict[str, dict[str, int]]
     nearest_landmark_mm: dict[str, float | None]
     pose_angles_deg: dict[str, float] | None
+    shape: dict[str, Any] | None = None
     version: int = VERSION
 
 
@@ -81,6 +85,7 @@ def compute_fingerprint(
             named; run the checks first for a full list.
     """
     shapes, cropped, spacings, samples, points, statuses = [], [], [], [], [], []
+    in_world = []
     for case in tqdm(datalist.training, desc="analyze", unit="case", disable=not progress):
         array, affine = reorient_to_ras(*read_image(case.image))
         landmarks = read_landmarks(case.label).select(datalist.landmark_names)
@@ -94,6 +99,7 @@ def compute_fingerprint(
         step = max(1, int(foreground.sum()) // SAMPLES_PER_CASE)
         samples.append(channels[:, foreground][:, ::step].astype(np.float64))
         points.append(in_grid)
+        in_world.append(landmarks.points)
         statuses.append(landmarks.status)
         if len(samples[-1]) != len(samples[0]):
             raise LandmarkError(
@@ -121,6 +127,7 @@ def compute_fingerprint(
         },
         nearest_landmark_mm=dict(zip(datalist.landmark_names, _nearest_distances(np.array(points)))),
         pose_angles_deg=_pose_angles(points),
+        shape=fit_shape(np.array(in_world), datalist.landmark_names).to_json(),
     )
 
 

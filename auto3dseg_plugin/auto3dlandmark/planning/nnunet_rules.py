@@ -153,11 +153,17 @@ def _pool(
 
 
 def low_resolution(
-    preset: Preset, full: Configuration, cases: int, landmarks: int, gpu_memory_gb: float, below: float = 0.25
+    preset: Preset,
+    full: Configuration,
+    cases: int,
+    landmarks: int,
+    gpu_memory_gb: float,
+    below: float = 0.25,
+    saving: float = 2.0,
 ) -> Configuration | None:
     """
     Rule 13: a coarser configuration whose patch sees at least ``below`` of the median image; None when the
-    full resolution's patch already does, or when coarsening would save less than half of the voxels.
+    full resolution's patch already does, or when the image would not have ``saving`` times fewer voxels.
     """
     spacing, shape = np.array(full.spacing), np.array(full.median_shape)
     lowres = full
@@ -167,6 +173,6 @@ def low_resolution(
         spacing = np.where(uneven, spacing * LOWRES_STEP, spacing) if uneven.any() else spacing * LOWRES_STEP
         median = shape * np.array(full.spacing) / spacing
         lowres = configure(preset, spacing, np.round(median), cases, landmarks, gpu_memory_gb)
-    if lowres is full or np.prod(shape) / np.prod(median) < 2:
+    if lowres is full or np.prod(shape) / np.prod(median) < saving:
         return None
     return lowres

@@ -14,7 +14,7 @@ from ..files import read_json, write_json
 __all__ = ["VERSION", "Plan", "read_plan", "write_plan"]
 
 
-VERSION = 3
+VERSION = 4
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,9 @@ class Plan:
         lowres: nnU-Net's low-resolution configuration, for those who want it: spacing, patch_size,
             batch_size.
         notes: what a user should know about the decisions above.
+        frame: of the second of two stages: voxels of the landmarks' frame (``shape``), and how many more are
+            kept at each side of it in training (``room``); axes are then those of the frame.
+        coarse: the plan of the first of two stages.
     """
 
     network: str
@@ -69,6 +72,8 @@ class Plan:
     network_def: dict[str, Any]
     lowres: dict[str, Any] | None = None
     notes: tuple[str, ...] = ()
+    frame: dict[str, Any] | None = None
+    coarse: Plan | None = None
     version: int = VERSION
 
 
@@ -86,9 +91,14 @@ def read_plan(path: str | os.PathLike) -> Plan:
     Raises:
         LandmarkError: when it is missing, broken, or of another version of this package.
     """
-    content = read_json(path)
+    return _plan(read_json(path), path)
+
+
+def _plan(content: Any, path: str | os.PathLike) -> Plan:
     fields = {field.name for field in dataclasses.fields(Plan)}
     if not isinstance(content, dict) or set(content) != fields or content["version"] != VERSION:
         raise LandmarkError(f"{path}: is not a plan of this version. Run 'auto3dlandmark plan' again.")
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
+    if values["coarse"] is not None:
+        values["coarse"] = _plan(values["coarse"], path)
     return Plan(**values)

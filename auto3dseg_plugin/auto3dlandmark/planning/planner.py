@@ -29,9 +29,9 @@ from .plan import Plan
 from .presets import PRESETS, Preset
 from .presets import network_def as preset_def
 
-__all__ = ["make_plan"]
+__all__ = ["ARBITRARY_POSES_DEG", "make_plan"]
 
-USUAL_ROTATION_DEG, LEAST_ROTATION_DEG, ARBITRARY_POSES_DEG, USUAL_SHARE = 30.0, 10.0, 60.0, 0.3
+USUAL_ROTATION_DEG, LEAST_ROTATION_DEG, ARBITRARY_POSES_DEG, USUAL_SHARE = 30.0, 20.0, 60.0, 0.3
 NORMALIZATIONS = {
     "ct": "ct",
     "nonorm": "none",
@@ -54,6 +54,7 @@ def make_plan(
     spacing: tuple[float, float, float] | None = None,
     network_def: Mapping[str, Any] | None = None,
     fit_memory: bool = False,
+    sees: float | None = None,
 ) -> Plan:
     """
     Decide spacing, patch, batch, normalisation, network and rotations for a dataset.
@@ -67,12 +68,17 @@ def make_plan(
             are kept as far as the network takes them; as for
             :func:`auto3dlandmark.planning.patch_fit.fit_patch`.
         fit_memory: count heatmaps and loss too, which nnU-Net's estimate leaves out.
+        sees: share of the median image that a patch sees at least, of presets that make images coarser for
+            it; left out, what the preset says.
 
     Raises:
         LandmarkError: for an unknown network, or memory too small for any patch.
     """
     preset, memory_gb = _preset(network, gpu_memory_gb, fit_memory)
-    resolutions = _resolutions(fingerprint, network, preset, memory_gb, spacing)
+    if sees is not None and preset.coarsen_below is not None:
+        preset = dataclasses.replace(preset, coarsen_below=sees)
+    saving = 2.0 if sees is None else 1.0
+    resolutions = _resolutions(fingerprint, network, preset, memory_gb, spacing, saving)
     chosen, turn = resolutions.chosen, _back_to_xyz(resolutions.order)
     built, patch_size, divisor, notes = _network(fingerprint, preset, chosen, turn, network_def)
     if chosen is not resolutions.full:
@@ -133,6 +139,7 @@ def _resolutions(
     preset: Preset,
     memory_gb: float,
     spacing: tuple[float, float, float] | None,
+    saving: float,
 ) -> _Resolutions:
     # nnU-Net's order is (z, y, x); its ties are decided in it.
     spacings = np.array(fingerprint.spacings)[:, ::-1]
@@ -151,7 +158,7 @@ def _resolutions(
     low = low_resolution(preset, full, cases, landmarks, memory_gb)
     coarse = None
     if preset.coarsen_below is not None:
-        coarse = low_resolution(preset, full, cases, landmarks, memory_gb, preset.coarsen_below)
+        coarse = low_resolution(preset, full, cases, landmarks, memory_gb, preset.coarsen_below, saving)
     return _Resolutions(full, low, coarse or full, order)
 
 

@@ -17,19 +17,19 @@ from ..landmarks import PRESENT, UNKNOWN
 from .absence import FEATURES, Presence, fit_presence, presence_features
 from .hypotheses import Hypothesis
 from .model import ShapeModel
+from .oddness import Oddness, fit_oddness
 from .peaks import Peaks
 from .posterior import ShapePosterior, shape_posterior
 from .radius import Radius, fit_radius, radius_features
 
 __all__ = ["Calibration", "HeldOut", "calibrate", "evidence_of"]
 
-VERSION = 1  # changes when held-out cases are to be looked at again
+VERSION = 2  # changes when held-out cases are to be looked at again
 NOISE_FACTORS = (0.15, 0.3, 0.6, 1.0)  # of the peaks' own error, which is partly the shape's
 FEWEST_CASES = 3  # held-out cases that may say that the shape helps
 POOLED_CASES = 10.0  # what all landmarks say together counts as so many cases of each
 WORTH = 0.02  # the share of the error that the posterior must save, to be used by itself
 LEAST_MM = 0.01
-ODD = 3.0  # robust standard deviations of misfits that are still usual
 HURTS = 2.0  # standard errors by which a landmark is worse, to be left as it was found
 
 
@@ -66,7 +66,7 @@ class Calibration:
         radius: how far off the posterior's points are.
         radius_as_found: how far off the first peaks are.
         presence: which are there; None when held-out cases do not tell.
-        usual_misfit: middle of the misfits of held-out cases, and their upper end.
+        oddness: what signs of a case are usual.
         cases: how many held-out cases there were.
     """
 
@@ -78,13 +78,8 @@ class Calibration:
     radius: Radius
     radius_as_found: Radius
     presence: Presence | None
-    usual_misfit: tuple[float, float]
+    oddness: Oddness
     cases: int
-
-    def unusual(self, misfit: float) -> float:
-        """How odd a case is: 0 as most held-out ones, 1 as the oddest of them."""
-        middle, end = self.usual_misfit
-        return max(0.0, (misfit - middle) / max(end - middle, 1e-6))
 
     def to_json(self, names: Sequence[str]) -> dict[str, Any]:
         """Plain numbers."""
@@ -105,7 +100,7 @@ class Calibration:
             "after_mm": _number(self.after_mm),
             "noise_mm": dict(zip(names, np.round(self.noise_mm, 5).tolist())),
             "left_as_found": [name for name, use in zip(names, self.use) if not use],
-            "usual_misfit": [round(value, 5) for value in self.usual_misfit],
+            "usual_signs": self.oddness.to_json(),
             "radius": self.radius.to_json(names),
             "radius_as_found": self.radius_as_found.to_json(names),
             "presence": presence,
@@ -124,7 +119,6 @@ class Calibration:
                 weights = np.array(told["weights"], dtype=float).reshape(FEATURES)
                 points = (int(told["present"]), int(told["absent"]))
                 presence = Presence(weights, float(told["bias"]), float(told["threshold"]), points)
-            middle, end = content["usual_misfit"]
             before, after = (
                 np.nan if content[key] is None else float(content[key]) for key in ("before_mm", "after_mm")
             )
@@ -137,10 +131,10 @@ class Calibration:
                 Radius.from_json(content["radius"], names),
                 Radius.from_json(content["radius_as_found"], names),
                 presence,
-                (float(middle), float(end)),
+                Oddness.from_json(content["usual_signs"]),
                 int(content["held_out_cases"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise LandmarkError(
                 f"{where}: holds no calibration ({error}). Calibrate the bundle again."
             ) from error
@@ -152,11 +146,15 @@ def _number(value: float) -> float | None:
 
 @dataclass(frozen=True)
 class Evidence:
-    """All that is known of a case once its peaks and the shape have met; one row a landmark."""
+    """
+    All that is known of a case once its peaks and the shape have met: one row a landmark; and signs of how
+    odd it is.
+    """
 
     posterior: ShapePosterior
     radius: np.ndarray
     presence: np.ndarray
+    signs: Mapping[str, float]
 
 
 def evidence_of(
@@ -182,7 +180,14 @@ def evidence_of(
         presence_features(
             peaks.masses[:, 0], posterior.near_mass, inside, posterior.deviation_mm + noise_mm, groups
         ),
+        {**peaks.signs, "misfit": posterior.misfit, "unfound": _unfound(posterior, inside)},
     )
+
+
+def _unfound(posterior: ShapePosterior, inside: np.ndarray) -> float:
+    """The share of what should be in the image that the network has not found where it is."""
+    seen = inside > 0
+    return float(1 - posterior.near_mass[seen].mean()) if seen.any() else 1.0
 
 
 def calibrate(
@@ -230,7 +235,7 @@ def calibrate(
             [one.presence[rows] for one, rows in zip(evidence, judged)],
             [case.status[rows] == PRESENT for case, rows in zip(held_out, judged)],
         ),
-        _usual(np.array([one.posterior.misfit for one in evidence])),
+        fit_oddness([one.signs for one in evidence], [_mean(one) for one in after]),
         len(held_out),
     )
 
@@ -261,10 +266,3 @@ def _hurt(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     mean = np.where(known, worse, 0).sum(axis=0) / count
     variance = np.where(known, (worse - mean) ** 2, 0).sum(axis=0) / np.maximum(count - 1, 1)
     return np.asarray((known.sum(axis=0) >= FEWEST_CASES) & (mean > HURTS * np.sqrt(variance / count)))
-
-
-def _usual(misfits: np.ndarray) -> tuple[float, float]:
-    """Middle and upper end of the misfits of held-out cases."""
-    middle = float(np.median(misfits))
-    spread = 1.4826 * float(np.median(np.abs(misfits - middle)))
-    return middle, max(float(misfits.max()), middle + ODD * spread)

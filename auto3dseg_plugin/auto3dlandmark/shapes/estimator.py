@@ -28,7 +28,7 @@ from .posterior import ShapePosterior
 
 __all__ = ["ShapeEstimator", "fit_estimator", "honest_landmarks"]
 
-VERSION = 1
+VERSION = 2
 MOST_FOLDS = 10
 EDGE_MM_PER_SIZE = 0.15  # a landmark that was never absent may lie so far outside its image
 LEAST_SCORE = 0.5  # where nothing was calibrated, one that may be absent and has a lower score is absent
@@ -101,7 +101,7 @@ class ShapeEstimator:
             )
         inside = peaks.inside_mm(evidence.posterior.points)
         chance, absent = self._presence(peaks, evidence, inside)
-        unusual = np.nan if known is None else known.unusual(evidence.posterior.misfit)
+        unusual = np.nan if known is None else known.oddness.value(evidence.signs)
         notes = self._notes(points, peaks, evidence, radii, inside, absent)
         if unusual > 1:
             odd = f"the case does not look like the training images ({unusual:.1f}; usual is below 1)"

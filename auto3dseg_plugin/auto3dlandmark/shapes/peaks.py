@@ -5,14 +5,14 @@ volumes."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from ..errors import LandmarkError
 
-__all__ = ["Peaks"]
+__all__ = ["Peaks", "merged"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class Peaks:
         spreads: width of each peak, root mean square distance from its middle in millimetres, shape (N, P).
         affine: voxel to RAS millimetres of the image that was searched, shape (4, 4).
         shape: its voxels along each axis.
+        signs: numbers that may tell how the image differs from others, by name.
     """
 
     positions: np.ndarray
@@ -33,6 +34,7 @@ class Peaks:
     spreads: np.ndarray
     affine: np.ndarray
     shape: tuple[int, ...]
+    signs: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def first(self) -> np.ndarray:
@@ -66,7 +68,8 @@ class Peaks:
                 if np.isfinite(place).all()
             ]
         image = {"affine": np.asarray(self.affine).tolist(), "shape": [int(size) for size in self.shape]}
-        return {"image": image, "landmarks": found}
+        signs = {name: round(float(value), 6) for name, value in self.signs.items()}
+        return {"image": image, "signs": signs, "landmarks": found}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any], names: Sequence[str], where: str) -> Peaks:
@@ -87,8 +90,26 @@ class Peaks:
                     positions[row, column] = place["position_mm"]
                     masses[row, column], spreads[row, column] = place["mass"], place["spread_mm"]
             image = content["image"]
-            return cls(
-                positions, masses, spreads, np.array(image["affine"], dtype=float), tuple(image["shape"])
-            )
+            affine, shape = np.array(image["affine"], dtype=float), tuple(image["shape"])
+            return cls(positions, masses, spreads, affine, shape, content.get("signs", {}))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise LandmarkError(f"{where}: holds no peaks ({error}). Predict the case again.") from error
+
+
+def merged(found: Sequence[Peaks]) -> Peaks:
+    """
+    What several networks found in the same image, each with an equal say.
+    """
+    if len(found) == 1:
+        return found[0]
+    positions = np.concatenate([one.positions for one in found], axis=1)
+    masses = np.concatenate([one.masses for one in found], axis=1) / len(found)
+    spreads = np.concatenate([one.spreads for one in found], axis=1)
+    order = np.argsort(-masses, axis=1, kind="stable")
+    return Peaks(
+        np.take_along_axis(positions, order[..., None], axis=1),
+        np.take_along_axis(masses, order, axis=1),
+        np.take_along_axis(spreads, order, axis=1),
+        found[0].affine,
+        found[0].shape,
+    )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..geometry import fit_rotation
+from ..geometry import fit_rotation, rigid
 from .hypotheses import Hypothesis, hypotheses_for
 from .model import ShapeModel
 from .peaks import Peaks
@@ -44,6 +44,7 @@ class ShapePosterior:
         distance: of each landmark's first peak from its point, in widths of its noise, shape (N,).
         hypothesis: what the network did, in words.
         misfit: how badly peaks and shape go together: minus the log evidence of a landmark, in nats.
+        pose: from the model's frame to the image's millimetres, shape (4, 4).
     """
 
     points: np.ndarray
@@ -52,6 +53,7 @@ class ShapePosterior:
     distance: np.ndarray
     hypothesis: str
     misfit: float
+    pose: np.ndarray
 
     @property
     def deviation_mm(self) -> np.ndarray:
@@ -114,6 +116,7 @@ def shape_posterior(
         np.where(found[:, 0], distances[:, 0] / noise_mm, np.inf),
         hypothesis.name,
         -likelihood / max(1, len(model.names)),
+        rigid(rotation, fits.shift[row]),
     )
 
 

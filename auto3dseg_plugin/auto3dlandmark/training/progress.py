@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from ignite.engine import Engine, Events
@@ -22,10 +23,17 @@ class ProgressBar:
     Args:
         schedule: knows how far the training is.
         evaluator: gives the MRE.
+        part: of all that is trained, where this training begins and ends, 0 to 1.
     """
 
-    def __init__(self, schedule: TrainingSchedule, evaluator: Engine | None = None) -> None:
+    def __init__(
+        self,
+        schedule: TrainingSchedule,
+        evaluator: Engine | None = None,
+        part: Sequence[float] = (0.0, 1.0),
+    ) -> None:
         self.schedule = schedule
+        self.begin, self.end = part
         self.loss, self.mre_mm = math.nan, math.nan
         self.bar: Any = None
         if evaluator is not None:
@@ -43,7 +51,8 @@ class ProgressBar:
         # A log file gets a line every half minute, a terminal a moving bar.
         self.bar = tqdm(
             total=100,
-            desc="train",
+            initial=100 * self.begin,
+            desc=self._name(),
             mininterval=0.5 if sys.stderr.isatty() else 30,
             miniters=0,
             bar_format="{desc}: {n:.0f}%|{bar:20}| {postfix}",
@@ -62,7 +71,13 @@ class ProgressBar:
         text += "" if math.isnan(self.mre_mm) else f", MRE {self.mre_mm:.2f} mm"
         text += f", {int(left // 60)}:{int(left % 60):02d} left" if math.isfinite(left) else ""
         self.bar.set_postfix_str(text, refresh=False)
-        self.bar.update(100 * self.schedule.progress - self.bar.n)
+        done = self.begin + (self.end - self.begin) * self.schedule.progress
+        self.bar.update(100 * done - self.bar.n)
+
+    def _name(self) -> str:
+        if self.begin == 0 and self.end == 1:
+            return "train"
+        return "train coarse stage" if self.begin == 0 else "train fine stage"
 
     def _validated(self, evaluator: Engine) -> None:
         self.mre_mm = float(next(iter(evaluator.state.metrics.values())))

@@ -26,7 +26,7 @@ import filelock
 from ..bundles.agreement import refuse_disagreement
 from ..bundles.folder import MACHINE_KEYS, BundleFolder
 from ..errors import LandmarkError, readable_error
-from ..files import read_json, write_json
+from ..files import files_digest, read_json, write_json
 from ..planning.recipes import top_level
 
 __all__ = [
@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 # How long a training may take, and what is done with its points, do not make it another one.
-SAME_TRAINING = ("minutes", "started", "posterior")
+SAME_TRAINING = ("minutes", "started", "progress_part", "posterior")
 # Auto3DSeg's names for settings of ours.
 AUTO3DSEG = {
     "num_epochs": "epochs",
@@ -129,6 +129,11 @@ def train_bundle(
     refuse_disagreement(config, folder.config_path("train"))
     overrides = config_overrides(parameters or {}, config)
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")
+    for coarse in folder.coarse_stages():
+        if not is_trained(coarse, parameters or {}):
+            train_bundle(
+                coarse.path, _coarse_parameters(parameters or {}, coarse), devices, nodes, launcher, say
+            )
     with training_lock(folder.path):
         old = prepare_models(folder, overrides)
         if old is not None:
@@ -139,6 +144,29 @@ def train_bundle(
             train_here(folder.path, **overrides)
 
 
+def is_trained(folder: BundleFolder, parameters: Mapping[str, Any] | None = None) -> bool:
+    """
+    Whether a bundle's training has ended, with these parameters; or it came with its weights.
+
+    Args:
+        parameters: as for :func:`config_overrides`.
+    """
+    models, config = folder.models, folder.read_config("train")
+    if not models.weights.is_file():
+        return False
+    if not models.settings.is_file():
+        return True
+    wanted = training_settings({**config, **config_overrides(parameters or {}, config)})
+    return models.outcome.is_file() and read_json(models.settings) == json.loads(json.dumps(wanted))
+
+
+def _coarse_parameters(parameters: Mapping[str, Any], coarse: BundleFolder) -> dict[str, Any]:
+    """The same for the first of two stages, with its part of the minutes."""
+    begin, end = coarse.read_config("train")["progress_part"]
+    minutes = parameters.get("minutes")
+    return {**parameters, **({} if minutes is None else {"minutes": minutes * (end - begin)})}
+
+
 def prepare_models(folder: BundleFolder, overrides: Mapping[str, Any]) -> Path | None:
     """
     Make ready for a training: models of another training, or of a finished one, are set aside.
@@ -147,6 +175,8 @@ def prepare_models(folder: BundleFolder, overrides: Mapping[str, Any]) -> Path |
         the folder the earlier models are in now, if there were any.
     """
     settings = training_settings({**folder.read_config("train"), **overrides})
+    for coarse in folder.coarse_stages():  # another pose is another training
+        settings["coarse_stage"] = files_digest([coarse.models.weights])
     models, old = folder.models, None
     if models.path.exists() and any(models.path.iterdir()):
         same = models.settings.exists() and read_json(models.settings) == json.loads(json.dumps(settings))

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 from .decode import HeatmapToLandmarksd, decode_argmax, decode_centroid
+from .framing import FrameByShaped
 from .intensity import RandLowResolution, RandPerChanneld
 from .load import CheckImaged, LoadChannelsd
+from .other_scanners import RandConvolutiond, RandFieldOfViewd
 from .patch import RandPatchLandmarksd
 from .points import LoadLandmarksd, SaveLandmarksd, VoxelLandmarksd
 from .posterior_step import PosteriorLandmarksd
@@ -17,6 +19,7 @@ __all__ = [
     "AntiAliasd",
     "CheckImaged",
     "ConeTarget",
+    "FrameByShaped",
     "GaussianTarget",
     "HeatmapTarget",
     "HeatmapToLandmarksd",
@@ -24,6 +27,8 @@ __all__ = [
     "LoadLandmarksd",
     "PosteriorLandmarksd",
     "PrepareHeatmapBatch",
+    "RandConvolutiond",
+    "RandFieldOfViewd",
     "RandLowResolution",
     "RandPatchLandmarksd",
     "RandPerChanneld",

@@ -8,15 +8,19 @@ takes them to millimetres, so nothing is ever resampled back.
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from monai.config import KeysCollection
+from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
 from ..shapes.peaks import Peaks
+from .framing import field_of
+from .signs import SIGNS, image_signs
 
 __all__ = [
     "ACTIVATIONS",
@@ -206,26 +210,26 @@ class HeatmapToLandmarksd(MapTransform):
             heatmaps = activate(
                 logits.as_tensor() if hasattr(logits, "as_tensor") else logits, self.activation
             )
-            peaks = self.peaks(heatmaps, grid.affine)
+            peaks = replace(self.peaks(heatmaps, grid), signs=image_signs(grid))
             result[f"{key}{self.peaks_postfix}"] = peaks
             result[key] = torch.from_numpy(peaks.first.copy())
             result[f"{key}{self.score_postfix}"] = torch.from_numpy(peaks.masses[:, 0]).float()
         return result
 
-    def peaks(self, heatmaps: torch.Tensor, affine: torch.Tensor, radius: int | None = None) -> Peaks:
+    def peaks(self, heatmaps: torch.Tensor, grid: MetaTensor, radius: int | None = None) -> Peaks:
         """
         The highest places of each heatmap in RAS millimetres; their masses are scores in [0, 1].
 
         Args:
             heatmaps: shape (N, H, W, D).
-            affine: voxel to RAS millimetres, shape (4, 4).
+            grid: an image on the heatmaps' grid, whose affine counts.
             radius: instead of the transform's own.
         """
         points, heights, masses, variances = (
             one.double().cpu().numpy()
             for one in decode_peaks(heatmaps, self.radius if radius is None else radius)
         )
-        to_world = np.asarray(torch.as_tensor(affine, dtype=torch.float64).cpu())
+        to_world = np.asarray(torch.as_tensor(grid.affine, dtype=torch.float64).cpu())
         world = points @ to_world[:3, :3].T + to_world[:3, 3]
         scores = (masses if self.activation == "softmax" else heights).clip(0, 1)
         spreads = np.sqrt((variances.clip(0) * (to_world[:3, :3] ** 2).sum(axis=0)).sum(axis=2))
@@ -233,4 +237,4 @@ class HeatmapToLandmarksd(MapTransform):
             if world[left, 0, 0] > world[right, 0, 0]:  # RAS: x grows to the right
                 for array in (world, scores, spreads):
                     array[[left, right]] = array[[right, left]]
-        return Peaks(world, scores, spreads, to_world, tuple(heatmaps.shape[1:]))
+        return Peaks(world, scores, spreads, *field_of(grid), grid.meta.get(SIGNS, {}))

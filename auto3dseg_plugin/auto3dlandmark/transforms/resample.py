@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from ..geometry import voxel_spacing
 
-__all__ = ["AntiAliasd", "SplineSpacingd", "separate_axis"]
+__all__ = ["AntiAliasd", "SplineSpacingd", "separate_axis", "smoothed"]
 
 ANISOTROPY = 3.0
 
@@ -30,8 +30,6 @@ class AntiAliasd(MapTransform):
         keys: images as MetaTensor, shape (C, H, W, D).
         spacing: millimetres (x, y, z) the image is going to be resampled to; axes as they are now.
         enabled: False leaves images as they are, as nnU-Net does.
-
-    Source: voxels r times as large hold what a Gaussian of sqrt(r ** 2 - 1) / 2 voxels leaves.
     """
 
     def __init__(self, keys: KeysCollection, spacing: Sequence[float], enabled: bool = True) -> None:
@@ -41,16 +39,28 @@ class AntiAliasd(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         result = dict(data)
         for key in self.key_iterator(result):
-            image = result[key]
-            ratio = self.spacing / voxel_spacing(image.affine.cpu().numpy())
-            sigma = np.sqrt(np.maximum(ratio**2 - 1, 0)) / 2
-            if self.enabled and (sigma > 0.05).any():
-                voxels = np.asarray(image.as_tensor().cpu(), dtype=np.float32)
-                smooth = np.stack(
-                    [ndimage.gaussian_filter(channel, sigma, mode="nearest") for channel in voxels]
-                )
-                result[key] = type(image)(torch.as_tensor(smooth), meta=image.meta)
+            if self.enabled:
+                result[key] = smoothed(result[key], self.spacing)
         return result
+
+
+def smoothed(image: MetaTensor, spacing: ArrayLike) -> MetaTensor:
+    """
+    An image blurred as much as a coming resampling makes its voxels larger.
+
+    Args:
+        image: shape (C, H, W, D).
+        spacing: millimetres along the image's axes, shape (3,), or one number for all.
+
+    Source: voxels r times as large hold what a Gaussian of sqrt(r ** 2 - 1) / 2 voxels leaves.
+    """
+    ratio = np.asarray(spacing, dtype=float) / voxel_spacing(image.affine.cpu().numpy())
+    sigma = np.sqrt(np.maximum(ratio**2 - 1, 0)) / 2
+    if not (sigma > 0.05).any():
+        return image
+    voxels = np.asarray(image.as_tensor().cpu(), dtype=np.float32)
+    smooth = np.stack([ndimage.gaussian_filter(channel, sigma, mode="nearest") for channel in voxels])
+    return type(image)(torch.as_tensor(smooth), meta=image.meta)
 
 
 def separate_axis(source: ArrayLike, target: ArrayLike) -> int | None:

@@ -4,10 +4,10 @@ points."""
 
 from __future__ import annotations
 
+import contextlib
 import filecmp
-import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -165,7 +165,7 @@ def calibrate_on_dataset(
             f"{bundle.models.shape}: is there, and no held-out case is known to make a better one. Name "
             "annotated images that the bundle was not trained on by --unseen, or remove the file."
         )
-    with tempfile.TemporaryDirectory() as temporary:
+    with tempfile.TemporaryDirectory() as temporary, _set_aside(bundle.models.shape, say):
         held_out: list[HeldOut] = []
         for fold, cases in rounds:
             say(f"held-out cases: {len(cases)}" + ("" if fold is None else f" of fold {fold}"))
@@ -180,12 +180,25 @@ def calibrate_on_dataset(
             held_out += held_out_evidence(cases, Path(temporary), own).values()
         if not held_out:
             say("no held-out case: points can be moved, and nothing says how far off they are")
-        if bundle.models.shape.is_file():
-            earlier = bundle.models.shape.with_name("shape_earlier.json")
-            shutil.copyfile(bundle.models.shape, earlier)
-            say(f"the earlier shape model is now {earlier}")
         calibrate_bundle(bundle, shape, held_out)
     return ShapeEstimator.read(bundle.models.shape, names)
+
+
+@contextlib.contextmanager
+def _set_aside(path: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """Put a file under another name until there is a new one; of an earlier version, nobody could read it."""
+    earlier = path.with_name("shape_earlier.json")
+    there = path.is_file()
+    if there:
+        path.replace(earlier)
+    try:
+        yield
+    except BaseException:
+        if there and not path.is_file():
+            earlier.replace(path)
+        raise
+    if there:
+        say(f"the earlier shape model is now {earlier}")
 
 
 def _refuse_seen(dataset: Datalist, unseen: Datalist) -> None:

@@ -21,15 +21,17 @@ BEYOND_THE_NETWORK = 1.3  # patches, target, loss, optimiser and validation, of 
 
 def default_minutes(plan: Plan, cases: int) -> float:
     """
-    Minutes for one fold on this machine: steps by the number of cases, timed on the plan's network and patch.
+    Minutes for one fold on this machine: steps by the number of cases, timed on the plan's network and patch;
+    for two stages together.
 
     Args:
         plan: what is trained.
         cases: training cases.
     """
+    first = 0.0 if plan.coarse is None else default_minutes(plan.coarse, cases)
     steps = min(MOST_STEPS, max(FEWEST_STEPS, STEPS_PER_CASE * cases))
     minutes = steps * _seconds_per_step(plan) * BEYOND_THE_NETWORK / 60
-    return round(min(MOST_MINUTES, max(LEAST_MINUTES, minutes)), 1)
+    return round(min(MOST_MINUTES, max(LEAST_MINUTES, minutes)) + first, 1)
 
 
 def _seconds_per_step(plan: Plan) -> float:

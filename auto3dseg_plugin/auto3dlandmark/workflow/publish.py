@@ -66,13 +66,17 @@ def publish(work: str | os.PathLike, folder: str | os.PathLike, about: str | os.
         copy_template(unfinished)
         published = BundleFolder(unfinished)
         _write_configs(published, bundles, told, read_json(source.datalist))
-        states = [load_weights(bundle.models.weights) for bundle in bundles]
-        save_atomically(mean_state_dict(states), published.models.weights)
-        first = mean_state_dict(states[:1])
-        save_atomically(
-            {name.removeprefix("networks.0."): value for name, value in first.items()},
-            published.models.one_fold,
-        )
+        _write_weights(published, bundles)
+        coarse = [stage for bundle in bundles for stage in bundle.coarse_stages()]
+        if coarse:
+            copy_template(published.coarse_path)
+            stage = BundleFolder(published.coarse_path)
+            _write_configs(stage, coarse, told, read_json(source.datalist))
+            _write_weights(stage, coarse)
+            write_text(published.frame, bundles[0].frame.read_text(encoding="utf-8"))
+            train = published.read_config("train")
+            # The one network that is trained on, and evaluated, has its own first stage.
+            published.write_config("train", {**train, "coarse": {**train["coarse"], "alone": 0}})
         _write_shape(source, published)
         validation = read_json(bundles[0].models.cross_validation)
         write_json(published.models.cross_validation, validation)
@@ -112,6 +116,15 @@ def _trained(work: WorkFolder) -> list[BundleFolder]:
     return bundles
 
 
+def _write_weights(published: BundleFolder, bundles: Sequence[BundleFolder]) -> None:
+    """All networks as one, and the first one alone."""
+    states = [load_weights(bundle.models.weights) for bundle in bundles]
+    save_atomically(mean_state_dict(states), published.models.weights)
+    first = mean_state_dict(states[:1])
+    alone = {name.removeprefix("networks.0."): value for name, value in first.items()}
+    save_atomically(alone, published.models.one_fold)
+
+
 def _write_shape(source: WorkFolder, published: BundleFolder) -> None:
     """How all training landmarks lie, and what every fold's held-out cases say."""
     listed, noise = read_datalist(source.datalist), usual_noise_mm(published.read_plan())
@@ -143,9 +156,10 @@ def _write_configs(
     datalist.pop("dataroot", None)
     published.write_config("datalist", datalist)
     write_plan(published.config_path("plan"), source.read_plan())
+    validation = source.models.cross_validation
     told = {key: value for key, value in about.items() if key != "data_license"}
-    metrics = {"mre_mm": read_json(source.models.cross_validation)["mre_mm"]}
-    metadata = {**source.read_config("metadata"), **told, "eval_metrics": metrics}
+    metrics = {"eval_metrics": {"mre_mm": read_json(validation)["mre_mm"]}} if validation.is_file() else {}
+    metadata = {**source.read_config("metadata"), **told, **metrics}
     if metadata["version"] not in metadata.get("changelog", {}):
         metadata["changelog"] = {**metadata.get("changelog", {}), metadata["version"]: "Published."}
     published.write_config("metadata", metadata)

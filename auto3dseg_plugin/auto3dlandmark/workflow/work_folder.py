@@ -35,9 +35,9 @@ from ..landmarks import some_names
 from ..planning import fingerprint, plan
 from ..planning.fingerprint import compute_fingerprint, read_fingerprint, write_fingerprint
 from ..planning.plan import read_plan, write_plan
-from ..planning.planner import make_plan
 from ..planning.presets import default_network
 from ..planning.recipes import default_recipe, read_recipe
+from ..planning.stages import plan_stages
 from ..shapes import calibration
 from ..training.run import train_bundle, training_settings
 from .calibrating import (
@@ -138,6 +138,7 @@ class WorkFolder:
         gpu_memory_gb: float | None = None,
         network_def: str | os.PathLike | None = None,
         fit_memory: bool = False,
+        stages: int | None = None,
     ) -> None:
         """
         Write ``plan.json``.
@@ -148,6 +149,7 @@ class WorkFolder:
             network_def: a JSON file with the MONAI config of another network to train.
             fit_memory: count heatmaps and loss, and plan for the GPU at hand unless ``gpu_memory_gb`` says
                 otherwise.
+            stages: 1 or 2 networks; left out, what the data asks for.
         """
         network, chosen_here = network or default_network(), network is None
         if chosen_here:
@@ -160,14 +162,14 @@ class WorkFolder:
         def action() -> None:
             found = read_fingerprint(self.fingerprint)
             try:
-                made = make_plan(found, network, gpu_memory_gb, network_def=own, fit_memory=fit_memory)
+                made = plan_stages(found, network, gpu_memory_gb, own, fit_memory, stages)
             except LandmarkError as error:
                 raise error if network_def is None else LandmarkError(f"{network_def}: {error}") from error
             write_plan(self.plan, made)
             for note in made.notes:
                 self.say(f"note: {note}")
 
-        wishes = [network, gpu_memory_gb, own, fit_memory]
+        wishes = [network, gpu_memory_gb, own, fit_memory, stages]
         self.record.once("plan", [plan.VERSION, *wishes, read_json(self.fingerprint)], [self.plan], action)
 
     def build(self, fold: int, recipe: str | None = None, **overrides: Any) -> None:
@@ -218,7 +220,10 @@ class WorkFolder:
         """
         bundle = self.bundle(fold)
         config = bundle.read_config("train")
-        settings = {**training_settings(config), "minutes": config["minutes"]}
+        settings: dict[str, Any] = {**training_settings(config), "minutes": config["minutes"]}
+        for stage in bundle.coarse_stages():
+            first = stage.read_config("train")
+            settings["coarse_stage"] = {**training_settings(first), "minutes": first["minutes"]}
 
         def action() -> None:
             train_bundle(bundle.path, devices=[] if device is None else [device], say=self.say)

@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A box around the mean shape, turned along its principal axes: where a second network looks for the
+landmarks, in whatever pose a first one found them."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from ..errors import LandmarkError
+from ..files import read_json, write_json
+from .hypotheses import Hypothesis, hypotheses_for
+from .model import ShapeModel
+from .peaks import Peaks
+from .posterior import ShapePosterior, shape_posterior
+
+__all__ = ["ShapeFrame", "box_around", "flatness", "frame_around"]
+
+VERSION = 1
+MARGIN = 0.1  # of the shape's largest extent, at each side
+DEVIATIONS = 2.0  # of the landmarks from the mean shape, at each side
+TRUE_MASS = 1.0
+DOUBT = 3.0  # nats of a landmark by which another explanation may be worse, to be looked into
+
+
+@dataclass(frozen=True)
+class ShapeFrame:
+    """
+    A grid of voxels around a mean shape.
+
+    Args:
+        model: the shape.
+        affine: voxel indices to millimetres in the model's frame, shape (4, 4).
+        shape: voxels along each axis.
+        noise_mm: standard deviation of a first network's right peaks along an axis.
+    """
+
+    model: ShapeModel
+    affine: np.ndarray
+    shape: tuple[int, ...]
+    noise_mm: float
+
+    def pose(self, peaks: Peaks) -> np.ndarray:
+        """
+        The likeliest pose of the shape for what was found: from the model's frame to RAS millimetres, shape
+        (4, 4).
+        """
+        return self._posterior(peaks, hypotheses_for(self.model.names)).pose
+
+    def poses(self, peaks: Peaks) -> list[np.ndarray]:
+        """
+        The likeliest pose, and those that other things a network may have done would explain nearly as well:
+        chains of landmarks found one level off, left taken for right.
+        """
+        found = [
+            self._posterior(peaks, [dataclasses.replace(one, chance=1.0)])
+            for one in hypotheses_for(self.model.names)
+        ]
+        found.sort(key=lambda one: one.misfit)
+        return [one.pose for one in found if one.misfit <= found[0].misfit + DOUBT]
+
+    def misfit(self, peaks: Peaks) -> float:
+        """How badly peaks and shape go together, as for :class:`ShapePosterior`."""
+        return self._posterior(peaks, hypotheses_for(self.model.names)[:1]).misfit
+
+    def signs(self, coarse: Peaks, fine: Peaks) -> dict[str, float]:
+        """
+        Numbers that tell a case in which the first network went wrong.
+
+        Returns:
+            ``coarse_misfit``: how badly its peaks go together; ``stages_apart_mm``: the median distance of
+            what the second network found from what the shape makes of the first one's peaks.
+        """
+        posterior = self._posterior(coarse, hypotheses_for(self.model.names))
+        apart = np.linalg.norm(fine.first - posterior.points, axis=1)
+        return {"coarse_misfit": posterior.misfit, "stages_apart_mm": float(np.nanmedian(apart))}
+
+    def is_like(self, other: ShapeFrame) -> bool:
+        """Whether another frame is the same grid around the same shape."""
+        same = self.model.names == other.model.names and self.shape == other.shape
+        return (
+            same and np.allclose(self.affine, other.affine) and np.allclose(self.model.mean, other.model.mean)
+        )
+
+    def _posterior(self, peaks: Peaks, tried: Sequence[Hypothesis]) -> ShapePosterior:
+        return shape_posterior(self.model, peaks, np.full(len(self.model.names), self.noise_mm), tried)
+
+    def true_pose(self, points: np.ndarray) -> np.ndarray:
+        """
+        The pose of annotated landmarks, by the same rules as that of found ones.
+
+        Args:
+            points: RAS millimetres, shape (N, 3), NaN where there is none.
+        """
+        known = np.isfinite(points).all(axis=1)
+        positions = np.where(known[:, None], points, np.nan)[:, None]
+        masses = np.where(known, TRUE_MASS, 0.0)[:, None]
+        peaks = Peaks(positions, masses, np.zeros_like(masses), np.eye(4), (1, 1, 1))
+        return self._posterior(peaks, hypotheses_for(self.model.names)[:1]).pose
+
+    def grid(self, pose: np.ndarray, room: int = 0) -> tuple[np.ndarray, tuple[int, ...]]:
+        """
+        The frame's grid in an image.
+
+        Args:
+            pose: as from :meth:`pose`.
+            room: further voxels at each side.
+
+        Returns:
+            affine: voxel indices to RAS millimetres, shape (4, 4).
+            shape: voxels along each axis.
+        """
+        first = np.eye(4)
+        first[:3, 3] = -room
+        return pose @ self.affine @ first, tuple(size + 2 * room for size in self.shape)
+
+    def write(self, path: str | os.PathLike) -> None:
+        """Write one readable file, whole or not at all."""
+        grid = {"affine": np.round(self.affine, 6).tolist(), "shape": list(self.shape)}
+        content = {"version": VERSION, "grid": grid, "noise_mm": self.noise_mm, "shape": self.model.to_json()}
+        write_json(path, content)
+
+    @classmethod
+    def read(cls, path: str | os.PathLike) -> ShapeFrame:
+        """
+        Raises:
+            LandmarkError: when the file is missing, damaged, or of another version.
+        """
+        content = read_json(path)
+        if not isinstance(content, Mapping) or content.get("version") != VERSION:
+            raise LandmarkError(f"{path}: is not a frame of version {VERSION}. Build the bundle again.")
+        model = ShapeModel.from_json(content.get("shape", {}), str(path))
+        try:
+            grid = content["grid"]
+            affine, shape = np.array(grid["affine"], dtype=float).reshape(4, 4), tuple(grid["shape"])
+            return cls(model, affine, shape, float(content["noise_mm"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise LandmarkError(f"{path}: is damaged ({error}). Build the bundle again.") from error
+
+
+def _axes(mean: np.ndarray) -> np.ndarray:
+    """The shape's principal axes as columns, in the order and direction closest to those it lies in."""
+    _, _, rows = np.linalg.svd(mean - mean.mean(axis=0))
+    axis, component = linear_sum_assignment(-np.abs(rows.T))
+    axes = rows[component].T[:, np.argsort(axis)]
+    axes = axes * np.where(np.diag(axes) < 0, -1.0, 1.0)
+    if np.linalg.det(axes) < 0:
+        axes[:, np.argmin(np.abs(np.diag(axes)))] *= -1
+    return np.asarray(axes)
+
+
+def box_around(model: ShapeModel) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """
+    The box that holds the landmarks of most cases, and some of what is around them.
+
+    Returns:
+        axes: of the box, unit columns in the model's frame, shape (3, 3).
+        centre: in the model's frame, millimetres, shape (3,).
+        size: along each axis, millimetres, shape (3,).
+    """
+    axes = _axes(model.mean)
+    along = model.mean @ axes
+    modes = np.einsum("nik,ij->njk", model.modes, axes)
+    deviation = np.sqrt((modes**2).sum(axis=2) + model.spread_mm**2)  # (N, 3)
+    low, high = (along - DEVIATIONS * deviation).min(axis=0), (along + DEVIATIONS * deviation).max(axis=0)
+    margin = MARGIN * float(np.ptp(along, axis=0).max())
+    return axes, axes @ ((low + high) / 2), high - low + 2 * margin
+
+
+def flatness(model: ShapeModel) -> float:
+    """
+    How little the landmarks say about turns: their second extent over their first, 0 when all lie on a line.
+    """
+    values = np.linalg.svd(model.mean - model.mean.mean(axis=0), compute_uv=False)
+    return float(values[1] / max(values[0], 1e-12))
+
+
+def frame_around(
+    model: ShapeModel, spacing: Sequence[float], shape: Sequence[int], noise_mm: float
+) -> ShapeFrame:
+    """
+    The frame of a shape.
+
+    Args:
+        spacing: millimetres along the box's axes, shape (3,).
+        shape: voxels along them, around the box's centre.
+        noise_mm: as for :class:`ShapeFrame`.
+    """
+    axes, centre, _ = box_around(model)
+    affine = np.eye(4)
+    affine[:3, :3] = axes * np.asarray(spacing, dtype=float)
+    affine[:3, 3] = centre - affine[:3, :3] @ ((np.array(shape) - 1) / 2)
+    return ShapeFrame(model, affine, tuple(int(size) for size in shape), noise_mm)

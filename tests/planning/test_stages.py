@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One stage where one is enough; two where poses vary or landmarks take a small part of large images."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from auto3dlandmark import LandmarkError
+from auto3dlandmark.planning.fingerprint import Fingerprint
+from auto3dlandmark.planning.plan import read_plan, write_plan
+from auto3dlandmark.planning.stages import frame_of, plan_stages
+from auto3dlandmark.shapes.model import ShapeModel, fit_shape
+
+STATISTICS = {"mean": 0.0, "std": 1.0, "percentile_00_5": -2.0, "percentile_99_5": 2.0}
+
+
+def fingerprint(shape, spacing=(1.0, 1.0, 1.0), extent=(40.0, 30.0, 20.0), landmarks=6, angle=10.0):
+    random = np.random.default_rng(0)
+    mean = random.uniform(-0.5, 0.5, size=(landmarks, 3)) * extent
+    names = tuple("abcdefghij"[:landmarks])
+    model = fit_shape(np.stack([mean + random.normal(size=mean.shape) for _ in range(6)]), names)
+    return Fingerprint(
+        modalities=("MRI",),
+        landmark_names=names,
+        cases=tuple("uvwxyz"),
+        shapes=(shape,) * 6,
+        shapes_after_crop=(shape,) * 6,
+        spacings=(spacing,) * 6,
+        median_relative_size_after_crop=1.0,
+        intensity=(STATISTICS,),
+        presence={name: {"present": 6, "absent": 0, "unknown": 0} for name in names},
+        nearest_landmark_mm=dict.fromkeys(names, 10.0),
+        pose_angles_deg={"median": angle / 2, "p95": angle, "max": angle},
+        shape=model.to_json(),
+    )
+
+
+def test_images_that_lie_alike_and_are_filled_by_their_landmarks_need_one_stage():
+    plan = plan_stages(fingerprint((48, 40, 32)), "small")
+    assert plan.coarse is None and plan.frame is None
+    assert "One stage is enough" in plan.notes[0]
+
+
+@pytest.mark.parametrize(
+    "given, why",
+    [
+        (fingerprint((64, 64, 64), angle=170), "poses vary"),
+        (fingerprint((256, 256, 200)), "% of the image"),
+    ],
+)
+@pytest.mark.parametrize("network", ["small", "plain"])
+def test_two_stages_say_why(given, why, network):
+    plan = plan_stages(given, network)
+    assert plan.coarse is not None and "Two stages, because" in plan.notes[0] and why in plan.notes[0]
+    assert plan.coarse.network == "small" and plan.network == network
+    # The coarse stage sees the whole image, the fine one is at least as detailed.
+    assert np.prod(plan.coarse.patch_size) >= 0.99 * np.prod(np.round(plan.coarse.median_shape))
+    assert np.prod(plan.spacing) < np.prod(plan.coarse.spacing)
+
+
+def test_the_frame_holds_the_landmarks_and_is_a_grid_of_the_plan():
+    given = fingerprint((256, 256, 200))
+    plan = plan_stages(given, "small")
+    model = ShapeModel.from_json(given.shape, "")
+    frame = frame_of(plan, model)
+    assert frame.shape == tuple(plan.frame["shape"]) and plan.frame["room"] > 0
+    assert np.allclose(np.linalg.norm(frame.affine[:3, :3], axis=0), plan.spacing)
+    places = np.linalg.solve(frame.affine, np.c_[model.mean, np.ones(len(model.mean))].T)[:3].T
+    assert (places > 1).all() and (places < np.array(frame.shape) - 2).all()
+
+
+@pytest.mark.parametrize("landmarks, extent", [(3, (40.0, 30.0, 20.0)), (6, (40.0, 0.0, 0.0))])
+def test_landmarks_that_do_not_say_how_they_are_turned_get_one_stage(landmarks, extent):
+    given = fingerprint((256, 256, 200), extent=extent, landmarks=landmarks)
+    if extent[1] == 0:
+        flat = ShapeModel.from_json(given.shape, "")
+        mean = flat.mean * (1, 0, 0)
+        given = fingerprint((256, 256, 200), landmarks=landmarks)
+        model = fit_shape(np.stack([mean, mean]), given.landmark_names)
+        object.__setattr__(given, "shape", model.to_json())
+    assert plan_stages(given, "small").coarse is None
+    with pytest.raises(LandmarkError, match="stages=2 cannot be planned"):
+        plan_stages(given, "small", stages=2)
+
+
+def test_what_is_asked_for_is_planned():
+    assert plan_stages(fingerprint((64, 64, 64), angle=170), "small", stages=1).coarse is None
+    assert plan_stages(fingerprint((48, 40, 32)), "small", stages=2).coarse is not None
+
+
+def test_a_plan_of_two_stages_survives_its_file(tmp_path):
+    plan = plan_stages(fingerprint((256, 256, 200)), "small")
+    write_plan(tmp_path / "plan.json", plan)
+    assert read_plan(tmp_path / "plan.json") == plan

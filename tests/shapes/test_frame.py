@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A frame lies where the shape lies, in any pose, and says when a chain of landmarks may be one level off."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from auto3dlandmark import LandmarkError
+from auto3dlandmark.geometry import rigid, voxel_to_world, world_to_voxel
+from auto3dlandmark.shapes.frame import ShapeFrame, box_around, flatness, frame_around
+from auto3dlandmark.shapes.model import fit_shape
+from auto3dlandmark.shapes.peaks import Peaks, merged
+
+
+def names_of(count):
+    return [f"landmark {chr(97 + row)}" for row in range(count)]
+
+
+@pytest.fixture
+def shapes():
+    """Twenty cases of eight points: 40 x 20 x 10 mm, each a millimetre off, in any pose."""
+    random = np.random.default_rng(0)
+    mean = random.uniform(-0.5, 0.5, size=(8, 3)) * (40, 20, 10)
+    turns = Rotation.random(20, random_state=1).as_matrix()
+    shifts = random.uniform(-50, 50, size=(20, 1, 3))
+    return (mean + random.normal(size=(20, 8, 3)) * 0.5) @ np.swapaxes(turns, 1, 2) + shifts
+
+
+@pytest.fixture
+def frame(shapes):
+    model = fit_shape(shapes, names_of(8))
+    _, _, size = box_around(model)
+    return frame_around(model, (1, 1, 1), np.ceil(size), noise_mm=0.5)
+
+
+def found(points, mass=0.9):
+    masses = np.full((len(points), 1), mass)
+    return Peaks(points[:, None], masses, np.ones_like(masses), np.eye(4), (100, 100, 100))
+
+
+def test_every_case_lies_inside_its_frame_at_the_same_place(frame, shapes):
+    places = []
+    for points in shapes:
+        affine, shape = frame.grid(frame.true_pose(points))
+        places.append(world_to_voxel(points, affine))
+        assert (places[-1] > 0).all() and (places[-1] < np.array(shape) - 1).all()
+    assert np.std(places, axis=0).max() < 1.0  # as far as the cases differ
+
+
+def test_the_frame_follows_a_case_that_is_turned_and_moved(frame, shapes):
+    motion = rigid(Rotation.from_rotvec([1, 2, 0.5]).as_matrix(), np.array([5.0, -7, 11]))
+    before, after = frame.true_pose(shapes[0]), frame.true_pose(voxel_to_world(shapes[0], motion))
+    assert np.allclose(motion @ before, after, atol=1e-3)
+
+
+def test_room_is_added_at_every_side_and_moves_nothing(frame, shapes):
+    pose = frame.true_pose(shapes[0])
+    (plain, shape), (wide, wider) = frame.grid(pose), frame.grid(pose, room=3)
+    assert wider == tuple(size + 6 for size in shape)
+    assert np.allclose(voxel_to_world(np.zeros((1, 3)), plain), voxel_to_world(np.full((1, 3), 3.0), wide))
+
+
+def test_found_points_give_the_pose_of_the_true_ones_and_a_wrong_peak_does_not_turn_it(frame, shapes):
+    points = shapes[3].copy()
+    truth = frame.true_pose(points)
+    assert np.allclose(frame.pose(found(points)), truth, atol=1e-6)
+    points[2] += 30
+    moved = np.linalg.inv(truth) @ frame.pose(found(points))
+    assert np.abs(moved[:3, 3]).max() < 1.0 and np.trace(moved[:3, :3]) > 2.99
+
+
+def test_absent_landmarks_are_filled_in_by_the_others(frame, shapes):
+    points = shapes[5].copy()
+    points[:3] = np.nan
+    moved = np.linalg.inv(frame.true_pose(shapes[5])) @ frame.true_pose(points)
+    assert np.abs(moved[:3, 3]).max() < 2.0
+
+
+def test_axes_follow_the_extents_and_stay_close_to_the_anatomical_ones():
+    mean = np.array([[-4, 0, 0], [4, 0, 0], [0, -2, 0], [0, 2, 0], [0, 0, -20], [0, 0, 20.0]])
+    axes, centre, size = box_around(fit_shape(np.stack([mean, mean]), names_of(6)))
+    assert np.allclose(axes, np.eye(3), atol=1e-6) and np.allclose(centre, 0, atol=1e-6)
+    assert size[2] > size[0] > size[1]
+    assert np.linalg.det(axes) == pytest.approx(1)
+
+
+def test_points_on_a_line_are_flat():
+    line = np.outer(np.arange(5.0), (1, 2, 3))
+    assert flatness(fit_shape(np.stack([line, line]), names_of(5))) < 1e-3
+
+
+def test_a_chain_that_may_be_one_level_off_gives_several_poses():
+    names = [f"L{level}_{part}" for level in range(1, 6) for part in ("centre", "front", "top")]
+    level = np.array([[0, 0, 0], [0, 10, 0], [0, 0, 8.0]])
+    chain = np.concatenate([level - (0, 0, 30 * number) for number in range(5)])
+    random = np.random.default_rng(0)
+    model = fit_shape(np.stack([chain + random.normal(size=chain.shape) for _ in range(8)]), names)
+    frame = frame_around(model, (2, 2, 2), (20, 20, 80), noise_mm=1.0)
+    poses = frame.poses(found(chain))
+    shifts = sorted(round(float((np.linalg.inv(poses[0]) @ pose)[2, 3])) for pose in poses)
+    assert shifts[0] == pytest.approx(-30, abs=3) or shifts[-1] == pytest.approx(30, abs=3)
+    assert np.allclose(poses[0], frame.pose(found(chain)), atol=1e-6)
+
+
+def test_stages_that_disagree_say_so(frame, shapes):
+    agree = frame.signs(found(shapes[0]), found(shapes[0]))
+    apart = frame.signs(found(shapes[0]), found(shapes[0] + (0, 8, 0)))
+    assert agree["stages_apart_mm"] < 1 and apart["stages_apart_mm"] == pytest.approx(8, abs=1)
+
+
+def test_several_networks_have_an_equal_say():
+    one, other = found(np.zeros((2, 3)), 0.9), found(np.ones((2, 3)), 0.5)
+    both = merged([one, other])
+    assert both.masses.tolist() == [[0.45, 0.25]] * 2 and both.first.tolist() == [[0, 0, 0]] * 2
+    assert merged([one]) is one
+
+
+def test_it_survives_its_file_and_a_damaged_one_is_refused(frame, shapes, tmp_path):
+    path = tmp_path / "frame.json"
+    frame.write(path)
+    again = ShapeFrame.read(path)
+    assert again.is_like(again) and again.shape == frame.shape
+    assert np.allclose(again.true_pose(shapes[0]), frame.true_pose(shapes[0]), atol=1e-2)
+    path.write_text('{"version": 1, "grid": {}}')
+    with pytest.raises(LandmarkError, match=r"frame\.json.*Build the bundle again|frame\.json"):
+        ShapeFrame.read(path)
+    path.write_text('{"version": 99}')
+    with pytest.raises(LandmarkError, match="version 1"):
+        ShapeFrame.read(path)

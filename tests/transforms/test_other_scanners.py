@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Another contrast and another field of view: anatomy stays in its place."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor
+
+from auto3dlandmark.transforms import RandConvolutiond, RandFieldOfViewd
+
+
+@pytest.fixture
+def image():
+    voxels = torch.randn(2, 24, 20, 16, generator=torch.Generator().manual_seed(0))
+    voxels[:, 8:16, 6:14, 4:12] += 4
+    return MetaTensor(voxels, affine=torch.diag(torch.tensor([2.0, 1, 1, 1])))
+
+
+def seeded(step, seed=0):
+    step.set_random_state(seed)
+    return step
+
+
+def test_the_contrast_changes_and_mean_and_spread_stay(image):
+    seen = seeded(RandConvolutiond("image", prob=1.0, strength=(1.0, 1.0)))({"image": image})["image"]
+    assert not torch.allclose(seen, image) and torch.equal(seen.affine, image.affine)
+    for before, after in zip(image, seen):
+        assert float(after.mean()) == pytest.approx(float(before.mean()), abs=1e-4)
+        assert float(after.std()) == pytest.approx(float(before.std()), rel=1e-4)
+
+
+def test_what_looked_alike_looks_alike_afterwards():
+    """Kernels of one voxel are a curve of grey values: equal ones stay equal, wherever they are."""
+    image = torch.randint(0, 3, (1, 8, 8, 8), generator=torch.Generator().manual_seed(0)).float()
+    step = seeded(RandConvolutiond("image", prob=1.0, kernel_sizes=(1,)))
+    seen = step({"image": image})["image"]
+    for value in range(3):
+        assert float(seen[image == value].std()) < 1e-5
+
+
+def test_without_strength_or_luck_nothing_changes(image):
+    still = seeded(RandConvolutiond("image", prob=1.0, strength=(0.0, 0.0)))({"image": image})["image"]
+    assert torch.allclose(still, image, atol=1e-4)
+    assert RandConvolutiond("image", prob=0.0)({"image": image})["image"] is image
+
+
+def test_the_same_seed_gives_the_same_contrast(image):
+    first, second, third = (
+        seeded(RandConvolutiond("image", prob=1.0), seed)({"image": image})["image"] for seed in (1, 1, 2)
+    )
+    assert torch.equal(first, second) and not torch.equal(first, third)
+
+
+def test_the_field_shrinks_around_the_landmarks_and_the_image_is_standardised(image):
+    landmarks = torch.tensor(
+        [[20.0, 8, 6], [30.0, 12, 10], [float("nan")] * 3]
+    )  # voxels 10, 8, 6 and 15, 12, 10
+    kept = image.clone()
+    for seed in range(20):
+        step = seeded(RandFieldOfViewd("image", prob=1.0, most=0.9, margin=2), seed)
+        seen = step({"image": image, "landmarks": landmarks})["image"]
+        assert np.allclose([float(seen.mean()), float(seen.std())], [0, 1], atol=1e-3)
+        inside = (slice(10, 16), slice(8, 13), slice(6, 11))
+        for before, after in zip(image, seen):  # a straight line of grey values: nothing is cut off here
+            line = np.polyfit(before[inside].ravel(), after[inside].ravel(), 1)
+            assert np.allclose(np.polyval(line, before[inside].ravel()), after[inside].ravel(), atol=1e-3)
+    assert torch.equal(image, kept)
+
+
+def test_values_of_their_own_scale_keep_it(image):
+    step = seeded(RandFieldOfViewd("image", prob=1.0, standardize=False))
+    seen = step({"image": image})["image"]
+    same = torch.isclose(seen, image)
+    assert 0.05 < float(same.float().mean()) < 1
