@@ -4,14 +4,16 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 
 import nibabel as nib
 import numpy as np
 import pytest
 
-from auto3dlandmark import LandmarkError, LandmarkSet, write_landmarks
+from auto3dlandmark import LandmarkError, LandmarkSet, read_landmarks, write_landmarks
 from auto3dlandmark.data.datalist import Case
+from auto3dlandmark.estimates import Estimates
 from auto3dlandmark.evaluation.baseline import mean_position_error
 from auto3dlandmark.evaluation.compare import evaluate
 from auto3dlandmark.evaluation.tables import summary_text, write_evaluation
@@ -60,6 +62,22 @@ def test_presence_is_counted_and_unknown_is_not(folders):
         "f1_absent": 0.0,
         "accuracy": 0.6,
     }
+
+
+def test_cases_that_look_otherwise_are_named(folders, tmp_path):
+    cases, predictions = folders
+    for case, odd in (("one", 0.4), ("two", 3.25)):
+        estimates = dataclasses.replace(Estimates.unknown(3), unusual=odd)
+        points = read_landmarks(predictions / f"{case}.mrk.json")
+        told = LandmarkSet(NAMES, points.points, points.status, points.scores, estimates)
+        write_landmarks(predictions / f"{case}.mrk.json", told)
+    evaluation = evaluate(cases, NAMES, predictions)
+    assert evaluation.summary()["unusual_cases"] == {"two": 3.25}
+    assert {row["case"]: row["unusual"] for row in evaluation.per_case()} == {"one": 0.4, "two": 3.25}
+    write_evaluation(tmp_path / "out", evaluation)
+    assert "do not look like the training images (usual is below 1): two (3.2)" in summary_text(
+        tmp_path / "out", "test"
+    )
 
 
 def test_the_worst_points_come_first(folders):

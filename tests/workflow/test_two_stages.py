@@ -4,7 +4,6 @@ them."""
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import subprocess
@@ -124,25 +123,26 @@ def test_stock_training_trains_both_stages_and_evaluating_gives_their_error(untr
 def test_stopped_in_either_stage_the_training_goes_on(finished, demo_dataset, tiny_recipe, tmp_path, stage):
     """A stop keeps a checkpoint; the stage that was finished is not trained again."""
     recipe = tmp_path / "longer.json"
-    write_json(recipe, {"epochs": 12})
+    write_json(recipe, {"epochs": 60})
     work = tmp_path / "work"
     command = [
         sys.executable, "-m", "auto3dlandmark", "run", str(demo_dataset), str(work), "--folds", "1",
         "--network", "small", "--stages", "2", "--recipe", f"{tiny_recipe}+{recipe}",
     ]  # fmt: skip
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    checkpoint = work / "heatmap_0" / stage / "models" / "checkpoint.pt"
+    bundle = work / "heatmap_0" / stage
     waited = time.time()
-    while not checkpoint.is_file() and process.poll() is None and time.time() - waited < 200:
-        time.sleep(0.05)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    while not list(bundle.glob("eval/events*")) and time.time() - waited < 200:
+        time.sleep(0.05)  # until its first step
+    process.send_signal(signal.SIGTERM)
+    process.wait(timeout=60)
+    checkpoint = bundle / "models" / "checkpoint.pt"
     assert checkpoint.is_file(), "the training never came to a checkpoint"
     coarse = work / "heatmap_0" / "coarse" / "models" / "model.pt"
     before = coarse.stat().st_mtime_ns if stage == "." else None
     result = run(demo_dataset, work, f"{tiny_recipe}+{recipe}")
     assert result.returncode == 0, result.stderr[-3000:]
-    assert steps_of(work / "heatmap_0") == steps_of(work / "heatmap_0" / "coarse") == 48
+    assert steps_of(work / "heatmap_0") == steps_of(work / "heatmap_0" / "coarse") == 240
     assert not list((work / "heatmap_0").rglob("models_old_*"))
     if before is not None:
         assert coarse.stat().st_mtime_ns == before

@@ -50,6 +50,8 @@ class Evaluation:
             given.
         as_found_mm: errors of what the network found, before the landmarks decided together, shape (cases,
             N).
+        unusual: how little each case looks like the training images, as its prediction says, shape (cases,);
+            NaN where it does not.
         biometry: rows of :func:`auto3dlandmark.data.measurements.compare_measurements`.
     """
 
@@ -64,6 +66,7 @@ class Evaluation:
     no_image_mm: float | None = None
     radii_mm: np.ndarray | None = None
     as_found_mm: np.ndarray | None = None
+    unusual: np.ndarray | None = None
 
     def summary(self) -> dict[str, Any]:
         """The numbers over all cases and landmarks; None where there is nothing to average."""
@@ -92,6 +95,7 @@ class Evaluation:
             **({} if self.no_image_mm is None else {"no_image_mre_mm": _rounded(self.no_image_mm)}),
             **self._as_found(),
             **uncertainty_figures(self.errors_mm, self.radii_mm),
+            **self._unusual(),
             "presence": {
                 "present_found": int(((truth == PRESENT) & (predicted == PRESENT)).sum()),
                 "present_missed": int(((truth == PRESENT) & (predicted != PRESENT)).sum()),
@@ -116,6 +120,13 @@ class Evaluation:
         found = self.as_found_mm[both]
         return {"as_found": {"mre_mm": _rounded(found.mean()), "median_mm": _rounded(np.median(found))}}
 
+    def _unusual(self) -> dict[str, Any]:
+        """The cases that are said not to look like the training images, oddest first."""
+        if self.unusual is None or np.isnan(self.unusual).all():
+            return {}
+        odd = {case: _rounded(value) for case, value in zip(self.cases, self.unusual) if value > 1}
+        return {"unusual_cases": dict(sorted(odd.items(), key=lambda one: -one[1]))}
+
     def per_landmark(self) -> list[dict[str, Any]]:
         """One row per landmark."""
         return [
@@ -127,7 +138,10 @@ class Evaluation:
         rows = []
         for number, (case, errors) in enumerate(zip(self.cases, self.errors_mm)):
             worst = None if np.isnan(errors).all() else self.names[int(np.nanargmax(errors))]
-            rows.append({"case": case, **self._row((number, slice(None))), "worst_landmark": worst})
+            row = {"case": case, **self._row((number, slice(None))), "worst_landmark": worst}
+            if self.unusual is not None and np.isfinite(self.unusual).any():
+                row["unusual"] = _rounded(self.unusual[number]) if np.isfinite(self.unusual[number]) else None
+            rows.append(row)
         return sorted(rows, key=lambda row: -(row["mre_mm"] if row["mre_mm"] is not None else -1.0))
 
     def _row(self, which: Any) -> dict[str, Any]:
@@ -195,7 +209,7 @@ def evaluate(
     if not thresholds_mm or not all(np.isfinite(threshold) and threshold > 0 for threshold in thresholds_mm):
         raise LandmarkError(f"thresholds_mm={thresholds_mm} must be positive numbers, as in 2,3,4.")
     found, errors, truth, predicted, scores, both = [], [], [], [], [], []
-    radii, as_found = [], []
+    radii, as_found, unusual = [], [], []
     for case in cases:
         path = next(
             (folder / f"{case.id}{end}" for end in SUFFIXES if (folder / f"{case.id}{end}").is_file()), None
@@ -218,6 +232,7 @@ def evaluate(
         told = prediction.estimates or Estimates.unknown(len(names))
         radii.append(told.radii_mm)
         as_found.append(radial_error(told.peaks, reference.points))
+        unusual.append(told.unusual)
         both.append((case.id, reference, prediction))
     if not found:
         raise LandmarkError(
@@ -236,6 +251,7 @@ def evaluate(
         mean_position_error(annotated, set(found), names),
         np.array(radii),
         None if np.isnan(as_found).all() else np.array(as_found),
+        np.array(unusual, dtype=float),
     )
 
 

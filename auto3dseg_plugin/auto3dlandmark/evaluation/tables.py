@@ -18,6 +18,8 @@ from .compare import Evaluation
 
 __all__ = ["landmark_table", "summary_text", "write_cross_validation", "write_evaluation"]
 
+MOST_ODD = 5  # cases named
+
 
 def write_cross_validation(path: str | os.PathLike, evaluation: Evaluation) -> None:
     """
@@ -112,6 +114,11 @@ def summary_text(folder: str | os.PathLike, title: str) -> str:
         lines.append(
             "presence: " + ", ".join(f"{count} {key.replace('_', ' ')}" for key, count in presence.items())
         )
+    if metrics.get("unusual_cases"):
+        odd = [f"{case} ({value:.1f})" for case, value in metrics["unusual_cases"].items()]
+        more = f" and {len(odd) - MOST_ODD} more" if len(odd) > MOST_ODD else ""
+        shown_odd = ", ".join(odd[:MOST_ODD]) + more
+        lines.append(f"do not look like the training images (usual is below 1): {shown_odd}")
     if (stressed := Path(folder) / "stress.json").is_file():
         lines.append(read_json(stressed)["summary"])
     return "\n".join(lines) + "\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -63,8 +64,9 @@ class _TracedMean(torch.nn.Module):
 
 def _traced(network: torch.nn.Module) -> torch.nn.Module:
     first = next(weights for weights in network.parameters() if weights.ndim == 5)
+    channels = first.shape[1] // math.prod(getattr(network, "factor", (1,)))  # a folded network's are more
     for size in EXAMPLE_SIZES:
-        example = torch.zeros(1, first.shape[1], size, size, size, dtype=first.dtype, device=first.device)
+        example = torch.zeros(1, channels, size, size, size, dtype=first.dtype, device=first.device)
         with contextlib.suppress(RuntimeError), torch.no_grad():
             traced: torch.nn.Module = torch.jit.trace(network, example, check_trace=False)
             return traced

@@ -31,7 +31,7 @@ from .presets import network_def as preset_def
 
 __all__ = ["ARBITRARY_POSES_DEG", "make_plan"]
 
-USUAL_ROTATION_DEG, LEAST_ROTATION_DEG, ARBITRARY_POSES_DEG, USUAL_SHARE = 30.0, 20.0, 60.0, 0.3
+USUAL_ROTATION_DEG, LEAST_ROTATION_DEG, ARBITRARY_POSES_DEG, USUAL_SHARE = 30.0, 15.0, 60.0, 0.3
 NORMALIZATIONS = {
     "ct": "ct",
     "nonorm": "none",

@@ -10,6 +10,7 @@ Source: nnU-Net's planners for U-Net, ResEnc M and ResEnc L (Isensee et al., Nat
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ import numpy as np
 __all__ = ["PRESETS", "Preset", "default_network", "estimate_memory", "network_def", "stage_features"]
 
 RESENC_BLOCKS = (1, 3, 4) + (6,) * 20
+FOLDED = "auto3dlandmark.networks.folded.FoldedNetwork"
 ARCHITECTURES = "dynamic_network_architectures.architectures.unet"
 
 
@@ -37,6 +39,8 @@ class Preset:
         coarsen_below: coarsen the spacing when the patch sees less than this share of the median image; None:
             leave it to nnU-Net's separate low-resolution configuration.
         most_batch: the largest batch, whatever the memory; None: no limit.
+        folded: the first stage's voxels become channels of the second one
+            (:class:`auto3dlandmark.networks.folded.FoldedNetwork`): half the time of a step on a CPU.
         heatmap_bytes: what targets, loss and its gradient take for each voxel of a heatmap; nnU-Net counts 0.
     """
 
@@ -49,10 +53,11 @@ class Preset:
     coarsen_below: float | None = None
     most_batch: int | None = None
     heatmap_bytes: float = 0.0
+    folded: bool = False
 
 
 PRESETS = {
-    "small": Preset(False, 16, 256, 24e6, 8, 0.05, coarsen_below=0.75, most_batch=2),
+    "small": Preset(False, 16, 256, 24e6, 8, 0.05, coarsen_below=0.75, most_batch=2, folded=True),
     "plain": Preset(False, 32, 320, 560e6, 8, 0.05),
     "resenc_m": Preset(True, 32, 320, 680e6, 8, 1.0),
     "resenc_l": Preset(True, 32, 320, 2100e6, 24, 1.0),
@@ -123,6 +128,13 @@ def network_def(
         landmarks: output channels.
         channels: input channels.
     """
+    if preset.folded and len(strides) > 1:
+        factor = strides[1]
+        voxels = int(np.prod(factor))
+        inner = dataclasses.replace(preset, folded=False, first_features=2 * preset.first_features)
+        kept = [(1, 1, 1), *strides[2:]]
+        built = network_def(inner, kept, kernel_sizes[1:], landmarks * voxels, channels * voxels)
+        return {"_target_": FOLDED, "network": built, "factor": list(factor)}
     stages = len(strides)
     encoder = (
         {"n_blocks_per_stage": list(RESENC_BLOCKS[:stages])}

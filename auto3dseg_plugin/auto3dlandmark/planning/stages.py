@@ -23,7 +23,7 @@ __all__ = ["frame_of", "plan_stages"]
 FEWEST_LANDMARKS, LEAST_FLATNESS = 4, 0.05  # to say how something is turned
 SMALL_PART = 0.25  # of the image, that the landmarks take
 FINER = 1.25  # times finer voxels in the landmarks' frame than in the whole image
-COARSE_NETWORK = "small"
+COARSE_NETWORK, COARSE_GB = "small", 4.0  # half the voxels of one stage: a pose needs no details
 POSE_DEG, TURNED = 15.0, 0.7  # what a second stage is trained to forgive: turns, and how often
 POSE_SHIFT = 0.04  # and shifts, of the frame's longest side
 NOISE_VOXELS = 0.7  # of the coarse stage: standard deviation of a right peak along an axis
@@ -67,7 +67,7 @@ def plan_stages(
             one,
             "One stage is enough: images lie alike, and a second stage would see no finer.",
         )
-    coarse = make_plan(fingerprint, COARSE_NETWORK, sees=1.0)
+    coarse = make_plan(fingerprint, COARSE_NETWORK, COARSE_GB, sees=1.0)
     note = (
         f"Two stages, {reason}: the first finds the pose in the whole image with voxels of "
         f"{_by(coarse.spacing)} mm, the second the landmarks in their own frame with voxels of "
