@@ -104,6 +104,13 @@ def test_a_chain_that_may_be_one_level_off_gives_several_poses():
     assert np.allclose(poses[0], frame.pose(found(chain)), atol=1e-6)
 
 
+def test_two_halves_that_disagree_give_two_poses(frame, shapes):
+    assert len(frame.poses(found(shapes[0]))) == 1
+    points = shapes[0].copy()
+    points[::2] += (0, 60, 0)
+    assert len(frame.poses(found(points))) >= 2
+
+
 def test_stages_that_disagree_say_so(frame, shapes):
     agree = frame.signs(found(shapes[0]), found(shapes[0]))
     apart = frame.signs(found(shapes[0]), found(shapes[0] + (0, 8, 0)))

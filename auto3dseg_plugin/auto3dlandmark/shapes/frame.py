@@ -14,6 +14,7 @@ from scipy.optimize import linear_sum_assignment
 
 from ..errors import LandmarkError
 from ..files import read_json, write_json
+from ..geometry import voxel_to_world
 from .hypotheses import Hypothesis, hypotheses_for
 from .model import ShapeModel
 from .peaks import Peaks
@@ -25,6 +26,8 @@ VERSION = 1
 MARGIN = 0.1  # of the shape's largest extent, at each side
 DEVIATIONS = 2.0  # of the landmarks from the mean shape, at each side
 TRUE_MASS = 1.0
+FOLLOWED, MOST_POSES = 6, 4  # ways to lay the shape on what was found, and how many are looked into
+APART = 0.25  # of the shape's size, by which poses differ
 DOUBT = 3.0  # nats of a landmark by which another explanation may be worse, to be looked into
 
 
@@ -54,15 +57,24 @@ class ShapeFrame:
 
     def poses(self, peaks: Peaks) -> list[np.ndarray]:
         """
-        The likeliest pose, and those that other things a network may have done would explain nearly as well:
-        chains of landmarks found one level off, left taken for right.
+        The likeliest pose, and others that explain what was found nearly as well: another way to lay the
+        shape on the peaks; chains of landmarks found one level off; left taken for right.
         """
-        found = [
-            self._posterior(peaks, [dataclasses.replace(one, chance=1.0)])
-            for one in hypotheses_for(self.model.names)
-        ]
-        found.sort(key=lambda one: one.misfit)
-        return [one.pose for one in found if one.misfit <= found[0].misfit + DOUBT]
+        found: list[tuple[np.ndarray, float]] = []
+        for one in hypotheses_for(self.model.names):
+            fit = self._posterior(peaks, [dataclasses.replace(one, chance=1.0)], FOLLOWED)
+            found += [(fit.pose, fit.misfit), *fit.others]
+        found.sort(key=lambda one: one[1])
+        chosen: list[np.ndarray] = []
+        for pose, misfit in found:
+            if misfit <= found[0][1] + DOUBT and all(self._apart(pose, other) for other in chosen):
+                chosen.append(pose)
+        return chosen[:MOST_POSES]
+
+    def _apart(self, pose: np.ndarray, other: np.ndarray) -> bool:
+        """Whether two poses put the shape at places that are not nearly the same."""
+        offset = voxel_to_world(self.model.mean, pose) - voxel_to_world(self.model.mean, other)
+        return float(np.sqrt((offset**2).sum(axis=1).mean())) > APART * self.model.size_mm
 
     def misfit(self, peaks: Peaks) -> float:
         """How badly peaks and shape go together, as for :class:`ShapePosterior`."""
@@ -87,8 +99,9 @@ class ShapeFrame:
             same and np.allclose(self.affine, other.affine) and np.allclose(self.model.mean, other.model.mean)
         )
 
-    def _posterior(self, peaks: Peaks, tried: Sequence[Hypothesis]) -> ShapePosterior:
-        return shape_posterior(self.model, peaks, np.full(len(self.model.names), self.noise_mm), tried)
+    def _posterior(self, peaks: Peaks, tried: Sequence[Hypothesis], followed: int = 2) -> ShapePosterior:
+        noise = np.full(len(self.model.names), self.noise_mm)
+        return shape_posterior(self.model, peaks, noise, tried, followed)
 
     def true_pose(self, points: np.ndarray) -> np.ndarray:
         """

@@ -22,7 +22,7 @@ __all__ = ["ShapePosterior", "shape_posterior"]
 
 ROUNDS = 10
 TRIPLES = 60  # poses that are tried, each from three landmarks
-REFINED = 2  # of each hypothesis the best poses go through all rounds
+REFINED = 2  # of each hypothesis so many of the best poses go through all rounds
 FREEDOM = 3.0  # degrees of freedom of Student's t: a far peak counts little, and never nothing
 TAIL = 1.7  # widths at which a peak counts half
 LEAST_WEIGHT = 1e-3
@@ -45,6 +45,7 @@ class ShapePosterior:
         hypothesis: what the network did, in words.
         misfit: how badly peaks and shape go together: minus the log evidence of a landmark, in nats.
         pose: from the model's frame to the image's millimetres, shape (4, 4).
+        others: the poses that further fits came to, each with its misfit.
     """
 
     points: np.ndarray
@@ -54,6 +55,7 @@ class ShapePosterior:
     hypothesis: str
     misfit: float
     pose: np.ndarray
+    others: tuple[tuple[np.ndarray, float], ...] = ()
 
     @property
     def deviation_mm(self) -> np.ndarray:
@@ -81,6 +83,7 @@ def shape_posterior(
     peaks: Peaks,
     noise_mm: np.ndarray,
     hypotheses: Sequence[Hypothesis] | None = None,
+    refined: int = REFINED,
 ) -> ShapePosterior:
     """
     The likeliest points of a case.
@@ -88,6 +91,7 @@ def shape_posterior(
     Args:
         noise_mm: standard deviation of a right peak along each axis, shape (N,).
         hypotheses: what the network may have done; left out, what the names suggest.
+        refined: how many of the best first poses of each are followed to their end.
 
     Source: expectation-maximisation of a Gaussian shape in a rigid pose under Student-t noise, from several
         poses through three landmarks each (as RANSAC) and several hypotheses; the likeliest wins.
@@ -96,14 +100,16 @@ def shape_posterior(
     best: tuple[float, Hypothesis, _Fits, int, np.ndarray, np.ndarray] | None = None
     for hypothesis in tried:
         positions, masses = _evidence(peaks, hypothesis)
-        fits = _refine(model, positions, masses, noise_mm, _starts(model, positions, masses, noise_mm))
+        fits = _refine(
+            model, positions, masses, noise_mm, _starts(model, positions, masses, noise_mm, refined)
+        )
         assert fits.evidence is not None
         row = int(np.argmax(fits.evidence))
         likelihood = float(fits.evidence[row]) + float(np.log(hypothesis.chance))
         if best is None or likelihood > best[0]:
             best = likelihood, hypothesis, fits, row, positions, masses
     assert best is not None
-    likelihood, hypothesis, fits, row, positions, masses = best
+    _, hypothesis, fits, row, positions, masses = best
     assert fits.weights is not None
     points, rotation = fits.points[row], fits.rotation[row]
     distances = np.linalg.norm(positions - points[:, None], axis=2)
@@ -115,9 +121,20 @@ def shape_posterior(
         np.where(found & (distances <= reach), masses, 0.0).sum(axis=1).clip(0, 1),
         np.where(found[:, 0], distances[:, 0] / noise_mm, np.inf),
         hypothesis.name,
-        -likelihood / max(1, len(model.names)),
+        _misfit(model, fits, row, hypothesis),
         rigid(rotation, fits.shift[row]),
+        tuple(
+            (rigid(fits.rotation[other], fits.shift[other]), _misfit(model, fits, other, hypothesis))
+            for other in range(len(fits.shift))
+            if other != row
+        ),
     )
+
+
+def _misfit(model: ShapeModel, fits: _Fits, row: int, hypothesis: Hypothesis) -> float:
+    """Minus the log evidence of a landmark, in nats."""
+    assert fits.evidence is not None
+    return -(float(fits.evidence[row]) + float(np.log(hypothesis.chance))) / max(1, len(model.names))
 
 
 def _evidence(peaks: Peaks, hypothesis: Hypothesis) -> tuple[np.ndarray, np.ndarray]:
@@ -131,7 +148,9 @@ def _evidence(peaks: Peaks, hypothesis: Hypothesis) -> tuple[np.ndarray, np.ndar
     return positions, masses
 
 
-def _starts(model: ShapeModel, positions: np.ndarray, masses: np.ndarray, noise_mm: np.ndarray) -> _Fits:
+def _starts(
+    model: ShapeModel, positions: np.ndarray, masses: np.ndarray, noise_mm: np.ndarray, refined: int
+) -> _Fits:
     """The poses that bring most landmarks of the mean shape near a peak: from all first peaks, and from
     triples."""
     known = np.flatnonzero(masses[:, 0] > 0)
@@ -150,7 +169,7 @@ def _starts(model: ShapeModel, positions: np.ndarray, masses: np.ndarray, noise_
     width = np.sqrt(noise_mm**2 + model.variance() / 3)[:, None]
     near = _kernel(positions, places, width)
     scores = np.log((masses * near).sum(axis=2) + STRAY).sum(axis=1)
-    best = np.argsort(-scores, kind="stable")[:REFINED]
+    best = np.argsort(-scores, kind="stable")[:refined]
     return _Fits(rotations[best], shifts[best], np.repeat(model.mean[None], len(best), axis=0))
 
 
