@@ -98,10 +98,13 @@ def test_a_chain_that_may_be_one_level_off_gives_several_poses():
     random = np.random.default_rng(0)
     model = fit_shape(np.stack([chain + random.normal(size=chain.shape) for _ in range(8)]), names)
     frame = frame_around(model, (2, 2, 2), (20, 20, 80), noise_mm=1.0)
-    poses = frame.poses(found(chain))
-    shifts = sorted(round(float((np.linalg.inv(poses[0]) @ pose)[2, 3])) for pose in poses)
-    assert shifts[0] == pytest.approx(-30, abs=3) or shifts[-1] == pytest.approx(30, abs=3)
-    assert np.allclose(poses[0], frame.pose(found(chain)), atol=1e-6)
+    whole, cut = found(chain), found(chain)
+    assert len(frame.poses(whole)) == 1  # its ends say which level is which
+    cut.masses[[0, 1, 2, 12, 13, 14]] = 0
+    poses = [pose for pose, _ in frame.poses(cut)]
+    shifts = [abs(float((np.linalg.inv(poses[0]) @ pose)[2, 3])) for pose in poses]
+    assert any(shift == pytest.approx(30, abs=3) for shift in shifts)
+    assert len(poses) >= 2
 
 
 def test_two_halves_that_disagree_give_two_poses(frame, shapes):

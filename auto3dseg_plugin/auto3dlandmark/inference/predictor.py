@@ -125,8 +125,8 @@ class LandmarkPredictor:
         if coarse is None:
             return self._peaks(image, alone, None)
         frame = self.members[0].frame
-        found = [self._peaks(image, alone, pose) for pose in frame.poses(coarse)]
-        best = found[0] if len(found) == 1 else min(found, key=frame.misfit)
+        found = [(self._peaks(image, alone, pose), misfit) for pose, misfit in frame.poses(coarse)]
+        best, _ = found[0] if len(found) == 1 else min(found, key=lambda one: frame.misfit(one[0]) + one[1])
         return replace(best, signs={**best.signs, **frame.signs(coarse, best)})
 
     def _peaks(self, image: str | os.PathLike, alone: int | None, pose: np.ndarray | None) -> Peaks:

@@ -28,7 +28,7 @@ DEVIATIONS = 2.0  # of the landmarks from the mean shape, at each side
 TRUE_MASS = 1.0
 FOLLOWED, MOST_POSES = 6, 4  # ways to lay the shape on what was found, and how many are looked into
 APART = 0.25  # of the shape's size, by which poses differ
-DOUBT = 3.0  # nats of a landmark by which another explanation may be worse, to be looked into
+DOUBT = 2.0  # nats by which another explanation may be worse, to be looked into
 
 
 @dataclass(frozen=True)
@@ -55,20 +55,22 @@ class ShapeFrame:
         """
         return self._posterior(peaks, hypotheses_for(self.model.names)).pose
 
-    def poses(self, peaks: Peaks) -> list[np.ndarray]:
+    def poses(self, peaks: Peaks) -> list[tuple[np.ndarray, float]]:
         """
         The likeliest pose, and others that explain what was found nearly as well: another way to lay the
-        shape on the peaks; chains of landmarks found one level off; left taken for right.
+        shape on the peaks; chains of landmarks found one level off; left taken for right. Each with its
+        misfit.
         """
         found: list[tuple[np.ndarray, float]] = []
         for one in hypotheses_for(self.model.names):
             fit = self._posterior(peaks, [dataclasses.replace(one, chance=1.0)], FOLLOWED)
             found += [(fit.pose, fit.misfit), *fit.others]
         found.sort(key=lambda one: one[1])
-        chosen: list[np.ndarray] = []
+        doubt = DOUBT / len(self.model.names)
+        chosen: list[tuple[np.ndarray, float]] = []
         for pose, misfit in found:
-            if misfit <= found[0][1] + DOUBT and all(self._apart(pose, other) for other in chosen):
-                chosen.append(pose)
+            if misfit <= found[0][1] + doubt and all(self._apart(pose, other) for other, _ in chosen):
+                chosen.append((pose, misfit))
         return chosen[:MOST_POSES]
 
     def _apart(self, pose: np.ndarray, other: np.ndarray) -> bool:
