@@ -21,7 +21,7 @@ ROOT = PACKAGE.name
 LAYERS = (
     (ROOT,),
     ("formats", "shapes"),
-    ("data", "data.published", "checks"),
+    ("data", "data.published", "checks", "frames"),
     ("networks", "transforms", "inferers", "losses", "metrics", "planning"),
     ("bundles", "training", "inference"),
     ("evaluation", "workflow"),

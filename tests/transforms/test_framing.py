@@ -10,8 +10,8 @@ from monai.data import MetaTensor
 from scipy.spatial.transform import Rotation
 
 from auto3dlandmark import LandmarkError
+from auto3dlandmark.frames.shape_frame import frame_around
 from auto3dlandmark.geometry import voxel_to_world
-from auto3dlandmark.shapes.frame import frame_around
 from auto3dlandmark.shapes.model import fit_shape
 from auto3dlandmark.shapes.peaks import Peaks
 from auto3dlandmark.transforms import FrameByShaped, VoxelLandmarksd

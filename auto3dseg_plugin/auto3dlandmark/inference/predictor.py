@@ -26,14 +26,14 @@ from ..bundles.trust import refuse_foreign_code
 from ..data.folder import prediction_path
 from ..errors import LandmarkError, readable_error
 from ..formats import write_landmarks
+from ..frames.shape_frame import ShapeFrame
 from ..landmarks import LandmarkSet
 from ..networks.weights import fill_network
-from ..shapes.frame import ShapeFrame
+from ..shapes.oddness import image_signs
 from ..shapes.peaks import Peaks, merged
 from ..transforms import FrameByShaped, HeatmapToLandmarksd, PosteriorLandmarksd, SaveLandmarksd
-from ..transforms.decode import activate
+from ..transforms.decode import SIGNS, activate
 from ..transforms.framing import POSE
-from ..transforms.signs import SIGNS, image_signs
 from .fusion import on_grid, voxel_volume
 from .views import mean_over_views
 
@@ -264,7 +264,7 @@ class _Member:
             prepared: MetaTensor = self.preprocessing(data if pose is None else {**data, POSE: pose})["image"]
         except Exception as error:  # MONAI wraps whatever a reader raises
             raise readable_error(error, f"{image}: cannot be read as an image") from error
-        prepared.meta[SIGNS] = image_signs(prepared)
+        prepared.meta[SIGNS] = image_signs(np.asarray(prepared.cpu()))
         return prepared
 
     def heatmaps(self, network_input: MetaTensor, network: torch.nn.Module | None = None) -> torch.Tensor:

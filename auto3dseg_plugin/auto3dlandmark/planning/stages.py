@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import LandmarkError
-from ..shapes.frame import ShapeFrame, box_around, flatness, frame_around
+from ..frames.shape_frame import ShapeFrame, box_around, flatness, frame_around
 from ..shapes.model import ShapeModel
 from .fingerprint import Fingerprint
 from .plan import Plan

@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Oddness", "fit_oddness"]
+__all__ = ["Oddness", "fit_oddness", "image_signs"]
 
 NORMAL_MAD = 1.4826  # standard deviations of a normal distribution in its median absolute deviation
 DEVIATIONS, DEVIATIONS_OF_ONE = 4.0, 12.0  # that are still usual, and how many more a single case leaves open
 FAILED = 3.0  # times the median error: a case that says nothing about what is usual
+QUANTILES = (5, 25, 50, 75, 95)
+MOST_VOXELS = 200_000
 
 
 @dataclass(frozen=True)
@@ -79,3 +81,28 @@ def fit_oddness(signs: Sequence[Mapping[str, float]], errors_mm: Sequence[float]
         spread = max(NORMAL_MAD * float(np.median(off)), float(np.sqrt((off**2).mean())), 1e-6)
         usual[name] = (middle, (DEVIATIONS + DEVIATIONS_OF_ONE / len(values)) * spread)
     return Oddness(usual)
+
+
+def image_signs(image: np.ndarray) -> dict[str, float]:
+    """
+    Signs of a network's input, by name.
+
+    Args:
+        image: as normalised for the network, shape (C, H, W, D).
+
+    Returns:
+        of all channels together: quantiles in standard deviations from the mean, and the logarithm of the
+        mean step between neighbouring voxels in standard deviations.
+    """
+    voxels = np.asarray(image, dtype=np.float32)
+    step = max(1, voxels.size // MOST_VOXELS)
+    values = voxels.ravel()[::step]
+    spread = max(float(values.std()), 1e-6)
+    quantiles = np.percentile(values, QUANTILES)
+    signs = {
+        f"quantile_{level}_either_way": float((value - values.mean()) / spread)
+        for level, value in zip(QUANTILES, quantiles)
+    }
+    steps = [np.abs(np.diff(voxels, axis=axis)).mean() for axis in (1, 2, 3) if voxels.shape[axis] > 1]
+    signs["sharpness_either_way"] = float(np.log(max(float(np.mean(steps)) / spread, 1e-6))) if steps else 0.0
+    return signs

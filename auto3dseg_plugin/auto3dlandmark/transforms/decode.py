@@ -18,12 +18,13 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
+from ..shapes.oddness import image_signs
 from ..shapes.peaks import Peaks
 from .framing import field_of
-from .signs import SIGNS, image_signs
 
 __all__ = [
     "ACTIVATIONS",
+    "SIGNS",
     "HeatmapToLandmarksd",
     "activate",
     "decode_argmax",
@@ -32,6 +33,7 @@ __all__ = [
 ]
 
 ACTIVATIONS = ("softmax", "sigmoid")
+SIGNS = "signs"  # of an image's meta data, as image_signs gives them
 MOST_PEAKS = 6
 LEAST_PEAK = 0.01  # mass of a further peak, or its share of the height of the first
 
@@ -210,7 +212,7 @@ class HeatmapToLandmarksd(MapTransform):
             heatmaps = activate(
                 logits.as_tensor() if hasattr(logits, "as_tensor") else logits, self.activation
             )
-            peaks = replace(self.peaks(heatmaps, grid), signs=image_signs(grid))
+            peaks = replace(self.peaks(heatmaps, grid), signs=image_signs(np.asarray(grid.cpu())))
             result[f"{key}{self.peaks_postfix}"] = peaks
             result[key] = torch.from_numpy(peaks.first.copy())
             result[f"{key}{self.score_postfix}"] = torch.from_numpy(peaks.masses[:, 0]).float()

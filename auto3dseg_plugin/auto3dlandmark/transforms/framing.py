@@ -15,8 +15,8 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform, SpatialResample
 
 from ..errors import LandmarkError
+from ..frames.shape_frame import ShapeFrame
 from ..geometry import world_to_voxel
-from ..shapes.frame import ShapeFrame
 from ..shapes.peaks import Peaks
 from .load import source_file
 from .resample import smoothed

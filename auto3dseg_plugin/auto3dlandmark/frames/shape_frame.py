@@ -15,10 +15,10 @@ from scipy.optimize import linear_sum_assignment
 from ..errors import LandmarkError
 from ..files import read_json, write_json
 from ..geometry import voxel_to_world
-from .hypotheses import Hypothesis, hypotheses_for
-from .model import ShapeModel
-from .peaks import Peaks
-from .posterior import ShapePosterior, shape_posterior
+from ..shapes.hypotheses import Hypothesis, hypotheses_for
+from ..shapes.model import ShapeModel
+from ..shapes.peaks import Peaks
+from ..shapes.posterior import ShapePosterior, shape_posterior
 
 __all__ = ["ShapeFrame", "box_around", "flatness", "frame_around"]
 

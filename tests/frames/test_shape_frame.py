@@ -8,8 +8,8 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from auto3dlandmark import LandmarkError
+from auto3dlandmark.frames.shape_frame import ShapeFrame, box_around, flatness, frame_around
 from auto3dlandmark.geometry import rigid, voxel_to_world, world_to_voxel
-from auto3dlandmark.shapes.frame import ShapeFrame, box_around, flatness, frame_around
 from auto3dlandmark.shapes.model import fit_shape
 from auto3dlandmark.shapes.peaks import Peaks, merged
 
