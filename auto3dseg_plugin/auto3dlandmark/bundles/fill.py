@@ -98,17 +98,17 @@ def fill_bundle(
     recipe = recipe or default_recipe(plan.network)
     if plan.coarse is None:
         return fill_configs(folder, plan, recipe, {**places, **overrides})
-    coarse = BundleFolder(BundleFolder(Path(folder)).coarse_path)
-    copy_template(coarse.path)
+    bundle = BundleFolder(folder)
+    copy_template(bundle.coarse_path)
     fill_configs(
-        coarse.path,
+        bundle.coarse_path,
         plan.coarse,
         recipe if plan.network == plan.coarse.network else default_recipe(plan.coarse.network),
         {**places, **_part(overrides, 0.0, COARSE_SHARE)},
     )
     known = [read_landmarks(case.label).select(plan.landmark_names) for case in listed.training if case.label]
     model = fit_shape(np.array([one.points for one in known]), plan.landmark_names)
-    frame_of(plan, model).write(BundleFolder(Path(folder)).frame)
+    frame_of(plan, model).write(bundle.frame)
     places.pop("flip_pairs", None)  # a mirror image lies in another pose, which this stage never sees
     return fill_configs(folder, plan, recipe, {**places, **_part(overrides, COARSE_SHARE, 1.0)})
 

@@ -25,7 +25,6 @@ __all__ = ["ShapeFrame", "box_around", "flatness", "frame_around"]
 VERSION = 1
 MARGIN = 0.1  # of the shape's largest extent, at each side
 DEVIATIONS = 2.0  # of the landmarks from the mean shape, at each side
-TRUE_MASS = 1.0
 FOLLOWED, MOST_POSES = 6, 4  # ways to lay the shape on what was found, and how many are looked into
 APART = 0.25  # of the shape's size, by which poses differ
 DOUBT = 2.0  # nats by which another explanation may be worse, to be looked into
@@ -114,7 +113,7 @@ class ShapeFrame:
         """
         known = np.isfinite(points).all(axis=1)
         positions = np.where(known[:, None], points, np.nan)[:, None]
-        masses = np.where(known, TRUE_MASS, 0.0)[:, None]
+        masses = known[:, None].astype(float)
         peaks = Peaks(positions, masses, np.zeros_like(masses), np.eye(4), (1, 1, 1))
         return self._posterior(peaks, hypotheses_for(self.model.names)[:1]).pose
 

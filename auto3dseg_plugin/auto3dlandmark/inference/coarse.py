@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from ..bundles.folder import BundleFolder
 from ..errors import LandmarkError
 from ..shapes.peaks import Peaks
 from .predictor import LandmarkPredictor
@@ -56,11 +57,12 @@ class CoarseStage:
         """
         with self._one_at_a_time:  # of MONAI's caching threads
             if self.predictor is None:
-                if not (self.bundle / "models" / "model.pt").is_file():
+                folder = BundleFolder(self.bundle)
+                if not folder.models.weights.is_file():
                     raise LandmarkError(
                         f"{self.bundle}: the coarse stage has not been trained, and the fine stage looks "
                         "where it points. Train it first: python -m monai.bundle run training --config_file "
-                        f"{self.bundle / 'configs' / 'train.json'}"
+                        f"{folder.config_path('train')}"
                     )
                 # The bundle around it has been trusted, this one with it.
                 self.predictor = LandmarkPredictor([self.bundle], self.device, trust=True)
