@@ -7,7 +7,7 @@ import pytest
 
 from auto3dlandmark import LandmarkError
 from auto3dlandmark.files import write_json
-from auto3dlandmark.planning.recipes import override, read_recipe
+from auto3dlandmark.planning.recipes import override, read_recipe, stages_of
 
 
 def test_recipes_are_read_in_the_order_they_are_named(tmp_path):
@@ -56,3 +56,12 @@ def test_a_recipe_may_be_based_on_another(tmp_path):
     write_json(b, {"based_on": a})
     with pytest.raises(LandmarkError, match="which is based on it"):
         read_recipe(a)
+
+
+def test_nnlandmark_s_recipes_train_one_network_and_others_leave_it_to_the_data():
+    assert [stages_of(recipe) for recipe in ("nnlandmark_2026+poses", "nnlandmark_2025", "quick", None)] == [
+        1,
+        1,
+        None,
+        None,
+    ]

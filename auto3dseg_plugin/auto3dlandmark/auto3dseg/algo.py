@@ -128,7 +128,7 @@ class HeatmapAlgo(BundleAlgo):
             options = {name: source.get(name) or options[name] for name in OPTIONS}
             work.check(source["datalist"], source["dataroot"])
             work.analyze(source["modality"])
-            work.make_plan(**{name: value for name, value in options.items() if name != "recipe"})
+            work.make_plan(**options)
         plan = read_plan(work.plan)
         return {"train.json": fill_bundle(algo_path, plan, work.datalist, fold, options["recipe"], **kwargs)}
 

@@ -85,7 +85,7 @@ def run(
         scan_folder(test, listed.landmark_names, landmarks=landmarks) if tested and test is not None else None
     )
     folder.analyze(channels(modality))
-    folder.make_plan(network, gpu_memory_gb, network_def, fit_memory, stages_of(stages, recipe))
+    folder.make_plan(network, gpu_memory_gb, network_def, fit_memory, stages, recipe)
     devices = visible_devices()
     rounds = math.ceil(len(chosen) / max(1, len(devices)))
     options = {}
@@ -123,13 +123,6 @@ def run(
         f"tables:      {metrics.parent}\npredictions: {folder.folder / 'predictions'}\nbundles:     {bundles}"
     )
     print(f"new images:  auto3dlandmark predict {bundles} IMAGES OUT")
-
-
-def stages_of(stages: int | None, recipe: str | None) -> int | None:
-    """
-    How many stages are planned: as many as asked for; nnLandmark's recipes have one.
-    """
-    return 1 if stages is None and str(recipe).startswith("nnlandmark") else stages
 
 
 def check_wishes(

@@ -15,7 +15,7 @@ from typing import Any
 from ..errors import LandmarkError
 from ..files import read_json
 
-__all__ = ["RECIPES", "default_recipe", "override", "read_recipe", "top_level"]
+__all__ = ["RECIPES", "default_recipe", "override", "read_recipe", "stages_of", "top_level"]
 
 SEPARATOR = "::"  # MONAI's, of ids; "#" is the older one
 FOLDER = Path(__file__).parent / "recipes"
@@ -27,6 +27,13 @@ def default_recipe(network: str) -> str:
     The recipe that goes with a preset of networks.
     """
     return "quick" if network == "small" else "nnlandmark_2026"
+
+
+def stages_of(recipe: str | None) -> int | None:
+    """
+    How many networks a recipe asks for: nnLandmark's train one. None leaves it to the data.
+    """
+    return 1 if recipe is not None and recipe.startswith("nnlandmark") else None
 
 
 def read_recipe(recipe: str, keys: Collection[str] | None = None) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from .decode import HeatmapToLandmarksd, decode_argmax, decode_centroid
 from .framing import FrameByShaped
 from .intensity import RandLowResolution, RandPerChanneld
 from .load import CheckImaged, LoadChannelsd
-from .other_scanners import RandConvolutiond, RandFieldOfViewd
+from .other_scanners import RandConvolution, RandFieldOfViewd
 from .patch import RandPatchLandmarksd
 from .points import LoadLandmarksd, SaveLandmarksd, VoxelLandmarksd
 from .posterior_step import PosteriorLandmarksd
@@ -27,7 +27,7 @@ __all__ = [
     "LoadLandmarksd",
     "PosteriorLandmarksd",
     "PrepareHeatmapBatch",
-    "RandConvolutiond",
+    "RandConvolution",
     "RandFieldOfViewd",
     "RandLowResolution",
     "RandPatchLandmarksd",

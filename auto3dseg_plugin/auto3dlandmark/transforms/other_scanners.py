@@ -12,23 +12,21 @@ import torch
 import torch.nn.functional as F
 from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.transforms import MapTransform, RandomizableTransform
+from monai.transforms import MapTransform, Randomizable, RandomizableTransform
 
 from ..geometry import world_to_voxel
 
-__all__ = ["RandConvolutiond", "RandFieldOfViewd"]
+__all__ = ["RandConvolution", "RandFieldOfViewd"]
 
 LEAK = 0.2  # slope of what the random networks let through below zero
 
 
-class RandConvolutiond(RandomizableTransform, MapTransform):
+class RandConvolution(Randomizable):
     """
     Give an image another contrast: that of a small convolutional network with random weights, mixed with the
     image itself. Its mean and spread stay, so that only shape is left to learn from.
 
     Args:
-        keys: images, shape (C, H, W, D); each channel gets a network of its own.
-        prob: chance that an image is changed at all.
         layers: convolutions one after the other, with a leaky ReLU between them.
         width: channels between them.
         kernel_sizes: each layer's is drawn from these; odd.
@@ -41,37 +39,24 @@ class RandConvolutiond(RandomizableTransform, MapTransform):
 
     def __init__(
         self,
-        keys: KeysCollection,
-        prob: float = 0.5,
         layers: int = 4,
         width: int = 2,
         kernel_sizes: Sequence[int] = (1, 3),
         strength: Sequence[float] = (0.0, 1.0),
-        allow_missing_keys: bool = False,
     ) -> None:
-        RandomizableTransform.__init__(self, prob)
-        MapTransform.__init__(self, keys, allow_missing_keys)
         self.layers, self.width = layers, width
         self.kernel_sizes = tuple(kernel_sizes)
         self.weakest, self.strongest = strength
 
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        result = dict(data)
-        self.randomize(None)
-        if self._do_transform:
-            for key in self.key_iterator(result):
-                image = result[key].clone()
-                for channel in range(len(image)):
-                    plain = torch.as_tensor(image[channel], dtype=torch.float32)
-                    image[channel] = self._other(plain.as_subclass(torch.Tensor))
-                result[key] = image
-        return result
-
-    def _other(self, channel: torch.Tensor) -> torch.Tensor:
-        """The channel, shape (H, W, D), in another contrast."""
-        mean, deviation = float(channel.mean()), max(float(channel.std()), 1e-6)
-        image = (channel - mean) / deviation
-        seen, widths = image[None, None], [1, *[self.width] * (self.layers - 1), 1]
+    def __call__(self, channel: torch.Tensor) -> torch.Tensor:
+        """
+        Args:
+            channel: shape (1, H, W, D).
+        """
+        plain = torch.as_tensor(channel, dtype=torch.float32).as_subclass(torch.Tensor)
+        mean, deviation = float(plain.mean()), max(float(plain.std()), 1e-6)
+        image = (plain - mean) / deviation
+        seen, widths = image[None], [1, *[self.width] * (self.layers - 1), 1]
         for number, (inputs, outputs) in enumerate(itertools.pairwise(widths)):
             size = int(self.R.choice(self.kernel_sizes))
             weights = torch.from_numpy(self.R.normal(size=(outputs, inputs, size, size, size))).float()
@@ -81,7 +66,7 @@ class RandConvolutiond(RandomizableTransform, MapTransform):
                 seen = F.leaky_relu(seen, LEAK)
             seen = seen / seen.std().clamp(min=1e-6)
         share = self.R.uniform(self.weakest, self.strongest)
-        mixed = share * (seen[0, 0] - seen.mean()) + (1 - share) * image
+        mixed = share * (seen[0] - seen.mean()) + (1 - share) * image
         mixed = (mixed - mixed.mean()) / mixed.std().clamp(min=1e-6)
         result: torch.Tensor = mixed * deviation + mean
         return result

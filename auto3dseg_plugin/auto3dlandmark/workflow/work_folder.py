@@ -36,7 +36,7 @@ from ..planning import fingerprint, plan
 from ..planning.fingerprint import compute_fingerprint, read_fingerprint, write_fingerprint
 from ..planning.plan import read_plan, write_plan
 from ..planning.presets import default_network
-from ..planning.recipes import default_recipe, read_recipe
+from ..planning.recipes import default_recipe, read_recipe, stages_of
 from ..planning.stages import plan_stages
 from ..shapes import calibration
 from ..training.run import train_bundle, training_settings
@@ -139,6 +139,7 @@ class WorkFolder:
         network_def: str | os.PathLike | None = None,
         fit_memory: bool = False,
         stages: int | None = None,
+        recipe: str | None = None,
     ) -> None:
         """
         Write ``plan.json``.
@@ -149,8 +150,10 @@ class WorkFolder:
             network_def: a JSON file with the MONAI config of another network to train.
             fit_memory: count heatmaps and loss, and plan for the GPU at hand unless ``gpu_memory_gb`` says
                 otherwise.
-            stages: 1 or 2 networks; left out, what the data asks for.
+            stages: 1 or 2 networks; left out, what the recipe says, or else what the data asks for.
+            recipe: that the network will be trained by.
         """
+        stages = stages or stages_of(recipe)
         network, chosen_here = network or default_network(), network is None
         if chosen_here:
             reason = "this machine has no GPU" if network == "small" else "this machine has a GPU"
