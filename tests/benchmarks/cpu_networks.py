@@ -10,9 +10,8 @@ what differs is the first stage, where most of the time goes.
 
 from __future__ import annotations
 
-import dataclasses
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import fire
@@ -29,23 +28,25 @@ STEPS = 8
 
 
 def variants(plan: Plan) -> dict[str, dict[str, Any]]:
-    """Network configs by name, from a plan of a folded network."""
-    inner, factor = plan.network_def["network"], plan.network_def["factor"]
-    strides: list[Sequence[int]] = [(1, 1, 1), factor, *inner["strides"][1:]]
-    kernels: list[Sequence[int]] = [(3, 3, 3), *inner["kernel_sizes"]]
-    small = PRESETS["small"]
-    full = dataclasses.replace(small, folded=False)
-
-    def built(preset: Any) -> dict[str, Any]:
-        return network_def(preset, strides, kernels, len(plan.landmark_names), len(plan.modalities))
-
-    whole = built(full)
+    """Network configs by name, from a plan of the preset ``small``."""
+    whole = plan.network_def
+    strides, kernels = whole["strides"], whole["kernel_sizes"]
+    folded = network_def(PRESETS["folded"], strides, kernels, len(plan.landmark_names), len(plan.modalities))
     stages = len(strides)
+    lighter = {
+        "n_conv_per_stage": [1] + [2] * (stages - 1),
+        "n_conv_per_stage_decoder": [2] * (stages - 2) + [1],
+    }
     return {
-        "folded": built(small),
-        "first stage at full resolution": whole,
-        "the same, half as wide": {**whole, "features_per_stage": [8, *whole["features_per_stage"][1:]]},
-        "the same, one convolution a stage": {
+        "small": whole,
+        "folded": folded,
+        "first stage half as wide": {**whole, "features_per_stage": [8, *whole["features_per_stage"][1:]]},
+        "the same, and of one convolution": {
+            **whole,
+            "features_per_stage": [8, *whole["features_per_stage"][1:]],
+            **lighter,
+        },
+        "one convolution a stage": {
             **whole,
             "n_conv_per_stage": [1] * stages,
             "n_conv_per_stage_decoder": [1] * (stages - 1),
@@ -86,7 +87,7 @@ def main(work: str, minutes: float | None = None, recipe: str = "quick") -> None
         times = [seconds_per_step(config, plan, dtype) for dtype in (torch.bfloat16, None)]
         print(f"{name:36} {times[0]:9.3f} {times[1]:9.3f}", flush=True)
     if minutes is not None:
-        changes = {name: {"network_def": config} for name, config in networks.items() if name != "folded"}
+        changes = {name: {"network_def": config} for name, config in networks.items() if name != "small"}
         rows = ablate(WorkFolder(work), {"as it is": {}, **changes}, [0], recipe, minutes=minutes)
         print(ablation_table(rows))
 

@@ -53,7 +53,7 @@ def test_images_that_lie_alike_and_are_filled_by_their_landmarks_need_one_stage(
 def test_two_stages_say_why(given, why, network):
     plan = plan_stages(given, network)
     assert plan.coarse is not None and "Two stages, because" in plan.notes[0] and why in plan.notes[0]
-    assert plan.coarse.network == "small" and plan.network == network
+    assert plan.coarse.network == "folded" and plan.network == network
     # The coarse stage sees the whole image, the fine one is at least as detailed.
     assert np.prod(plan.coarse.patch_size) >= 0.99 * np.prod(np.round(plan.coarse.median_shape))
     assert np.prod(plan.spacing) < np.prod(plan.coarse.spacing)

@@ -48,7 +48,7 @@ def run(
         dataset: a folder of images with landmarks.
         work: where all results go.
         folds: train the first so many of the five folds.
-        network: small, plain, resenc_m or resenc_l; left out, what suits this machine.
+        network: small, plain, resenc_m, resenc_l or folded; left out, what suits this machine.
         recipe: quick, nnlandmark_2026, nnlandmark_2025, or a JSON file; left out, what suits the network.
         minutes: end all training after so many minutes; left out on a CPU, what suits the data.
         gpu_memory_gb: plan for a GPU of this size.

@@ -40,7 +40,7 @@ def plan(
 
     Args:
         work: a folder with fingerprint.json.
-        network: small, plain, resenc_m or resenc_l; left out, what suits this machine.
+        network: small, plain, resenc_m, resenc_l or folded; left out, what suits this machine.
         gpu_memory_gb: plan for a GPU of this size.
         network_def: a JSON file with another network to train.
         fit_memory: count heatmaps and loss in the memory, and plan for the GPU at hand.

@@ -26,7 +26,7 @@ def default_recipe(network: str) -> str:
     """
     The recipe that goes with a preset of networks.
     """
-    return "quick" if network == "small" else "nnlandmark_2026"
+    return "quick" if network in ("small", "folded") else "nnlandmark_2026"
 
 
 def stages_of(recipe: str | None) -> int | None:
