@@ -44,6 +44,16 @@ def test_the_rate_falls_from_the_top_to_zero_over_the_steps():
     assert rates == pytest.approx([2.0, 1.5, 1.0, 0.5])
 
 
+def test_others_can_read_how_far_the_training_is():
+    _, optimizer = parts()
+    shown, seen = torch.zeros(1), []
+    engine = engine_of(optimizer)
+    TrainingSchedule(optimizer, total_steps=4, shown=shown).attach(engine)
+    engine.add_event_handler(Events.ITERATION_COMPLETED, lambda: seen.append(float(shown)))
+    engine.run([0, 1], max_epochs=2)
+    assert seen == pytest.approx([0, 0.25, 0.5, 0.75])
+
+
 def test_the_rate_rises_first_when_asked_to():
     _, optimizer = parts(lr=1.0)
     rates = []

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import monai
 import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor
 
-from auto3dlandmark.transforms import RandConvolution, RandFieldOfViewd, RandPerChanneld
+from auto3dlandmark.transforms import RandConvolution, RandFieldOfViewd, RandPerChanneld, RandTapered
 
 
 @pytest.fixture
@@ -75,3 +76,24 @@ def test_values_of_their_own_scale_keep_it(image):
     seen = step({"image": image})["image"]
     same = torch.isclose(seen, image)
     assert 0.05 < float(same.float().mean()) < 1
+
+
+def test_most_of_it_comes_early():
+    progress = torch.zeros(1)
+    step = seeded(RandTapered([lambda data: "changed"], prob=0.6, late_prob=0.2, late=0.5, progress=progress))
+    for done, share in ((0.0, 0.6), (0.49, 0.6), (0.5, 0.2), (1.0, 0.2)):
+        progress.fill_(done)
+        changed = [step({}) == "changed" for _ in range(500)]
+        assert np.mean(changed) == pytest.approx(share, abs=0.07)
+
+
+def test_a_worker_sees_the_progress_of_the_training():
+    progress = torch.zeros(1).share_memory_()
+    step = RandTapered([lambda item: item + 1], prob=1.0, late_prob=0.0, late=0.5, progress=progress)
+    loader = torch.utils.data.DataLoader(
+        monai.data.Dataset([0] * 64, step), num_workers=1, multiprocessing_context="fork", prefetch_factor=1
+    )
+    seen = iter(loader)
+    assert int(next(seen)) == 1
+    progress.fill_(1.0)
+    assert int(list(seen)[-1]) == 0

@@ -37,6 +37,8 @@ class TrainingSchedule:
         clip_norm: gradients are scaled down to this norm; None leaves them.
         evaluator: its duration is measured, to leave room for it at the end.
         started: when the clock started, in seconds since the epoch; left out, when this process started.
+        shown: the progress is written into this tensor of one number before each step, for transforms in
+            other processes to read; None: nobody reads it.
     """
 
     def __init__(
@@ -50,13 +52,14 @@ class TrainingSchedule:
         clip_norm: float | None = 12.0,
         evaluator: Engine | None = None,
         started: float | None = None,
+        shown: torch.Tensor | None = None,
     ) -> None:
         if minutes is not None and not minutes > 0:
             raise LandmarkError(f"minutes={minutes} must be greater than 0.")
         if minutes is None and total_steps is None:
             raise LandmarkError("the training has no end. Set epochs, minutes, or both.")
         self.optimizer, self.total_steps, self.minutes = optimizer, total_steps, minutes
-        self.drop = drop
+        self.drop, self.shown = drop, shown
         self.power, self.warmup_steps = power, warmup_steps
         self.top_rates = [group["lr"] for group in optimizer.param_groups]
         self.earlier_seconds = 0.0
@@ -110,6 +113,8 @@ class TrainingSchedule:
 
     def _set_rate(self, engine: Engine) -> None:
         progress = self._agreed_progress()
+        if self.shown is not None:
+            self.shown.fill_(progress)
         factor = (1 - progress) ** self.power
         if self.drop is not None and progress >= self.drop[0]:
             factor *= self.drop[1]

@@ -7,7 +7,7 @@ from .decode import HeatmapToLandmarksd, decode_argmax, decode_centroid
 from .framing import FrameByShaped
 from .intensity import RandLowResolution, RandPerChanneld
 from .load import CheckImaged, LoadChannelsd
-from .other_scanners import RandConvolution, RandFieldOfViewd
+from .other_scanners import RandConvolution, RandFieldOfViewd, RandTapered
 from .patch import RandPatchLandmarksd
 from .points import LoadLandmarksd, SaveLandmarksd, VoxelLandmarksd
 from .posterior_step import PosteriorLandmarksd
@@ -32,6 +32,7 @@ __all__ = [
     "RandLowResolution",
     "RandPatchLandmarksd",
     "RandPerChanneld",
+    "RandTapered",
     "SaveLandmarksd",
     "SplineSpacingd",
     "VoxelLandmarksd",

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,11 @@ import torch
 import torch.nn.functional as F
 from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.transforms import MapTransform, Randomizable, RandomizableTransform
+from monai.transforms import Compose, MapTransform, Randomizable, RandomizableTransform
 
 from ..geometry import world_to_voxel
 
-__all__ = ["RandConvolution", "RandFieldOfViewd"]
+__all__ = ["RandConvolution", "RandFieldOfViewd", "RandTapered"]
 
 LEAK = 0.2  # slope of what the random networks let through below zero
 
@@ -69,6 +69,49 @@ class RandConvolution(Randomizable):
         mixed = share * (seen[0] - seen.mean()) + (1 - share) * image
         mixed = (mixed - mixed.mean()) / mixed.std().clamp(min=1e-6)
         result: torch.Tensor = mixed * deviation + mean
+        return result
+
+
+class RandTapered(RandomizableTransform):
+    """
+    Apply transforms to many items first, and to few when a training nears its end: what is hard to learn from
+    comes first, and the last steps see most images as they are.
+
+    Args:
+        transforms: of dictionaries.
+        prob: chance that an item is changed.
+        late_prob: the same from ``late`` on.
+        late: progress of the training, 0 to 1.
+        progress: share of the training that is done, a tensor of one number in shared memory; as for
+            :class:`auto3dlandmark.training.schedule.TrainingSchedule`.
+    """
+
+    def __init__(
+        self,
+        transforms: Sequence[Callable],
+        prob: float,
+        late_prob: float,
+        late: float,
+        progress: torch.Tensor,
+    ) -> None:
+        super().__init__(prob)
+        self.early_prob, self.late_prob, self.late = prob, late_prob, late
+        self.transforms, self.progress = Compose(transforms), progress
+
+    def set_random_state(
+        self, seed: int | None = None, state: np.random.RandomState | None = None
+    ) -> RandTapered:
+        """Seed this transform, and those it applies."""
+        super().set_random_state(seed, state)
+        self.transforms.set_random_state(seed=self.R.randint(2**31))
+        return self
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> Mapping[Hashable, Any]:
+        self.prob = self.late_prob if float(self.progress) >= self.late else self.early_prob
+        self.randomize(None)
+        if not self._do_transform:
+            return data
+        result: Mapping[Hashable, Any] = self.transforms(data)
         return result
 
 
