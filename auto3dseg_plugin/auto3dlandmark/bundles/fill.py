@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 CACHE_GB = 8.0
-COARSE_SHARE = 0.4  # of the minutes, for the first of two stages
+COARSE_SHARE = 0.33  # of the minutes, for the first of two stages
 
 
 def copy_template(folder: str | os.PathLike, template: str | os.PathLike | None = None) -> None:

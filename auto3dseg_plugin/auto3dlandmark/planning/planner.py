@@ -29,7 +29,7 @@ from .plan import Plan
 from .presets import PRESETS, Preset
 from .presets import network_def as preset_def
 
-__all__ = ["ARBITRARY_POSES_DEG", "make_plan"]
+__all__ = ["ARBITRARY_POSES_DEG", "make_plan", "resolution_note"]
 
 USUAL_ROTATION_DEG, LEAST_ROTATION_DEG, ARBITRARY_POSES_DEG, USUAL_SHARE = 30.0, 15.0, 60.0, 0.3
 NORMALIZATIONS = {
@@ -82,7 +82,7 @@ def make_plan(
     chosen, turn = resolutions.chosen, _back_to_xyz(resolutions.order)
     built, patch_size, divisor, notes = _network(fingerprint, preset, chosen, turn, network_def)
     if chosen is not resolutions.full:
-        notes.insert(0, _resolution_note(turn(resolutions.full.spacing), turn(chosen.spacing)))
+        notes.insert(0, resolution_note(turn(resolutions.full.spacing), turn(chosen.spacing)))
     resampled = np.array(fingerprint.shapes) * np.array(fingerprint.spacings) / np.array(turn(chosen.spacing))
     window = _whole_image(preset, resampled.max(axis=0), patch_size, divisor)
     rotation_deg, rotation_prob = _rotation(fingerprint)
@@ -227,7 +227,13 @@ def _back_to_xyz(order: list[int]) -> Turn:
     return turn
 
 
-def _resolution_note(before: Sequence[float], after: Sequence[float]) -> str:
+def resolution_note(before: Sequence[float], after: Sequence[float]) -> str:
+    """
+    What a plan says of images that are made coarser.
+
+    Args:
+        before, after: millimetres (x, y, z).
+    """
     text = " x ".join(f"{value:.3g}" for value in after)
     return (
         f"Images are resampled from {' x '.join(f'{value:.3g}' for value in before)} to {text} mm, so that a "

@@ -16,7 +16,7 @@ from ..frames.shape_frame import ShapeFrame, box_around, flatness, frame_around
 from ..shapes.model import ShapeModel
 from .fingerprint import Fingerprint
 from .plan import Plan
-from .planner import ARBITRARY_POSES_DEG, make_plan
+from .planner import ARBITRARY_POSES_DEG, make_plan, resolution_note
 
 __all__ = ["frame_of", "plan_stages"]
 
@@ -24,8 +24,8 @@ FEWEST_LANDMARKS, LEAST_FLATNESS = 4, 0.05  # to say how something is turned
 SMALL_PART = 0.25  # of the image, that the landmarks take
 FINER = 1.25  # times finer voxels in the landmarks' frame than in the whole image
 COARSE_NETWORK, COARSE_GB = "folded", 4.0  # half the voxels of one stage: a pose needs no details
-POSE_DEG, TURNED = 15.0, 0.7  # what a second stage is trained to forgive: turns, and how often
-POSE_SHIFT = 0.04  # and shifts, of the frame's longest side
+POSE_DEG, TURNED = 8.0, 0.7  # what a second stage is trained to forgive: turns, and how often
+POSE_SHIFT = 0.025  # and shifts, of the frame's longest side
 NOISE_VOXELS = 0.7  # of the coarse stage: standard deviation of a right peak along an axis
 
 
@@ -157,7 +157,8 @@ def _noted(plan: Plan, note: str) -> Plan:
 
 def _without_resolution_note(plan: Plan) -> Plan:
     """What is said of resolution is said of both stages together."""
-    return dataclasses.replace(plan, notes=tuple(note for note in plan.notes if "resampled from" not in note))
+    said = resolution_note(plan.original_spacing, plan.spacing)
+    return dataclasses.replace(plan, notes=tuple(note for note in plan.notes if note != said))
 
 
 def _by(spacing: tuple[float, ...]) -> str:
