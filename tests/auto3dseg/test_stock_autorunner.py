@@ -21,6 +21,7 @@ from monai.utils.enums import AlgoKeys
 
 from auto3dlandmark import read_landmarks, templates_path
 from auto3dlandmark.auto3dseg.ensemble import LandmarkEnsemble
+from auto3dlandmark.bundles.folder import BundleFolder
 from auto3dlandmark.data.datalist import read_datalist
 from auto3dlandmark.files import read_json, write_json
 from auto3dlandmark.geometry import world_to_voxel
@@ -155,6 +156,18 @@ def test_generating_again_leaves_trained_models_alone(by_dictionary, source, tmp
     runner.run()
     export_bundle_algo_history(import_bundle_algo_history(str(work)))
     assert (work / "heatmap_0" / "models" / "model.pt").read_bytes() == before
+
+
+def test_two_stages_are_trained_scored_and_ensembled(source, tmp_path):
+    work = run(
+        {**source, "stages": 2}, tmp_path / "work", algos="heatmap", templates_path_or_url=templates_path()
+    )
+    for entry in import_bundle_algo_history(str(work)):
+        bundle = BundleFolder(work / entry[AlgoKeys.ID])
+        assert bundle.coarse.models.weights.is_file() and bundle.models.weights.is_file()
+        assert entry[AlgoKeys.SCORE] == pytest.approx(1 / (1 + read_json(bundle.models.outcome)["mre_mm"]))
+    (landmarks,) = ensemble_of(work)()
+    assert np.isfinite(landmarks.points[landmarks.present]).all() and (landmarks.scores <= 1).all()
 
 
 def test_its_own_command_line_runs_everything(source, tmp_path):

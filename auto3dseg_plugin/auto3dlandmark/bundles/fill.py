@@ -100,10 +100,11 @@ def fill_bundle(
         return fill_configs(folder, plan, recipe, {**places, **overrides})
     bundle = BundleFolder(folder)
     copy_template(bundle.coarse_path)
+    own = default_recipe(plan.coarse.network)
     fill_configs(
         bundle.coarse_path,
         plan.coarse,
-        recipe if plan.network == plan.coarse.network else default_recipe(plan.coarse.network),
+        recipe if own == default_recipe(plan.network) else own,  # a recipe for GPUs is too slow for it
         {**places, **_part(overrides, 0.0, COARSE_SHARE)},
     )
     known = [read_landmarks(case.label).select(plan.landmark_names) for case in listed.training if case.label]
