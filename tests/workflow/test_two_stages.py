@@ -61,6 +61,7 @@ def test_one_bundle_holds_both_trained_stages(finished):
     bundle = BundleFolder(work / "heatmap_0")
     assert steps_of(bundle.path) == steps_of(bundle.coarse.path) == 8
     assert bundle.read_plan().coarse == bundle.coarse.read_plan()
+    assert bundle.coarse.read_config("train")["exact_from"] == 1 > bundle.read_config("train")["exact_from"]
     assert "Two stages, as asked" in output
     assert "train coarse stage" in output and "train fine stage" in output
     assert read_json(work / "evaluation" / "metrics.json")["mre_mm"] > 0

@@ -105,7 +105,8 @@ def fill_bundle(
         bundle.coarse_path,
         plan.coarse,
         recipe if own == default_recipe(plan.network) else own,  # a recipe for GPUs is too slow for it
-        {**places, **_part(overrides, 0.0, COARSE_SHARE)},
+        # A pose has to be found in any image, and need not be exact.
+        {**places, "exact_from": 1.0, **_part(overrides, 0.0, COARSE_SHARE)},
     )
     known = [read_landmarks(case.label).select(plan.landmark_names) for case in listed.training if case.label]
     model = fit_shape(np.array([one.points for one in known]), plan.landmark_names)
