@@ -25,7 +25,6 @@ SMALL_PART = 0.25  # of the image, that the landmarks take
 FINER = 1.25  # times finer voxels in the landmarks' frame than in the whole image
 COARSE_NETWORK, COARSE_GB = "folded", 4.0  # half the voxels of one stage: a pose needs no details
 POSE_DEG, TURNED = 8.0, 0.7  # what a second stage is trained to forgive: turns, and how often
-COARSE_TURNS_DEG, COARSE_TURNED = 45.0, 0.5  # that the first stage is trained to bear at least, and how often
 POSE_SHIFT = 0.025  # and shifts, of the frame's longest side
 NOISE_VOXELS = 0.7  # of the coarse stage: standard deviation of a right peak along an axis
 
@@ -69,11 +68,6 @@ def plan_stages(
             "One stage is enough: images lie alike, and a second stage would see no finer.",
         )
     coarse = make_plan(fingerprint, COARSE_NETWORK, COARSE_GB, sees=1.0)
-    coarse = dataclasses.replace(
-        coarse,
-        rotation_deg=max(coarse.rotation_deg, COARSE_TURNS_DEG),
-        rotation_prob=max(coarse.rotation_prob, COARSE_TURNED),
-    )
     note = (
         f"Two stages, {reason}: the first finds the pose in the whole image with voxels of "
         f"{_by(coarse.spacing)} mm, the second the landmarks in their own frame with voxels of "
