@@ -185,7 +185,7 @@ def test_each_channel_has_its_own_intensities_and_name(two_channels):
         compute_fingerprint(listed, ("a", "b", "c"), progress=False)
     plan = make_plan(found, "small")
     assert [one["scheme"] for one in plan.normalization] == ["ct", "zscore"]
-    assert plan.network_def["network"]["input_channels"] == 2 * 8  # voxels of a block are channels
+    assert plan.network_def["input_channels"] == 2
 
 
 def test_channels_are_normalised_each_by_its_own_rule():
