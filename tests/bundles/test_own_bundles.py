@@ -40,7 +40,7 @@ def test_the_hippocampus_bundle_finds_the_landmarks_of_a_real_image(
     assert np.all((found.scores > 0) & (found.scores <= 1))
 
 
-def test_the_hippocampus_bundle_finds_the_points_of_version_01(hippocampus_bundle, shared_data, data_dir):
+def test_the_hippocampus_bundle_finds_the_points_of_its_version(hippocampus_bundle, shared_data, data_dir):
     predictor = LandmarkPredictor([hippocampus_bundle], "cpu")
     for case, points in read_json(data_dir / "hippocampus_bundle_points.json").items():
         found = predictor.predict(shared_data / "hippocampus" / "images" / f"{case}.nii.gz")
