@@ -125,6 +125,13 @@ def test_a_patch_is_padded_to_what_pooling_divides():
     assert all(size >= median for size, median in zip(found.patch_size, (33, 32, 30)))
 
 
+def test_half_a_voxel_of_a_median_is_padded_not_cut():
+    median = np.array([256.5, 224, 192])  # of an even number of cases
+    spacing = np.array([1, 1.2, 1.2])  # so that the first patch is longer than the image
+    found = configure(PLAIN, spacing, median, cases=1000, landmarks=1, gpu_memory_gb=1000)
+    assert found.patch_size[0] == 288
+
+
 def test_thick_slices_are_pooled_and_convolved_later():
     found = configure(
         PLAIN, np.array([4.0, 1, 1]), np.array([40.0, 256, 256]), cases=40, landmarks=1, gpu_memory_gb=8

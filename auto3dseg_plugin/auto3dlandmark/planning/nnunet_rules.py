@@ -92,7 +92,7 @@ def configure(
     reference = preset.reference_memory * (gpu_memory_gb / preset.reference_gb)
     ratio = 1 / spacing
     initial = np.round(ratio * (INITIAL_PATCH_VOXELS / np.prod(ratio)) ** (1 / 3)).astype(int)
-    patch = np.minimum(initial, median).astype(int)
+    patch = np.minimum(initial, median)  # half a voxel of an even number of cases is kept, and padded
     strides, kernels, patch, divisor = _pool(spacing, patch)
     memory = estimate_memory(preset, patch, strides, landmarks)
     while memory > reference:
@@ -126,7 +126,7 @@ def _pool(
     spacing: np.ndarray, patch: np.ndarray
 ) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]], np.ndarray, np.ndarray]:
     """Rule 5: strides and kernels per stage, the patch padded to fit them, and the divisor of each axis."""
-    current, size = np.array(spacing, dtype=np.float64), np.array(patch, dtype=np.int64)
+    current, size = np.array(spacing, dtype=np.float64), np.array(patch, dtype=np.float64)
     strides: list[tuple[int, ...]] = [(1, 1, 1)]
     kernels: list[tuple[int, ...]] = []
     kernel = np.ones(3, dtype=int)
@@ -144,7 +144,7 @@ def _pool(
         stride[kept] = 2
         pools[kept] += 1
         current[kept] *= 2
-        size[kept] = np.ceil(size[kept] / 2).astype(int)
+        size[kept] = np.ceil(size[kept] / 2)
         strides.append(tuple(int(step) for step in stride))
         kernels.append(tuple(int(width) for width in kernel))
     kernels.append((3, 3, 3))
