@@ -13,6 +13,7 @@ import torch
 
 from ..errors import LandmarkError
 from ..files import atomic_path
+from .norm import keep_layout
 
 __all__ = ["fill_network", "load_weights", "save_atomically", "start_from"]
 
@@ -65,14 +66,14 @@ def fill_network(
 
 def start_from(network: torch.nn.Module, path: str | os.PathLike | None) -> torch.nn.Module:
     """
-    The network with the weights of a file, to go on from; None: as it is.
+    The network, ready to be trained: with the weights of a file, to go on from; None: as it is.
 
     Raises:
         LandmarkError: as :func:`fill_network`.
     """
     if path is not None:
         fill_network(network, path)
-    return network
+    return keep_layout(network)
 
 
 def load_weights(
