@@ -57,9 +57,11 @@ def test_the_frame_follows_a_case_that_is_turned_and_moved(frame, shapes):
 
 def test_room_is_added_at_every_side_and_moves_nothing(frame, shapes):
     pose = frame.true_pose(shapes[0])
-    (plain, shape), (wide, wider) = frame.grid(pose), frame.grid(pose, room=3)
-    assert wider == tuple(size + 6 for size in shape)
-    assert np.allclose(voxel_to_world(np.zeros((1, 3)), plain), voxel_to_world(np.full((1, 3), 3.0), wide))
+    (plain, shape), (wide, wider) = frame.grid(pose), frame.grid(pose, room=(3, 3, 5))
+    assert wider == (shape[0] + 6, shape[1] + 6, shape[2] + 10)
+    assert np.allclose(
+        voxel_to_world(np.zeros((1, 3)), plain), voxel_to_world(np.array([[3.0, 3.0, 5.0]]), wide)
+    )
 
 
 def test_found_points_give_the_pose_of_the_true_ones_and_a_wrong_peak_does_not_turn_it(frame, shapes):

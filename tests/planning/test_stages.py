@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -68,6 +70,18 @@ def test_the_frame_holds_the_landmarks_and_is_a_grid_of_the_plan():
     assert np.allclose(np.linalg.norm(frame.affine[:3, :3], axis=0), plan.spacing)
     places = np.linalg.solve(frame.affine, np.c_[model.mean, np.ones(len(model.mean))].T)[:3].T
     assert (places > 1).all() and (places < np.array(frame.shape) - 2).all()
+
+
+def test_a_chain_is_planned_with_the_step_between_its_levels():
+    given = fingerprint((256, 256, 200))
+    assert "level" not in plan_stages(given, "small").frame
+    names = tuple(f"L{level}_{side}" for level in (1, 2, 3) for side in ("front", "back"))
+    mean = np.array([(level * 3.0, side * 12.0, level * -30.0) for level in range(3) for side in range(2)])
+    random = np.random.default_rng(0)
+    model = fit_shape(np.stack([mean + random.normal(size=mean.shape) for _ in range(6)]), names)
+    plan = plan_stages(replace(given, landmark_names=names, shape=model.to_json()), "small")
+    level_mm = frame_of(plan, model).affine[:3, :3] @ plan.frame["level"]
+    assert np.linalg.norm(level_mm) == pytest.approx(np.linalg.norm([3, 30]), rel=0.1)
 
 
 @pytest.mark.parametrize("landmarks, extent", [(3, (40.0, 30.0, 20.0)), (6, (40.0, 0.0, 0.0))])

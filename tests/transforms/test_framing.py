@@ -58,12 +58,12 @@ def oblique():
     return image, (POINTS - POINTS.mean(axis=0)) @ turn.T + middle
 
 
-@pytest.mark.parametrize("room", [0, 3])
+@pytest.mark.parametrize("room", [0, 3, [1, 0, 7]])
 def test_grey_values_stay_at_their_millimetres(frame, oblique, room):
     image, points = oblique
     data = {"image": image, "landmarks": torch.as_tensor(points)}
     framed = VoxelLandmarksd()(FrameByShaped("image", frame, room=room)(data))
-    assert framed["image"].shape == (1, 20 + 2 * room, 16 + 2 * room, 14 + 2 * room)
+    assert framed["image"].shape == (1, *np.array([20, 16, 14]) + 2 * np.array(room))
     for place, point in zip(framed["landmarks_voxel"].numpy(), points):
         low = np.floor(place).astype(int)
         cube = framed["image"][0, low[0] : low[0] + 2, low[1] : low[1] + 2, low[2] : low[2] + 2]

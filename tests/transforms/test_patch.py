@@ -166,6 +166,24 @@ def test_thick_slices_are_turned_and_scaled_only_within_themselves(cubes, thick)
     )
 
 
+def test_a_centred_patch_moves_by_its_shift_and_jumps_to_either_side(blob):
+    jump = np.array([0.0, 3.0, 20.0])
+    patch = RandPatchLandmarksd(
+        "image", (8, 8, 8), landmark_prob=0, rotation_prob=0, shift=1, centred=True, jump=jump, jump_prob=0.5
+    )
+    patch.set_random_state(0)
+    image = blob["image"]
+    middle = (np.array(image.shape[1:]) - 1) / 2
+    offsets = []
+    for _ in range(200):
+        affine = np.asarray(patch(blob)["image"].affine)
+        centre = np.linalg.solve(np.asarray(image.affine), affine @ [3.5, 3.5, 3.5, 1])[:3]
+        offsets.append(centre - middle)
+    sides = np.round(np.array(offsets)[:, 2] / jump[2])
+    assert np.abs(np.array(offsets) - sides[:, None] * jump).max() <= 1.5  # and half a voxel of rounding
+    assert {side: 30 < (sides == side).sum() < 130 for side in (-1, 0, 1)} == dict.fromkeys((-1, 0, 1), True)
+
+
 def test_more_scale_makes_things_smaller(blob):
     def mass(scale):
         patch = RandPatchLandmarksd(

@@ -18,7 +18,9 @@ from auto3dlandmark import LandmarkError, read_landmarks
 from auto3dlandmark.bundles.fill import continue_bundle
 from auto3dlandmark.bundles.folder import BundleFolder
 from auto3dlandmark.files import read_json, write_json
+from auto3dlandmark.frames.shape_frame import ShapeFrame
 from auto3dlandmark.inference.predictor import LandmarkPredictor
+from auto3dlandmark.shapes.peaks import Peaks
 from auto3dlandmark.workflow.publish import publish
 
 ABOUT = {"name": "Test", "description": "A test.", "authors": "us", "copyright": "us"}
@@ -83,6 +85,36 @@ def test_the_same_command_again_does_nothing(finished, demo_dataset, tiny_recipe
     assert result.returncode == 0 and "train fold 0: unchanged, kept" in result.stdout
 
 
+def looks_once(predictor, image):
+    """As stock MONAI, which never looks again from a better pose."""
+    return predictor.landmarks(*predictor.heatmaps(image))
+
+
+def test_a_second_stage_that_finds_another_pose_looks_again_from_there(finished, demo_dataset, monkeypatch):
+    predictor = LandmarkPredictor([finished[0] / "heatmap_0"])
+    frame = predictor.members[0].frame
+    truth = read_landmarks(demo_dataset / "landmarks" / "demo_00.mrk.json").select(predictor.names).points
+    true = frame.true_pose(truth)
+    poses = []
+
+    def found(image, alone, pose):
+        poses.append(pose)
+        positions, masses = truth[:, None] + 0.01 * len(poses), np.full((len(truth), 1), 0.9)
+        return Peaks(positions, masses, np.zeros_like(masses), np.eye(4), (500, 500, 500))
+
+    off = true.copy()
+    off[:3, 3] += 0.5 * frame.model.size_mm
+    monkeypatch.setattr(predictor, "_peaks", found)
+    monkeypatch.setattr(predictor, "_coarse", lambda image, alone: found(image, alone, None))
+    monkeypatch.setattr(ShapeFrame, "poses", lambda frame, peaks: [(off, 1.0)])
+    predictor.peaks("image")
+    assert len(poses) == 3 and poses[1] is off and frame.apart(poses[2], true) < 0.05
+    monkeypatch.setattr(ShapeFrame, "poses", lambda frame, peaks: [(true, 1.0)])
+    poses.clear()
+    predictor.peaks("image")
+    assert len(poses) == 2  # the first stage and one look
+
+
 def test_stock_inference_finds_the_same_points(finished, demo_dataset, tmp_path):
     work, _ = finished
     bundle = work / "heatmap_0"
@@ -96,7 +128,7 @@ def test_stock_inference_finds_the_same_points(finished, demo_dataset, tmp_path)
     assert result.returncode == 0, result.stderr[-3000:]
     stock, ours = (
         read_landmarks(tmp_path / "out" / "demo_00.mrk.json"),
-        LandmarkPredictor([bundle]).predict(image),
+        looks_once(LandmarkPredictor([bundle]), image),
     )
     assert np.allclose(stock.points, ours.points, atol=0.02, equal_nan=True)
 
@@ -169,8 +201,8 @@ def test_a_published_bundle_is_whole_and_finds_the_same(finished, demo_dataset, 
     publish(finished[0], tmp_path / "published", tmp_path / "about.json")
     moved = shutil.move(tmp_path / "published", tmp_path / "elsewhere")
     image = demo_dataset / "images" / "demo_00.nii.gz"
-    published = LandmarkPredictor([moved]).predict(image)
-    own = LandmarkPredictor([finished[0] / "heatmap_0"]).predict(image)
+    published = looks_once(LandmarkPredictor([moved]), image)
+    own = looks_once(LandmarkPredictor([finished[0] / "heatmap_0"]), image)
     both = published.present & own.present
     assert np.allclose(
         published.points[both], own.points[both], atol=1.0

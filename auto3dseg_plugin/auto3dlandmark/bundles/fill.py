@@ -8,6 +8,7 @@ editing its structure. A recipe is a JSON file of such values: how to learn, whe
 from __future__ import annotations
 
 import importlib.metadata
+import math
 import os
 import shutil
 from collections.abc import Collection, Mapping, Sequence
@@ -37,6 +38,7 @@ __all__ = [
 ]
 
 CACHE_GB = 8.0
+LEVEL_OFF = 0.25  # of the images that a second stage learns from: shown one level off
 COARSE_SHARE = 0.33  # of the minutes, for the first of two stages
 
 
@@ -127,6 +129,7 @@ def second_stage(plan: Plan) -> dict[str, Any]:
     What makes a training that of a second stage: values of train.json and inference.json.
     """
     assert plan.frame is not None
+    level = plan.frame.get("level", [0.0, 0.0, 0.0])
     values: dict[str, Any] = {
         "coarse": {
             "_target_": "auto3dlandmark.inference.coarse.CoarseStage",
@@ -139,7 +142,7 @@ def second_stage(plan: Plan) -> dict[str, Any]:
                 "keys": "image",
                 "frame": "@frame",
                 "finder": "@coarse",
-                "room": plan.frame["room"],
+                "room": [plan.frame["room"] + math.ceil(abs(voxels)) for voxels in level],
             }
         ],
         "resample": {"_target_": "Identityd", "keys": "image"},
@@ -148,7 +151,12 @@ def second_stage(plan: Plan) -> dict[str, Any]:
         "random_patch#rotation_prob": "@rotation_prob",
     }
     if list(plan.frame["shape"]) == list(plan.patch_size):
-        values["random_patch#landmark_prob"] = 0.0  # the frame is always seen whole
+        # The frame is always seen whole, where a first stage may have laid it.
+        values["random_patch#landmark_prob"] = 0.0
+        values["random_patch#centred"] = True
+        values["random_patch#shift"] = plan.frame["room"]
+        values["random_patch#jump"] = level
+        values["random_patch#jump_prob"] = LEVEL_OFF if any(level) else 0.0
     return values
 
 

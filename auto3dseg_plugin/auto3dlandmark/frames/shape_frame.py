@@ -68,14 +68,18 @@ class ShapeFrame:
         doubt = DOUBT / len(self.model.names)
         chosen: list[tuple[np.ndarray, float]] = []
         for pose, misfit in found:
-            if misfit <= found[0][1] + doubt and all(self._apart(pose, other) for other, _ in chosen):
+            if misfit <= found[0][1] + doubt and all(self.apart(pose, other) > APART for other, _ in chosen):
                 chosen.append((pose, misfit))
         return chosen[:MOST_POSES]
 
-    def _apart(self, pose: np.ndarray, other: np.ndarray) -> bool:
-        """Whether two poses put the shape at places that are not nearly the same."""
+    def pose_as_found(self, peaks: Peaks) -> np.ndarray:
+        """The pose, as from :meth:`pose`, when every peak is taken for the landmark it was found as."""
+        return self._posterior(peaks, hypotheses_for(self.model.names)[:1]).pose
+
+    def apart(self, pose: np.ndarray, other: np.ndarray) -> float:
+        """How far apart two poses put the landmarks: root mean square, of the shape's size."""
         offset = voxel_to_world(self.model.mean, pose) - voxel_to_world(self.model.mean, other)
-        return float(np.sqrt((offset**2).sum(axis=1).mean())) > APART * self.model.size_mm
+        return float(np.sqrt((offset**2).sum(axis=1).mean())) / self.model.size_mm
 
     def misfit(self, peaks: Peaks) -> float:
         """How badly peaks and shape go together, as for :class:`ShapePosterior`."""
@@ -115,23 +119,23 @@ class ShapeFrame:
         positions = np.where(known[:, None], points, np.nan)[:, None]
         masses = known[:, None].astype(float)
         peaks = Peaks(positions, masses, np.zeros_like(masses), np.eye(4), (1, 1, 1))
-        return self._posterior(peaks, hypotheses_for(self.model.names)[:1]).pose
+        return self.pose_as_found(peaks)
 
-    def grid(self, pose: np.ndarray, room: int = 0) -> tuple[np.ndarray, tuple[int, ...]]:
+    def grid(self, pose: np.ndarray, room: Sequence[int] = (0, 0, 0)) -> tuple[np.ndarray, tuple[int, ...]]:
         """
         The frame's grid in an image.
 
         Args:
             pose: as from :meth:`pose`.
-            room: further voxels at each side.
+            room: further voxels at each side of each axis.
 
         Returns:
             affine: voxel indices to RAS millimetres, shape (4, 4).
             shape: voxels along each axis.
         """
         first = np.eye(4)
-        first[:3, 3] = -room
-        return pose @ self.affine @ first, tuple(size + 2 * room for size in self.shape)
+        first[:3, 3] = -np.asarray(room)
+        return pose @ self.affine @ first, tuple(size + 2 * more for size, more in zip(self.shape, room))
 
     def write(self, path: str | os.PathLike) -> None:
         """Write one readable file, whole or not at all."""

@@ -54,6 +54,7 @@ PREPROCESSING_KEYS = (
     "clip_percentiles",
     "normalization",
 )
+LOOK_AGAIN = 0.15  # of the shape's size: a pose that is farther off than this
 
 
 class LandmarkPredictor:
@@ -125,9 +126,19 @@ class LandmarkPredictor:
         if coarse is None:
             return self._peaks(image, alone, None)
         frame = self.members[0].frame
-        found = [(self._peaks(image, alone, pose), misfit) for pose, misfit in frame.poses(coarse)]
+        found = [(self._twice(image, alone, pose), misfit) for pose, misfit in frame.poses(coarse)]
         best, _ = found[0] if len(found) == 1 else min(found, key=lambda one: frame.misfit(one[0]) + one[1])
         return replace(best, signs={**best.signs, **frame.signs(coarse, best)})
+
+    def _twice(self, image: str | os.PathLike, alone: int | None, pose: np.ndarray) -> Peaks:
+        """What second stages find; they look again where they say that the landmarks lie in another pose."""
+        frame = self.members[0].frame
+        seen = self._peaks(image, alone, pose)
+        better = frame.pose_as_found(seen)
+        if frame.apart(pose, better) <= LOOK_AGAIN:
+            return seen
+        again = self._peaks(image, alone, better)
+        return min(seen, again, key=frame.misfit)
 
     def _peaks(self, image: str | os.PathLike, alone: int | None, pose: np.ndarray | None) -> Peaks:
         if alone is None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import LandmarkError
 from ..frames.shape_frame import ShapeFrame, box_around, flatness, frame_around
+from ..shapes.hypotheses import level_offset
 from ..shapes.model import ShapeModel
 from .fingerprint import Fingerprint
 from .plan import Plan
@@ -122,7 +123,11 @@ def _fine_plan(
     needed = np.ceil(size_mm / np.array(fine.spacing))
     covered = bool((np.array(fine.patch_size) >= 0.9 * needed).all())
     shape = fine.patch_size if covered else tuple(int(length) for length in needed)
-    room = int(np.ceil(POSE_SHIFT * max(shape)))
+    frame: dict[str, Any] = {"shape": list(shape), "room": int(np.ceil(POSE_SHIFT * max(shape)))}
+    level_mm = level_offset(model.names, model.mean)
+    if covered and level_mm is not None:  # else patches lie anywhere in the frame
+        voxels = np.linalg.solve(frame_around(model, fine.spacing, shape, 0.0).affine[:3, :3], level_mm)
+        frame["level"] = np.round(voxels, 2).tolist()
     return dataclasses.replace(
         _without_resolution_note(fine),
         original_spacing=one.original_spacing,
@@ -133,7 +138,7 @@ def _fine_plan(
         rotation_deg=POSE_DEG,
         rotation_prob=TURNED,
         thick_axis=None,
-        frame={"shape": list(shape), "room": room},
+        frame=frame,
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..landmarks import left_right_pairs
 
-__all__ = ["AS_FOUND", "Hypothesis", "hypotheses_for"]
+__all__ = ["AS_FOUND", "Hypothesis", "hypotheses_for", "level_offset"]
 
 NUMBER = re.compile(r"\d+")
 FEWEST_LEVELS = 3
@@ -59,6 +59,24 @@ def hypotheses_for(names: Sequence[str], pairs: Sequence[tuple[int, int]] = ()) 
         if shifted is not None:
             found.append(Hypothesis(f"one level {word}", shifted, RARE))
     return found
+
+
+def level_offset(names: Sequence[str], mean: np.ndarray) -> np.ndarray | None:
+    """
+    From a level of a chain to the next.
+
+    Args:
+        names: as for :func:`hypotheses_for`.
+        mean: a shape, millimetres, shape (N, 3).
+
+    Returns:
+        the mean over all levels, millimetres, shape (3,); None without a chain.
+    """
+    source = _shifted(names, 1)
+    if source is None:
+        return None
+    rows = np.flatnonzero((source >= 0) & (source != np.arange(len(names))))
+    return np.asarray((mean[source[rows]] - mean[rows]).mean(axis=0))
 
 
 def _shifted(names: Sequence[str], step: int) -> np.ndarray | None:

@@ -5,7 +5,7 @@ shape."""
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -25,6 +25,7 @@ __all__ = ["FIELD", "POSE", "Finder", "FrameByShaped", "field_of"]
 
 FIELD = "field"  # of an image's meta data: affine and voxels of the image before it was cropped
 POSE = "pose"  # of a dictionary: the pose to take, whatever is found
+NO_ROOM = (0, 0, 0)
 AROUND = 4  # voxels kept around a frame before it is resampled
 
 
@@ -47,7 +48,8 @@ class FrameByShaped(MapTransform):
         keys: images as MetaTensor, shape (C, H, W, D), all of one grid, as they were loaded.
         frame: a file written by :meth:`ShapeFrame.write`.
         finder: the first network.
-        room: further voxels at each side of a frame that was laid by true points, for random patches.
+        room: further voxels at each side of a frame that was laid by true points, for random patches: of
+            each axis, shape (3,), or of all.
         landmarks_key: true points, RAS millimetres, shape (N, 3), NaN where there is none.
         pose_key: a pose to take as it is, shape (4, 4), from the model's frame to RAS millimetres.
 
@@ -60,12 +62,13 @@ class FrameByShaped(MapTransform):
         keys: KeysCollection,
         frame: str | os.PathLike,
         finder: Finder | None = None,
-        room: int = 0,
+        room: int | Sequence[int] = 0,
         landmarks_key: str = "landmarks",
         pose_key: str = POSE,
     ) -> None:
         super().__init__(keys)
-        self.frame, self.finder, self.room = ShapeFrame.read(frame), finder, int(room)
+        self.frame, self.finder = ShapeFrame.read(frame), finder
+        self.room = tuple(int(more) for more in np.broadcast_to(room, 3))
         self.landmarks_key, self.pose_key = landmarks_key, pose_key
         self.resample = SpatialResample(mode="bilinear", padding_mode="border", dtype=np.float32)
 
@@ -84,13 +87,13 @@ class FrameByShaped(MapTransform):
             result[key] = framed
         return result
 
-    def _pose(self, data: Mapping[Hashable, Any]) -> tuple[np.ndarray, int]:
+    def _pose(self, data: Mapping[Hashable, Any]) -> tuple[np.ndarray, tuple[int, ...]]:
         """The pose, and how much room is left around the frame."""
         if self.pose_key in data:
-            return np.asarray(data[self.pose_key], dtype=np.float64), 0
+            return np.asarray(data[self.pose_key], dtype=np.float64), NO_ROOM
         if self.landmarks_key in data:
             return self.frame.true_pose(np.asarray(data[self.landmarks_key], dtype=np.float64)), self.room
-        return self.frame.pose(self.found(source_file(data[self.first_key(dict(data))]))), 0
+        return self.frame.pose(self.found(source_file(data[self.first_key(dict(data))]))), NO_ROOM
 
     def found(self, image: str | os.PathLike, alone: int | None = None) -> Peaks:
         """

@@ -87,6 +87,10 @@ class RandPatchLandmarksd(MapTransform, Randomizable, LazyTransform):
         thick_axis: an axis across thick slices: patches turn about it by any angle, and scale in the others,
             as in nnU-Net; None for none.
         shift: how far, in voxels, the centre is moved at random from the drawn place.
+        centred: patches that are not around a landmark are laid around the image's centre, rather than
+            anywhere.
+        jump: voxels by which a patch is moved with ``jump_prob``, to one side or the other, shape (3,).
+        jump_prob: chance of that.
         flip_prob: chance of the mirror image, in which the landmarks of each pair exchange names.
         flip_pairs: indices of landmarks that mirror each other, and of those alone that have no partner and
             so are unknown in the mirror; without any nothing is flipped.
@@ -109,6 +113,9 @@ class RandPatchLandmarksd(MapTransform, Randomizable, LazyTransform):
         stretch: float = 0.0,
         thick_axis: int | None = None,
         shift: float = 4.0,
+        centred: bool = False,
+        jump: Sequence[float] = (0.0, 0.0, 0.0),
+        jump_prob: float = 0.0,
         flip_prob: float = 0.0,
         flip_pairs: Sequence[Sequence[int]] = (),
         status_key: str = "landmarks_status",
@@ -123,7 +130,8 @@ class RandPatchLandmarksd(MapTransform, Randomizable, LazyTransform):
         self.rotation_deg, self.rotation_prob = rotation_deg, rotation_prob
         self.euler, self.thick_axis = euler, thick_axis
         self.scale_range, self.scale_prob = scale_range, scale_prob
-        self.stretch, self.shift = stretch, shift
+        self.stretch, self.shift, self.centred = stretch, shift, centred
+        self.jump, self.jump_prob = np.asarray(jump, dtype=float), jump_prob
         self.flip_prob, self.status_key = flip_prob, status_key
         self.flip_pairs = [tuple(pair) for pair in flip_pairs]
         self.resample = SpatialResample(mode="bilinear", padding_mode=padding_mode, dtype=np.float32)
@@ -208,5 +216,7 @@ class RandPatchLandmarksd(MapTransform, Randomizable, LazyTransform):
             point = np.linalg.inv(affine) @ np.append(present[self.R.randint(len(present))], 1.0)
             place = np.clip(point[:3], middle - room, middle + room)
         else:
-            place = middle + self.R.uniform(-1, 1, size=3) * room
+            place = middle + self.R.uniform(-1, 1, size=3) * room * (not self.centred)
+        if self.jump_prob and self.R.uniform() < self.jump_prob:
+            place = place + self.jump * self.R.choice([-1, 1])
         return np.asarray(place + shift)
