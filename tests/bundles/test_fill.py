@@ -14,6 +14,7 @@ from auto3dlandmark import LandmarkError, templates_path
 from auto3dlandmark.bundles.fill import normalization_transforms
 from auto3dlandmark.data.datalist import scan_folder, write_datalist
 from auto3dlandmark.files import read_json
+from auto3dlandmark.formats import read_landmarks, write_landmarks
 from auto3dlandmark.planning.plan import read_plan
 from auto3dlandmark.planning.recipes import RECIPES
 
@@ -154,3 +155,20 @@ def test_pairs_come_from_the_dataset_or_else_from_the_names(
     for config in ("train", "inference"):
         parser = ConfigParser(read_json(bundle / "configs" / f"{config}.json"))
         assert parser.get_parsed_content("left_right_pairs") == expected
+
+
+def test_landmarks_between_left_and_right_are_seen_in_a_mirror(
+    build_bundle, tiny_plan, demo_dataset, tmp_path
+):
+    folder = tmp_path / "flat"
+    (folder / "landmarks").mkdir(parents=True)
+    (folder / "images").symlink_to(demo_dataset / "images")
+    for path in (demo_dataset / "landmarks").iterdir():
+        found = read_landmarks(path)
+        flat = found.points * (0.01, 1, 1)
+        write_landmarks(folder / "landmarks" / path.name, replace(found, points=flat))
+    write_datalist(folder / "datalist.json", scan_folder(folder))
+    bundle = build_bundle(tmp_path / "bundle", tiny_plan, folder / "datalist.json", 0, "quick")
+    train = read_json(bundle / "configs" / "train.json")
+    count = len(tiny_plan.landmark_names)
+    assert train["flip_pairs"] == [[row, row] for row in range(count)]

@@ -11,7 +11,7 @@ from auto3dlandmark.shapes.hypotheses import hypotheses_for
 from auto3dlandmark.shapes.model import ShapeModel, fit_shape
 from auto3dlandmark.shapes.peaks import Peaks
 from auto3dlandmark.shapes.posterior import shape_posterior
-from auto3dlandmark.shapes.symmetry import flip_groups, mirrored_pairs
+from auto3dlandmark.shapes.symmetry import flip_groups, lie_between_sides, mirrored_pairs
 
 NOISE = 0.3
 
@@ -168,6 +168,18 @@ def test_symmetry_is_seen_in_the_mean_shape():
     assert mirrored_pairs(one_sided) == pairs
     assert mirrored_pairs(random.normal(size=(9, 3)) * 20) is None
     assert mirrored_pairs(random.normal(size=(9, 3)) * (20, 20, 0)) is None  # flat: its own mirror image
+
+
+def test_landmarks_between_left_and_right_are_their_own_partners():
+    random = np.random.default_rng(3)
+    plane = random.normal(size=(9, 3)) * (0.2, 20, 40)
+    slightly, across = (Rotation.from_euler("z", angle, degrees=True).as_matrix().T for angle in (15.0, 60.0))
+    cases = np.stack([plane @ slightly + random.normal(size=3) * 50 for _ in range(5)])
+    cases[0, :4] = np.nan
+    assert lie_between_sides(cases)
+    assert not lie_between_sides(cases @ across)  # a plane, but not between left and right
+    assert not lie_between_sides(cases * (1, 1, 1) + random.normal(size=cases.shape) * (8, 0, 0))
+    assert not lie_between_sides(cases[:, :3])  # any three lie in a plane
 
 
 def test_a_model_survives_its_file():

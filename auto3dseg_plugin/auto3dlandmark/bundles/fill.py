@@ -25,7 +25,7 @@ from ..planning.recipes import default_recipe, override, read_recipe, top_level
 from ..planning.stages import frame_of
 from ..shapes.alignment import mean_shape
 from ..shapes.model import fit_shape
-from ..shapes.symmetry import flip_groups
+from ..shapes.symmetry import flip_groups, lie_between_sides
 from .agreement import refuse_disagreement
 from .folder import TEMPLATES, BundleFolder, without_machine_keys
 
@@ -88,14 +88,16 @@ def fill_bundle(
         "datalist": str(datalist),
         "fold": fold,
     }
-    if listed.left_right_pairs:
+    known = [read_landmarks(case.label).select(plan.landmark_names) for case in listed.training if case.label]
+    shapes = np.array([one.points for one in known])
+    between = not listed.left_right_pairs and lie_between_sides(shapes)
+    if between:
+        places["flip_pairs"] = [[row, row] for row in range(len(plan.landmark_names))]
+    elif listed.left_right_pairs:
         number = {name: index for index, name in enumerate(plan.landmark_names)}
         pairs = [[number[name] for name in pair] for pair in listed.left_right_pairs]
         places["mirrored_landmarks"] = pairs
-        shapes = [
-            read_landmarks(case.label).select(plan.landmark_names) for case in listed.training if case.label
-        ]
-        groups = flip_groups(mean_shape(np.array([one.points for one in shapes])), pairs)
+        groups = flip_groups(mean_shape(shapes), pairs)
         places["flip_pairs"] = groups or []  # anatomy that looks otherwise in a mirror is never flipped
     recipe = recipe or default_recipe(plan.network)
     if plan.coarse is None:
@@ -110,10 +112,9 @@ def fill_bundle(
         # A pose has to be found in any image, and need not be exact.
         {**places, "exact_from": 1.0, **_part(overrides, 0.0, COARSE_SHARE)},
     )
-    known = [read_landmarks(case.label).select(plan.landmark_names) for case in listed.training if case.label]
-    model = fit_shape(np.array([one.points for one in known]), plan.landmark_names)
-    frame_of(plan, model).write(bundle.frame)
-    places.pop("flip_pairs", None)  # a mirror image lies in another pose, which this stage never sees
+    frame_of(plan, fit_shape(shapes, plan.landmark_names)).write(bundle.frame)
+    if not between:  # else a mirror image lies in another pose, which this stage never sees
+        places.pop("flip_pairs", None)
     return fill_configs(folder, plan, recipe, {**places, **_part(overrides, COARSE_SHARE, 1.0)})
 
 

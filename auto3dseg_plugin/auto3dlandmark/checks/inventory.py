@@ -10,7 +10,7 @@ from ..data.mirrored import PAIRS_FILE
 from ..formats import read_landmarks
 from ..landmarks import PRESENT, some_names
 from ..shapes.alignment import mean_shape
-from ..shapes.symmetry import flip_groups, mirrored_pairs
+from ..shapes.symmetry import flip_groups, lie_between_sides, mirrored_pairs
 from .arrangement import FEWEST_CASES
 
 __all__ = ["inventory"]
@@ -66,6 +66,8 @@ def _pairs(datalist: Datalist, points: np.ndarray) -> list[str]:
         said = [(index[first], index[second]) for first, second in datalist.left_right_pairs]
         flipped = "training flips them" if flip_groups(mean, said) else "the shape is not symmetric: no flips"
         return [f"{len(said)} pairs of landmarks mirror each other: {flipped}"]
+    if lie_between_sides(points):
+        return ["all landmarks lie between left and right: training shows mirror images, too"]
     known = np.isfinite(mean).all(axis=1)
     found = mirrored_pairs(mean) if known.all() else None
     if not found:

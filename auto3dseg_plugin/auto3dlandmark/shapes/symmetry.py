@@ -9,11 +9,13 @@ import numpy as np
 
 from .alignment import aligned, size_mm
 
-__all__ = ["flip_groups", "mirrored_pairs"]
+__all__ = ["flip_groups", "lie_between_sides", "mirrored_pairs"]
 
 SYMMETRIC = 0.12  # of the shape's size: as far as a landmark may be from its partner's mirror image
 ALONE = 0.2  # the share of landmarks that may lack a partner
 FLAT = 0.05  # of its longest extent: a shape that is flatter is its own mirror image in any case
+SAGITTAL = 0.9  # of the direction across a plane of landmarks: how much of it points left or right, at least
+SHARE = 0.9  # of the cases, that have to lie so
 ROUNDS = 5
 
 
@@ -44,6 +46,22 @@ def flip_groups(mean: np.ndarray, pairs: Sequence[Sequence[int]]) -> list[list[i
         *([int(first), int(second)] for first, second in pairs),
         *([int(row)] for row in np.flatnonzero(far)),
     ]
+
+
+def lie_between_sides(shapes: np.ndarray) -> bool:
+    """
+    Whether all landmarks lie in the plane between left and right: each is its own partner in a mirror then.
+
+    Args:
+        shapes: cases in RAS millimetres, shape (cases, N, 3); NaN where there is no point.
+    """
+    flat = []
+    for points in shapes:
+        points = points[np.isfinite(points).all(axis=1)]
+        if len(points) >= 4:
+            _, extents, axes = np.linalg.svd(points - points.mean(axis=0), full_matrices=True)
+            flat.append(extents[-1] < FLAT * extents[0] and abs(axes[-1, 0]) > SAGITTAL)
+    return bool(flat) and float(np.mean(flat)) >= SHARE
 
 
 def mirrored_pairs(mean: np.ndarray) -> list[tuple[int, int]] | None:

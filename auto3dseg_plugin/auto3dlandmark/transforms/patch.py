@@ -92,8 +92,8 @@ class RandPatchLandmarksd(MapTransform, Randomizable, LazyTransform):
         jump: voxels by which a patch is moved with ``jump_prob``, to one side or the other, shape (3,).
         jump_prob: chance of that.
         flip_prob: chance of the mirror image, in which the landmarks of each pair exchange names.
-        flip_pairs: indices of landmarks that mirror each other, and of those alone that have no partner and
-            so are unknown in the mirror; without any nothing is flipped.
+        flip_pairs: indices of landmarks that mirror each other, twice of one that is its own partner, and of
+            those alone that have none and so are unknown in the mirror; without any nothing is flipped.
         status_key: codes of the landmarks, which a flip exchanges too.
         padding_mode: what lies outside the image; ``zeros`` is the mean after z-scoring.
         lazy: leave the resampling to a lazy ``Compose``.
