@@ -5,13 +5,16 @@ from __future__ import annotations
 
 import csv
 import shutil
+from pathlib import Path
 
+import deadly_image
 import nibabel as nib
 import numpy as np
 import pytest
 
 from auto3dlandmark import LandmarkError, read_landmarks
 from auto3dlandmark.cli import main
+from auto3dlandmark.inference import parallel
 from auto3dlandmark.inference.batch import predict_batch
 
 CASES = [f"demo_0{number}" for number in range(6)]
@@ -100,6 +103,37 @@ def test_several_kinds_of_file_are_written(predicted, tmp_path):
     np.testing.assert_allclose(one.points, other.points, atol=1e-3)
     with pytest.raises(LandmarkError, match=r"format '\.txt' is unknown"):
         predicted(suffixes=(".txt",))
+
+
+def test_several_at_a_time_give_the_same_files(predicted, tmp_path):
+    report = predicted(jobs=2)
+    assert report.made == [case for case in CASES if case != "demo_01"] and list(report.failed) == ["demo_01"]
+    out = tmp_path / "out"
+    together = [read_landmarks(out / f"{case}.mrk.json") for case in report.made]
+    shutil.rmtree(out)
+    predicted()
+    for case, one in zip(report.made, together):
+        other = read_landmarks(out / f"{case}.mrk.json")
+        np.testing.assert_allclose(one.points, other.points, atol=0.02)  # another number of threads
+        assert one.status.tolist() == other.status.tolist()
+
+
+def test_an_image_that_its_process_dies_of_is_named_and_nothing_else_is_lost(
+    trained_bundle, images, monkeypatch
+):
+    """As when the kernel takes a process that wants too much memory."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setattr(parallel, "_predict", deadly_image.predict)
+    found = dict(parallel.predict_each(images, [trained_bundle], 2, device="cpu"))
+    assert sorted(found) == list(range(len(images)))
+    assert [number for number, one in found.items() if one.landmarks is None] == [1]
+    assert "demo_01.nii.gz" in found[1].failed and "memory" in found[1].failed
+
+
+@pytest.mark.parametrize("jobs", [0, -1, 1.5])
+def test_a_number_of_processes_that_is_none_is_refused(predicted, jobs):
+    with pytest.raises(LandmarkError, match="jobs"):
+        predicted(jobs=jobs)
 
 
 def test_the_command_names_the_broken_ones_and_fails(trained_bundle, images, tmp_path, capsys):

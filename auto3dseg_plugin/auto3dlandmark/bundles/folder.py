@@ -7,6 +7,7 @@ Nothing else of ours spells a path inside a bundle. Importing this loads no torc
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
@@ -182,6 +183,12 @@ class BundleFolder:
             LandmarkError: when the plan is missing, or of another version.
         """
         return read_plan(self.config_path("plan"))
+
+    def known_plan(self) -> Plan | None:
+        """The plan; None where this version reads none."""
+        with contextlib.suppress(LandmarkError):
+            return self.read_plan()
+        return None
 
     def landmark_names(self) -> tuple[str, ...]:
         """

@@ -159,6 +159,7 @@ def predict(
     trust: bool = False,
     posterior: str | None = None,
     tta: bool = False,
+    jobs: int = 1,
 ) -> None:
     """
     Find the landmarks of new images: BUNDLE [BUNDLE ...] IMAGES OUT.
@@ -178,6 +179,8 @@ def predict(
             or off; left out, what the bundle says.
         tta: look at each image turned a little, too, and in a mirror if it was trained with flips: six times
             the work.
+        jobs: how many images are predicted at the same time, each by a process with its share of the cores;
+            for many images on a machine with many.
     """
     if len(bundles_images_out) < 3:
         raise LandmarkError("predict takes at least three arguments: BUNDLE [BUNDLE ...] IMAGES OUT.")
@@ -188,7 +191,9 @@ def predict(
     suffixes = [f".{kind.strip().lstrip('.')}" for kind in format.split(",")]
     from ..inference.batch import predict_batch
 
-    report = predict_batch(bundles, found, out, device, suffixes, overwrite, trust, posterior, tta, say=tell)
+    report = predict_batch(
+        bundles, found, out, device, suffixes, overwrite, trust, posterior, tta, jobs, say=tell
+    )
     print(f"{len(report.made)} images predicted to {out}")
     if report.kept:
         print(f"{len(report.kept)} unchanged, kept")

@@ -7,7 +7,6 @@ its preprocessing included.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import tempfile
 from collections.abc import Callable, Sequence
@@ -29,7 +28,6 @@ from ..geometry import radial_error, voxels_outside, world_to_voxel
 from ..inference.plausibility import size_warnings
 from ..inference.predictor import LandmarkPredictor
 from ..landmarks import ABSENT, LandmarkSet
-from ..planning.plan import Plan
 from .disturbances import DISTURBANCES, disturb
 from .stress_figures import UNDISTURBED, Look, StressTest
 
@@ -60,7 +58,7 @@ def stress_bundle(
         LandmarkError: when the bundle cannot be used, or a case cannot be predicted undisturbed.
     """
     predictor = LandmarkPredictor([bundle.path], trust=trust)
-    plan = _plan(bundle)
+    plan = bundle.known_plan()
     alone = fold if len(predictor.members[0].networks) > 1 else None
 
     def predict(array: np.ndarray, affine: np.ndarray, case: str) -> LandmarkSet:
@@ -158,13 +156,6 @@ def _truth(case: Case, names: Sequence[str]) -> LandmarkSet:
             "that has."
         )
     return landmarks.select(names)
-
-
-def _plan(bundle: BundleFolder) -> Plan | None:
-    """What the bundle was trained on, if it says so in a way that this version reads."""
-    with contextlib.suppress(LandmarkError):
-        return bundle.read_plan()
-    return None
 
 
 def _write_picture(path: str | os.PathLike, tiles: Sequence[Image.Image]) -> None:

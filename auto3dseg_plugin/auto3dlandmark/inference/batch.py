@@ -7,7 +7,6 @@ something failed, and ``predictions.jsonl``, which remembers what each file was 
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import os
@@ -21,14 +20,12 @@ from tqdm import tqdm
 
 from ..bundles.folder import BundleFolder, weights_digest
 from ..data.folder import prediction_path
-from ..errors import LandmarkError, readable_error
+from ..errors import LandmarkError
 from ..files import digest, files_digest, write_text
 from ..formats import SUFFIXES, read_landmarks, write_landmarks
 from ..journal import append_record, checksum_of, read_records
 from ..landmarks import LandmarkSet
-from ..planning.plan import Plan
-from .plausibility import size_warnings
-from .predictor import LandmarkPredictor
+from .parallel import Outcome, predict_each
 
 __all__ = ["BatchReport", "predict_batch"]
 
@@ -90,6 +87,7 @@ def predict_batch(
     trust: bool = False,
     posterior: str | None = None,
     tta: bool = False,
+    jobs: int = 1,
     progress: bool = True,
     say: Callable[[str], None] = print,
 ) -> BatchReport:
@@ -103,6 +101,7 @@ def predict_batch(
         suffixes: the kinds of file to write, of ``auto3dlandmark.formats.SUFFIXES``.
         overwrite: predict again whatever is there.
         trust, posterior, tta: as for :class:`LandmarkPredictor`.
+        jobs: images that are predicted at the same time, in processes of their own.
         say: told about images that are much larger than the training images, before they are predicted.
 
     Raises:
@@ -111,6 +110,8 @@ def predict_batch(
     unknown = [suffix for suffix in suffixes if suffix not in SUFFIXES]
     if unknown or not suffixes:
         raise LandmarkError(f"format {''.join(unknown[:1])!r} is unknown. Choose of {', '.join(SUFFIXES)}.")
+    if not isinstance(jobs, int) or jobs < 1:
+        raise LandmarkError(f"jobs={jobs!r} must be a whole number of processes, 1 or more.")
     folder, report = Path(folder), BatchReport()
     given = [BundleFolder(bundle) for bundle in bundles]
     shapes = files_digest(bundle.models.shape for bundle in given)
@@ -126,36 +127,39 @@ def predict_batch(
         else:
             (report.kept if there == "kept" else report.edited).append(case.id)
     if waiting:
-        predictor, plan = LandmarkPredictor(bundles, device, trust, posterior, tta), _plan(given[0])
-        for case in tqdm(waiting, desc="predict", unit="image", disable=not progress):
-            try:
-                for warning in [] if plan is None else size_warnings(case.image, plan):
-                    say(warning)
-                landmarks = predictor.predict(case.image)
-            except Exception as error:  # whatever a reader or a network says of an image it cannot take
-                report.failed[case.id] = str(readable_error(error, f"{case.image}: cannot be predicted"))
-                continue
-            _write(case, landmarks, folder)
-            report.made.append(case.id)
-            report.unsure.update(_unsure(case.id, landmarks))
-            if landmarks.estimates is not None and landmarks.estimates.unusual > 1:
-                report.unusual[case.id] = landmarks.estimates.unusual
+        options = {"device": device, "trust": trust, "posterior": posterior, "tta": tta}
+        outcomes = predict_each([case.image for case in waiting], bundles, jobs, **options)
+        bar = tqdm(outcomes, "predict", len(waiting), unit="image", disable=not progress)
+        for number, outcome in bar:
+            _note(report, waiting[number], outcome, folder, say)
+        made = set(report.made)  # in the order of the images, whichever was done first
+        report.made = [case.id for case in waiting if case.id in made]
     _write_table(folder, [case for case in cases if case.id not in report.failed], set(report.edited))
     _write_failed(folder, report, {case.id: case.image for case in cases})
     return report
-
-
-def _plan(bundle: BundleFolder) -> Plan | None:
-    """What the bundle was trained on, if it says so in a way that this version reads."""
-    with contextlib.suppress(LandmarkError):
-        return bundle.read_plan()
-    return None
 
 
 def _case(image: str | os.PathLike, folder: Path, suffixes: Sequence[str], made_by: str) -> _Case:
     paths = tuple(prediction_path(folder, image, suffix) for suffix in suffixes)
     name = paths[0].name.removesuffix(suffixes[0])
     return _Case(name, Path(image), paths, {"bundles": made_by, "image": files_digest([image])})
+
+
+def _note(
+    report: BatchReport, case: _Case, outcome: Outcome, folder: Path, say: Callable[[str], None]
+) -> None:
+    """Write what became of a case, and remember it."""
+    for warning in outcome.warnings:
+        say(warning)
+    landmarks = outcome.landmarks
+    if landmarks is None:
+        report.failed[case.id] = str(outcome.failed)
+        return
+    _write(case, landmarks, folder)
+    report.made.append(case.id)
+    report.unsure.update(_unsure(case.id, landmarks))
+    if landmarks.estimates is not None and landmarks.estimates.unusual > 1:
+        report.unusual[case.id] = landmarks.estimates.unusual
 
 
 def _write(case: _Case, landmarks: LandmarkSet, folder: Path) -> None:
