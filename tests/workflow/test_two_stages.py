@@ -107,7 +107,7 @@ def test_a_second_stage_that_finds_another_pose_looks_again_from_there(finished,
     monkeypatch.setattr(predictor, "_peaks", found)
     monkeypatch.setattr(predictor, "_coarse", lambda image, alone: found(image, alone, None))
     monkeypatch.setattr(ShapeFrame, "poses", lambda frame, peaks: [(off, 1.0)])
-    predictor.peaks("image")
+    predictor.predict("image")
     assert len(poses) == 3 and poses[1] is off and frame.apart(poses[2], true) < 0.05
     monkeypatch.setattr(ShapeFrame, "poses", lambda frame, peaks: [(true, 1.0)])
     poses.clear()

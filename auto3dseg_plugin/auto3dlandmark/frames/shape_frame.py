@@ -52,7 +52,7 @@ class ShapeFrame:
         The likeliest pose of the shape for what was found: from the model's frame to RAS millimetres, shape
         (4, 4).
         """
-        return self._posterior(peaks, hypotheses_for(self.model.names)).pose
+        return self._posterior(peaks, hypotheses_for(self.model.names), FOLLOWED).pose
 
     def poses(self, peaks: Peaks) -> list[tuple[np.ndarray, float]]:
         """
@@ -93,7 +93,7 @@ class ShapeFrame:
             ``coarse_misfit``: how badly its peaks go together; ``stages_apart_mm``: the median distance of
             what the second network found from what the shape makes of the first one's peaks.
         """
-        posterior = self._posterior(coarse, hypotheses_for(self.model.names))
+        posterior = self._posterior(coarse, hypotheses_for(self.model.names), FOLLOWED)
         apart = np.linalg.norm(fine.first - posterior.points, axis=1)
         return {"coarse_misfit": posterior.misfit, "stages_apart_mm": float(np.nanmedian(apart))}
 

@@ -27,6 +27,8 @@ from ..data.folder import prediction_path
 from ..errors import LandmarkError, readable_error
 from ..formats import write_landmarks
 from ..frames.shape_frame import ShapeFrame
+from ..inferers import AutocastInferer, FittedSlidingWindowInferer
+from ..inferers.streamed import streamed_peaks
 from ..landmarks import LandmarkSet
 from ..networks.weights import fill_network
 from ..shapes.oddness import image_signs
@@ -105,10 +107,10 @@ class LandmarkPredictor:
         Raises:
             LandmarkError: when the image cannot be used.
         """
-        return self.landmarks(*self.heatmaps(image))
+        return self.conclude(self.peaks(image))
 
     def landmarks(self, heatmaps: MetaTensor, radius: int) -> LandmarkSet:
-        """What :meth:`heatmaps` gave, as landmarks."""
+        """What :meth:`heatmaps` gave, as landmarks: of one look, in the likeliest pose."""
         return self.conclude(self.peaks_of(heatmaps, radius))
 
     def peaks(self, image: str | os.PathLike, alone: int | None = None) -> Peaks:
@@ -141,11 +143,11 @@ class LandmarkPredictor:
         return min(seen, again, key=frame.misfit)
 
     def _peaks(self, image: str | os.PathLike, alone: int | None, pose: np.ndarray | None) -> Peaks:
-        if alone is None:
+        if alone is None and (len(self.members) > 1 or self.tta):
             return self.peaks_of(*self.heatmaps(image, pose))
         member = self.members[0]
         grid = member.load(image, pose)
-        return member.decode.peaks(member.heatmaps(grid, member.networks[alone]), grid)
+        return member.peaks(grid, member.network if alone is None else member.networks[alone])
 
     def _coarse(self, image: str | os.PathLike, alone: int | None) -> Peaks | None:
         """What the members' coarse stages find; None where each member looks as its config says."""
@@ -174,12 +176,10 @@ class LandmarkPredictor:
         Raises:
             LandmarkError: when the image cannot be used.
         """
-        found = []
+        found: list[np.ndarray] = []
         for member in self.members:
             grid = member.load(image)
-            for network in member.networks:
-                heatmaps = member.heatmaps(grid, network)
-                found.append(member.decode.peaks(heatmaps, grid).first)
+            found.extend(member.peaks(grid, network).first for network in member.networks)
         return np.stack(found)
 
     def heatmaps(self, image: str | os.PathLike, pose: np.ndarray | None = None) -> tuple[MetaTensor, int]:
@@ -277,6 +277,18 @@ class _Member:
             raise readable_error(error, f"{image}: cannot be read as an image") from error
         prepared.meta[SIGNS] = image_signs(np.asarray(prepared.cpu()))
         return prepared
+
+    def peaks(self, network_input: MetaTensor, network: torch.nn.Module) -> Peaks:
+        """The places that one of its networks, or all of them together, find; without holding heatmaps."""
+        image = network_input.as_tensor().to(self.device)
+        inferer, decode = self.inferer, self.decode
+        if not (
+            isinstance(inferer, AutocastInferer) and isinstance(inferer.inferer, FittedSlidingWindowInferer)
+        ):
+            return decode.peaks(self.heatmaps(network_input, network), network_input)
+        with torch.no_grad():
+            found = streamed_peaks(image, network, inferer.slabs, decode.activation, decode.radius)
+        return decode.places(found, network_input)
 
     def heatmaps(self, network_input: MetaTensor, network: torch.nn.Module | None = None) -> torch.Tensor:
         """Values in [0, 1], shape (N, H, W, D), on the CPU; of all its networks, or of one."""

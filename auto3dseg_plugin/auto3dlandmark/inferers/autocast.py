@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from monai.data import MetaTensor
 from monai.inferers import Inferer, SimpleInferer
+
+from .window import FittedSlidingWindowInferer
 
 __all__ = ["AutocastInferer", "autocast_dtype"]
 
@@ -49,7 +51,21 @@ class AutocastInferer(Inferer):
             inputs: images, shape (B, C, H, W, D).
             network: gives logits of shape (B, N, h, w, d).
         """
-        dtype = autocast_dtype(inputs.device) if self.enabled else None
+        result: torch.Tensor = self.inferer(inputs, self._forward(inputs.device, network), *args, **kwargs)
+        return result
+
+    def slabs(
+        self, image: torch.Tensor, network: Callable[[torch.Tensor], torch.Tensor]
+    ) -> Iterator[tuple[int, torch.Tensor]]:
+        """
+        As :meth:`auto3dlandmark.inferers.FittedSlidingWindowInferer.slabs`, which has to be inside.
+        """
+        assert isinstance(self.inferer, FittedSlidingWindowInferer)
+        return self.inferer.slabs(image, self._forward(image.device, network))
+
+    def _forward(self, device: torch.device, network: Callable[..., Any]) -> Callable[..., torch.Tensor]:
+        """The network in the precision for a device."""
+        dtype = autocast_dtype(device) if self.enabled else None
 
         def forward(patch: torch.Tensor, *more: Any, **options: Any) -> torch.Tensor:
             plain = patch.as_tensor() if isinstance(patch, MetaTensor) else patch
@@ -58,5 +74,4 @@ class AutocastInferer(Inferer):
                 logits: torch.Tensor = network(plain, *more, **options).contiguous().float()
                 return logits
 
-        result: torch.Tensor = self.inferer(inputs, forward, *args, **kwargs)
-        return result
+        return forward

@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from monai.data.utils import compute_importance_map, dense_patch_slices
 from monai.inferers import SlidingWindowInferer
 from scipy import ndimage
 
@@ -65,11 +68,101 @@ class FittedSlidingWindowInferer(SlidingWindowInferer):
         """
         if self.divisor is None:
             return super().__call__(inputs, network, *args, **kwargs)
-        needed = [-(-size // step) * step for size, step in zip(inputs.shape[2:], self.divisor)]
-        fitted = [min(largest, size) for largest, size in zip(self.roi_size, needed)]
-        return FittedSlidingWindowInferer(fitted, mode=self.mode_name, **self.options)(
-            inputs, network, *args, **kwargs
+        return self._fitted(inputs.shape[2:])(inputs, network, *args, **kwargs)
+
+    def slabs(
+        self, image: torch.Tensor, network: Callable[[torch.Tensor], torch.Tensor]
+    ) -> Iterator[tuple[int, torch.Tensor]]:
+        """
+        What a call gives, row by row, and never as a whole.
+
+        Args:
+            image: shape (C, H, W, D).
+            network: from windows (1, C, h, w, d) to values (1, N, h, w, d).
+
+        Yields:
+            the first row along the first axis, and the mean of all windows there, float32, shape
+            (N, rows, W, D).
+        """
+        sizes = tuple(int(size) for size in image.shape[1:])
+        inferer = self if self.divisor is None else self._fitted(sizes)
+        roi = tuple(int(length) for length in inferer.roi_size)
+        image, low = _padded(image, roi, inferer.padding_mode)
+        windows = dense_patch_slices(image.shape[1:], roi, inferer._steps(roi, image.shape[1:]))
+        if len(windows) == 1:
+            yield from _finished(network(image[None])[0].float(), None, 0, roi[0], low, sizes)
+            return
+        weights = inferer._weights(roi).to(image.device)
+        total, share, held = None, torch.zeros(roi[0], *image.shape[2:], device=image.device), 0
+        for start, row in itertools.groupby(windows, key=lambda window: window[0].start):
+            if total is not None and start > held:
+                yield from _finished(total, share, held, start - held, low, sizes)
+                _shift(total, share, start - held)
+            held = start
+            for window in row:
+                found = network(image[(slice(None), *window)][None])[0].float()
+                if total is None:
+                    total = torch.zeros(len(found), *share.shape, device=image.device)
+                total[(slice(None), slice(None), *window[1:])] += found * weights
+                share[(slice(None), *window[1:])] += weights
+        assert total is not None
+        yield from _finished(total, share, held, image.shape[1] - held, low, sizes)
+
+    def _steps(self, roi: Sequence[int], sizes: Sequence[int]) -> tuple[int, ...]:
+        """From a window to the next, as MONAI's."""
+        overlap = self.overlap
+        assert isinstance(overlap, float)  # the same along each axis
+        return tuple(
+            length if length == size else max(1, int(length * (1 - overlap)))
+            for length, size in zip(roi, sizes)
         )
+
+    def _weights(self, roi: tuple[int, ...]) -> torch.Tensor:
+        """Of a window's voxels, shape ``roi``."""
+        if self.roi_weight_map is not None and tuple(self.roi_weight_map.shape) == roi:
+            return torch.as_tensor(self.roi_weight_map, dtype=torch.float32)
+        return compute_importance_map(roi, mode=self.mode, sigma_scale=self.sigma_scale, dtype=torch.float32)
+
+    def _fitted(self, sizes: Sequence[int]) -> FittedSlidingWindowInferer:
+        """The same, with a window that fits an image of these sizes."""
+        assert self.divisor is not None
+        needed = [-(-size // step) * step for size, step in zip(sizes, self.divisor)]
+        fitted = [min(largest, size) for largest, size in zip(self.roi_size, needed)]
+        return FittedSlidingWindowInferer(fitted, mode=self.mode_name, **self.options)
+
+
+def _padded(image: torch.Tensor, roi: Sequence[int], mode: str) -> tuple[torch.Tensor, list[int]]:
+    """An image that is no smaller than a window, and how many voxels came before it."""
+    sides = [divmod(max(0, length - size), 2) for length, size in zip(roi, image.shape[1:])]
+    low = [half for half, _ in sides]
+    if any(half or odd for half, odd in sides):
+        pad = [side for half, odd in sides[::-1] for side in (half, half + odd)]
+        image = F.pad(image[None], pad, mode=mode)[0]
+    return image, low
+
+
+def _finished(
+    total: torch.Tensor,
+    share: torch.Tensor | None,
+    held: int,
+    count: int,
+    low: Sequence[int],
+    sizes: Sequence[int],
+) -> Iterator[tuple[int, torch.Tensor]]:
+    """The first rows of what is held, as far as they lie in the image and not in its padding."""
+    begin, end = max(held, low[0]), min(held + count, low[0] + sizes[0])
+    if begin < end:
+        part = (slice(begin - held, end - held), *(slice(a, a + size) for a, size in zip(low[1:], sizes[1:])))
+        rows = total[(slice(None), *part)]
+        yield begin - low[0], rows if share is None else rows / share[part]
+
+
+def _shift(total: torch.Tensor, share: torch.Tensor, count: int) -> None:
+    """Forget rows, and make place for as many."""
+    kept = share.shape[0] - count
+    for one in (*total, share):  # a channel at a time, as the copy overlaps itself
+        one[:kept] = one[count:].clone()
+        one[kept:] = 0
 
 
 def _monai_mode(mode: str) -> str:

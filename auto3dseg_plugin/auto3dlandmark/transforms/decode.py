@@ -27,6 +27,7 @@ __all__ = [
     "SIGNS",
     "HeatmapToLandmarksd",
     "activate",
+    "centroid",
     "decode_argmax",
     "decode_centroid",
     "decode_peaks",
@@ -103,16 +104,31 @@ def decode_centroid(
     points, masses = peaks.clone(), scores.clone()
     for channel, peak in enumerate(peaks.int().tolist()):
         if scores[channel] > 0:
-            points[channel], masses[channel], _ = _centroid(heatmaps[channel], peak, radius)
+            points[channel], masses[channel], _ = centroid(
+                heatmaps[channel], peak, _reach(peak, heatmaps.shape[1:], radius)
+            )
     return points, scores, masses
 
 
-def _centroid(
-    heatmap: torch.Tensor, peak: Sequence[int], radius: int
+def _reach(place: Sequence[int], shape: Sequence[int], radius: int) -> list[int]:
+    """A cube cut by the border would pull the mean inwards: shrink it by the same on both sides."""
+    return [min(radius, at, size - 1 - at) for at, size in zip(place, shape)]
+
+
+def centroid(
+    heatmap: torch.Tensor, peak: Sequence[int], reach: Sequence[int]
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Centre of mass of the cube around a voxel, its mass, and its variance along each axis, in voxels."""
-    # A cube cut by the border would pull the mean inwards: shrink it by the same on both sides.
-    reach = [min(radius, p, size - 1 - p) for p, size in zip(peak, heatmap.shape)]
+    """
+    The middle of the cube around a voxel.
+
+    Args:
+        heatmap: values in [0, 1], shape (H, W, D).
+        peak: the voxel.
+        reach: of the cube along each axis, to both sides.
+
+    Returns:
+        centre of mass, mass, and variance along each axis, in voxels.
+    """
     cube = heatmap[tuple(slice(p - r, p + r + 1) for p, r in zip(peak, reach))]
     steps = torch.stack(
         torch.meshgrid(*[torch.arange(-r, r + 1.0, device=cube.device) for r in reach], indexing="ij")
@@ -154,7 +170,7 @@ def decode_peaks(
                 if number == 0:
                     points[channel, 0] = torch.tensor(place, dtype=torch.float32)
                 break
-            point, mass, variance = _centroid(left, place, radius)
+            point, mass, variance = centroid(left, place, _reach(place, left.shape, radius))
             if number and mass < LEAST_PEAK:
                 break
             points[channel, number], heights[channel, number] = point, height
@@ -227,10 +243,16 @@ class HeatmapToLandmarksd(MapTransform):
             grid: an image on the heatmaps' grid, whose affine counts.
             radius: instead of the transform's own.
         """
-        points, heights, masses, variances = (
-            one.double().cpu().numpy()
-            for one in decode_peaks(heatmaps, self.radius if radius is None else radius)
-        )
+        return self.places(decode_peaks(heatmaps, self.radius if radius is None else radius), grid)
+
+    def places(self, found: Sequence[torch.Tensor], grid: MetaTensor) -> Peaks:
+        """
+        What :func:`decode_peaks` found in heatmaps, or what found the same, in RAS millimetres.
+
+        Args:
+            grid: as for :meth:`peaks`.
+        """
+        points, heights, masses, variances = (one.double().cpu().numpy() for one in found)
         to_world = np.asarray(torch.as_tensor(grid.affine, dtype=torch.float64).cpu())
         world = points @ to_world[:3, :3].T + to_world[:3, 3]
         scores = (masses if self.activation == "softmax" else heights).clip(0, 1)

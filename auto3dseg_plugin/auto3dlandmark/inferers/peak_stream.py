@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The highest places of heatmaps that are never there as a whole: logits come row by row, and only what is
+around high places is kept.
+
+It finds what :func:`auto3dlandmark.transforms.decode.decode_peaks` finds in the whole heatmaps.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from ..transforms.decode import LEAST_PEAK, MOST_PEAKS, centroid
+
+__all__ = ["BLOCK", "PeakStream"]
+
+BLOCK = 8  # voxels a side of what is kept or forgotten as one
+MOST_BLOCKS = 32  # of a channel
+
+
+@dataclass
+class _Place:
+    """A block whose highest voxel may be a peak, with what lies around it."""
+
+    highest: float
+    corner: tuple[int, ...]  # of the block in the volume
+    start: tuple[int, ...]  # of the values in the volume
+    values: torch.Tensor
+
+
+class PeakStream:
+    """
+    Reduce the logits of some channels to their highest places.
+
+    Args:
+        channels: N.
+        shape: of the volume, (H, W, D); rows lie along the first axis.
+        activation: ``softmax`` or ``sigmoid``, as for :func:`auto3dlandmark.transforms.decode.activate`.
+        radius: half width of the cube around a place that its mass and its middle are taken from, in voxels.
+    """
+
+    def __init__(self, channels: int, shape: Sequence[int], activation: str, radius: int) -> None:
+        self.shape = tuple(int(size) for size in shape)
+        self.activation, self.radius = activation, radius
+        self.sums = torch.full((channels,), -torch.inf)
+        self.highest = torch.full((channels,), -torch.inf)
+        self.places: list[list[_Place]] = [[] for _ in range(channels)]
+
+    def add(self, logits: torch.Tensor, first: int, begin: int, end: int) -> None:
+        """
+        Take the next rows.
+
+        Args:
+            logits: of rows ``first`` and on, shape (N, rows, W, D): ``radius`` more than those that are to be
+                taken, at both sides, where the volume has them.
+            begin, end: the rows to take; ``begin`` a multiple of ``BLOCK``, and so ``end`` but for the last.
+        """
+        own = logits[:, begin - first : end - first]
+        self.sums = torch.logaddexp(self.sums, own.flatten(1).logsumexp(dim=1).cpu())
+        blocks = _block_maxima(own)
+        highest, where = blocks.flatten(1).topk(min(MOST_BLOCKS, blocks[0].numel()), dim=1)
+        highest, where = highest.cpu(), where.cpu()
+        self.highest = torch.maximum(self.highest, highest[:, 0])
+        least = self._least()
+        for channel, kept in enumerate(self.places):
+            for value, index in zip(highest[channel].tolist(), where[channel].tolist()):
+                if value < float(least[channel]):
+                    break
+                place = torch.unravel_index(torch.tensor(index), blocks.shape[1:])
+                corner = (int(place[0]) * BLOCK + begin, int(place[1]) * BLOCK, int(place[2]) * BLOCK)
+                kept.append(self._place(value, corner, logits[channel], first))
+            kept.sort(key=lambda one: -one.highest)
+            del kept[MOST_BLOCKS:]
+            while len(kept) > 1 and kept[-1].highest < float(least[channel]):
+                kept.pop()
+
+    def _place(self, highest: float, corner: tuple[int, ...], logits: torch.Tensor, first: int) -> _Place:
+        start = tuple(max(0, at - self.radius) for at in corner)
+        stop = tuple(min(size, at + BLOCK + self.radius) for at, size in zip(corner, self.shape))
+        part = logits[start[0] - first : stop[0] - first, start[1] : stop[1], start[2] : stop[2]]
+        return _Place(highest, corner, start, part.float().cpu().clone())
+
+    def _least(self) -> torch.Tensor:
+        """The logit below which nothing is a further peak, shape (N,)."""
+        if self.activation == "sigmoid":
+            return torch.logit(self.highest.sigmoid() * LEAST_PEAK)
+        return self.highest + math.log(LEAST_PEAK)
+
+    def peaks(self, most: int = MOST_PEAKS) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """
+        What :func:`auto3dlandmark.transforms.decode.decode_peaks` gives, once all rows were taken.
+
+        Args:
+            most: how many places of a channel.
+        """
+        count = len(self.places)
+        points = torch.full((count, most, 3), torch.nan)
+        heights, masses = torch.zeros((count, most)), torch.zeros((count, most))
+        variances = torch.zeros((count, most, 3))
+        for channel, places in enumerate(self.places):
+            offset = F.softplus(self.sums[channel])
+            left = [
+                _Left(
+                    one, one.values.sigmoid() if self.activation == "sigmoid" else (one.values - offset).exp()
+                )
+                for one in places
+            ]
+            for number in range(most):
+                owner = max(left, key=_Left.highest)
+                place = owner.top()
+                height = float(owner.heat[place])
+                if (number and height < LEAST_PEAK * heights[channel, 0]) or height <= 0:
+                    if number == 0:
+                        points[channel, 0] = owner.in_volume(place)
+                    break
+                reach = [
+                    min(self.radius, int(at), size - 1 - int(at))
+                    for at, size in zip(owner.in_volume(place), self.shape)
+                ]
+                point, mass, variance = centroid(owner.heat, place, reach)
+                if number and mass < LEAST_PEAK:
+                    break
+                points[channel, number] = owner.in_volume(point)
+                heights[channel, number], masses[channel, number] = height, mass
+                variances[channel, number] = variance
+                cleared = [int(at) for at in owner.in_volume(place)]
+                for one in left:
+                    one.clear(cleared, 2 * self.radius)
+        return points, heights, masses, variances
+
+
+class _Left:
+    """What is left of a kept block, as peaks are taken away."""
+
+    def __init__(self, place: _Place, heat: torch.Tensor) -> None:
+        self.start, self.heat, self.logits = place.start, heat, place.values.clone()
+        self.low = [at - begin for at, begin in zip(place.corner, place.start)]
+        self.core = tuple(slice(low, low + BLOCK) for low in self.low)
+
+    def highest(self) -> float:
+        """The highest logit of the block itself."""
+        return float(self.logits[self.core].max())
+
+    def top(self) -> tuple[int, ...]:
+        """Its voxel."""
+        core = self.logits[self.core]
+        index = torch.unravel_index(core.argmax(), core.shape)
+        return tuple(int(one) + low for one, low in zip(index, self.low))
+
+    def in_volume(self, place: Sequence[int] | torch.Tensor) -> torch.Tensor:
+        """A place of the kept values as one of the volume."""
+        return torch.as_tensor(place, dtype=torch.float32) + torch.tensor(self.start, dtype=torch.float32)
+
+    def clear(self, place: Sequence[int], reach: int) -> None:
+        """Forget a cube."""
+        cut = []
+        for at, begin, size in zip(place, self.start, self.heat.shape):
+            low, high = max(0, at - reach - begin), min(size, at + reach + 1 - begin)
+            if low >= high:
+                return
+            cut.append(slice(low, high))
+        self.heat[tuple(cut)] = 0
+        self.logits[tuple(cut)] = -torch.inf
+
+
+def _block_maxima(values: torch.Tensor) -> torch.Tensor:
+    """The highest value of each block, shape (N, blocks along each axis); the last blocks may be cut."""
+    for axis in (1, 2, 3):
+        size = values.shape[axis]
+        whole = size // BLOCK * BLOCK
+        parts = []
+        if whole:
+            front = values.narrow(axis, 0, whole)
+            parts.append(front.unflatten(axis, (-1, BLOCK)).amax(dim=axis + 1))
+        if whole < size:
+            parts.append(values.narrow(axis, whole, size - whole).amax(dim=axis, keepdim=True))
+        values = torch.cat(parts, dim=axis)
+    return values

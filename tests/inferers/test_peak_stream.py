@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is found row by row is what is found in whole heatmaps."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from dynamic_network_architectures.architectures.unet import PlainConvUNet
+
+from auto3dlandmark.inferers import AutocastInferer, FittedSlidingWindowInferer, streamed
+from auto3dlandmark.inferers.peak_stream import PeakStream
+from auto3dlandmark.inferers.streamed import streamed_peaks
+from auto3dlandmark.networks.mean import MeanNetwork
+from auto3dlandmark.transforms.decode import activate, decode_peaks
+
+
+def logits_with_peaks(shape, channels, seed):
+    """Noise with up to five blobs a channel, at borders too, of any height and width."""
+    random = np.random.default_rng(seed)
+    grid = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), axis=-1)
+    found = random.normal(size=(channels, *shape)) * 0.2 - 6
+    for channel in range(channels):
+        for _ in range(random.integers(0, 6)):
+            place, width = random.uniform(-1, 1, size=3) + random.integers(shape), random.uniform(1, 4)
+            height = random.uniform(2, 16)
+            found[channel] += height * np.exp(-((grid - place) ** 2).sum(axis=-1) / (2 * width**2))
+    return torch.as_tensor(found, dtype=torch.float32)
+
+
+def reduced(logits, activation, radius, rows):
+    stream = PeakStream(len(logits), logits.shape[1:], activation, radius)
+    size = logits.shape[1]
+    for begin in range(0, size, rows):
+        end = min(begin + rows, size)
+        first = max(0, begin - radius)
+        stream.add(logits[:, first : end + radius], first, begin, end)
+    return stream.peaks()
+
+
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("radius, rows", [(2, 8), (5, 16), (4, 80)])
+def test_rows_give_what_the_whole_gives(activation, seed, radius, rows):
+    logits = logits_with_peaks((41, 30, 37), 5, seed)
+    whole = decode_peaks(activate(logits, activation), radius)
+    for one, other in zip(whole, reduced(logits, activation, radius, rows)):
+        torch.testing.assert_close(one, other, atol=2e-4, rtol=1e-4, equal_nan=True)
+
+
+def test_a_landmark_that_is_nowhere_has_its_highest_voxel_and_no_mass():
+    logits = torch.full((1, 9, 9, 9), -300.0)
+    logits[0, 4, 5, 6] = -299.0
+    points, heights, masses, _ = reduced(logits, "softmax", 2, 8)
+    assert points[0, 0].tolist() == [4, 5, 6] and float(heights.sum() + masses.sum()) == 0
+
+
+def unet(landmarks):
+    torch.manual_seed(landmarks)
+    network = PlainConvUNet(
+        1, 2, (6, 8), torch.nn.Conv3d, 3, (1, 2), 1, landmarks, 1, True, torch.nn.InstanceNorm3d,
+        {"affine": True}, nonlin=torch.nn.LeakyReLU,
+    )  # fmt: skip
+    with torch.no_grad():
+        network.decoder.seg_layers[-1].weight *= 8  # peaks that stand out
+    return network
+
+
+@pytest.mark.parametrize("padding_mode", ["constant", "replicate"])
+@pytest.mark.parametrize("shape", [(40, 27, 34), (11, 40, 20), (16, 16, 16)])
+@pytest.mark.parametrize("mode", ["gaussian", "nnunet", "constant"])
+def test_slabs_are_the_rows_of_the_whole(shape, mode, padding_mode):
+    image = torch.randn(1, *shape, generator=torch.Generator().manual_seed(0))
+    inferer = FittedSlidingWindowInferer(
+        (16, 24, 16), (2, 2, 2), mode, sw_batch_size=1, overlap=0.5, padding_mode=padding_mode
+    )
+    network = unet(3)
+    with torch.no_grad():
+        whole = inferer(image[None], network)[0]
+        slabs = list(inferer.slabs(image, network))
+    assert [first for first, _ in slabs] == np.cumsum(
+        [0, *(rows.shape[1] for _, rows in slabs[:-1])]
+    ).tolist()
+    torch.testing.assert_close(torch.cat([rows for _, rows in slabs], dim=1), whole, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("landmarks, count", [(3, 1), (9, 1), (30, 3)])
+def test_a_network_is_reduced_as_it_looks(landmarks, count, monkeypatch):
+    """With features instead of logits where landmarks are many, and a few landmarks at a time."""
+    monkeypatch.setattr(streamed, "MOST_VALUES", 4 * 40 * 27 * 34)
+    network = unet(landmarks) if count == 1 else MeanNetwork(unet(landmarks), count)
+    for number, one in enumerate(network.networks if count > 1 else []):
+        one.load_state_dict({key: value + 0.01 * number for key, value in one.state_dict().items()})
+    image = torch.randn(1, 40, 27, 34, generator=torch.Generator().manual_seed(0))
+    window = FittedSlidingWindowInferer((16, 24, 16), (2, 2, 2), sw_batch_size=1, overlap=0.5)
+    inferer = AutocastInferer(window, enabled=False)
+    with torch.no_grad():
+        whole = decode_peaks(activate(inferer(image[None], network)[0], "softmax"), 3)
+        found = streamed_peaks(image, network, inferer.slabs, "softmax", 3)
+    for one, other in zip(whole, found):
+        torch.testing.assert_close(one[:, 0], other[:, 0], atol=1e-3, rtol=1e-3, equal_nan=True)
