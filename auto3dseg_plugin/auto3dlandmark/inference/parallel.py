@@ -49,7 +49,9 @@ class _Worker:
     def predict(self, image: Path) -> Outcome:
         warnings: tuple[str, ...] = ()
         try:
-            warnings = () if self.plan is None else tuple(size_warnings(image, self.plan))
+            if self.plan is not None:
+                held = len(self.predictor.members) > 1 or self.predictor.tta
+                warnings = tuple(size_warnings(image, self.plan, holds_heatmaps=held))
             return Outcome(self.predictor.predict(image), warnings)
         except Exception as error:  # whatever a reader or a network says of an image it cannot take
             return Outcome(None, warnings, str(readable_error(error, f"{image}: cannot be predicted")))

@@ -15,16 +15,18 @@ from ..errors import LandmarkError
 from ..geometry import voxel_spacing
 from ..planning.plan import Plan
 
-__all__ = ["BYTES_PER_HEATMAP_VOXEL", "size_warnings"]
+__all__ = ["size_warnings"]
 
-BYTES_PER_HEATMAP_VOXEL = (
-    14  # of a whole prediction, measured: 6.3 GB for 45 landmarks on 250 x 250 x 166 voxels
-)
+# Of a whole prediction on the network's grid, measured (tests/benchmarks/predict_size.py): 1.0 GB above the idle
+# process for 250 x 250 x 166 voxels, and 5.4 GB where a heatmap for each of 45 landmarks is held.
+BYTES_PER_VOXEL, BYTES_PER_HEATMAP_VOXEL = 100, 12
 ODD_VOXELS, ABSURD_VOXELS = 8.0, 100.0  # times as large or as small as the training images'
 MUCH_LARGER = 8.0  # times as many voxels on the network's grid as the median training image
 
 
-def size_warnings(image: str | os.PathLike, plan: Plan, most_gb: float | None = None) -> list[str]:
+def size_warnings(
+    image: str | os.PathLike, plan: Plan, most_gb: float | None = None, holds_heatmaps: bool = False
+) -> list[str]:
     """
     What is odd about an image's voxels and size, in sentences.
 
@@ -32,6 +34,7 @@ def size_warnings(image: str | os.PathLike, plan: Plan, most_gb: float | None = 
         image: a file; a folder is not looked at.
         plan: of the bundle.
         most_gb: the memory that may be taken; left out, what is free.
+        holds_heatmaps: several bundles or views are averaged, which takes the heatmaps as a whole.
 
     Raises:
         LandmarkError: when its voxels cannot be millimetres, or predicting it would take more memory than
@@ -50,7 +53,8 @@ def size_warnings(image: str | os.PathLike, plan: Plan, most_gb: float | None = 
         raise LandmarkError(f"{text}. Metres or micrometres instead of millimetres? Correct the header.")
     warnings = [f"warning: {text}. Are they millimetres?"] if extreme >= ODD_VOXELS else []
     grid = np.maximum(1, np.round(np.array(shape) * voxel_spacing(affine) / np.mean(plan.spacing)))
-    needed_gb = float(grid.prod()) * len(plan.landmark_names) * BYTES_PER_HEATMAP_VOXEL / 1e9
+    heatmaps = len(plan.landmark_names) * BYTES_PER_HEATMAP_VOXEL if holds_heatmaps else 0
+    needed_gb = float(grid.prod()) * (BYTES_PER_VOXEL + heatmaps) / 1e9
     free_gb = psutil.virtual_memory().available / 1e9
     free_gb = free_gb if most_gb is None else min(free_gb, most_gb)
     if needed_gb > free_gb:

@@ -16,7 +16,7 @@ from .peak_stream import BLOCK, PeakStream
 
 __all__ = ["Slabs", "streamed_peaks"]
 
-MOST_VALUES = 2**25  # of logits that are there at once
+MOST_VALUES = 2**24  # of logits that are there at once
 ROWS = 4 * BLOCK  # that are reduced at once
 
 Slabs = Callable[[torch.Tensor, Callable[[torch.Tensor], torch.Tensor]], Iterator[tuple[int, torch.Tensor]]]
