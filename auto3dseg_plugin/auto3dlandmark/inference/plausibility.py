@@ -17,8 +17,8 @@ from ..planning.plan import Plan
 
 __all__ = ["size_warnings"]
 
-# Of a whole prediction on the network's grid, measured (tests/benchmarks/predict_size.py): 1.0 GB above the idle
-# process for 250 x 250 x 166 voxels, and 5.4 GB where a heatmap for each of 45 landmarks is held.
+# Of a whole prediction on the network's grid, measured (tests/benchmarks/predict_size.py): 1.0 GB above the
+# idle process for 250 x 250 x 166 voxels, and 5.4 GB where a heatmap for each of 45 landmarks is held.
 BYTES_PER_VOXEL, BYTES_PER_HEATMAP_VOXEL = 100, 12
 ODD_VOXELS, ABSURD_VOXELS = 8.0, 100.0  # times as large or as small as the training images'
 MUCH_LARGER = 8.0  # times as many voxels on the network's grid as the median training image
