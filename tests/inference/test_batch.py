@@ -4,7 +4,12 @@
 from __future__ import annotations
 
 import csv
+import json
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import deadly_image
@@ -74,8 +79,8 @@ def test_what_was_made_of_the_same_image_is_kept_and_a_mended_image_is_predicted
     report = predicted()
     assert report.made == ["demo_01"] and len(report.kept) == 5 and not report.failed
     assert not (tmp_path / "out" / "failed.csv").exists()
-    for name, time in times.items():
-        assert (tmp_path / "out" / name).stat().st_mtime_ns == time
+    for name, modified in times.items():
+        assert (tmp_path / "out" / name).stat().st_mtime_ns == modified
 
 
 def test_an_edited_prediction_is_kept_whatever_changes_until_it_may_be_replaced(
@@ -128,6 +133,29 @@ def test_an_image_that_its_process_dies_of_is_named_and_nothing_else_is_lost(
     assert sorted(found) == list(range(len(images)))
     assert [number for number, one in found.items() if one.landmarks is None] == [1]
     assert "demo_01.nii.gz" in found[1].failed and "memory" in found[1].failed
+
+
+@pytest.mark.slow
+def test_a_command_that_is_interrupted_twice_predicts_nothing_twice(trained_bundle, images, tmp_path):
+    folder, out = images[0].parent, tmp_path / "out"
+    for number in range(6):
+        for copy in range(4):
+            shutil.copy(images[number], folder / f"copy{copy}_{images[number].name}")
+    command = [sys.executable, "-m", "auto3dlandmark", "predict", trained_bundle, folder, out, "--jobs", "2"]
+    broken = ["copy0_demo_01", "copy1_demo_01", "copy2_demo_01", "copy3_demo_01", "demo_01"]
+    for enough in (3, 9):
+        process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        while process.poll() is None and len(list(out.glob("*.mrk.json"))) < enough:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+        assert process.returncode != 0
+    result = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    assert result.returncode == 1 and "5 of 30 images have no prediction" in result.stderr
+    assert sorted(row["case"] for row in rows_of(out / "failed.csv")) == broken
+    recorded = [json.loads(line) for line in (out / "predictions.jsonl").read_text().splitlines()]
+    made = [entry["case"] for entry in recorded if "case" in entry]
+    assert len(made) == len(set(made)) == 25 == len(list(out.glob("*.mrk.json")))
 
 
 @pytest.mark.parametrize("jobs", [0, -1, 1.5])

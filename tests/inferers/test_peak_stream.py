@@ -3,6 +3,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -99,3 +104,24 @@ def test_a_network_is_reduced_as_it_looks(landmarks, count, monkeypatch):
         found = streamed_peaks(image, network, inferer.slabs, "softmax", 3)
     for one, other in zip(whole, found):
         torch.testing.assert_close(one[:, 0], other[:, 0], atol=1e-3, rtol=1e-3, equal_nan=True)
+
+
+MEMORY = """
+import resource, torch
+from test_peak_stream import unet
+from auto3dlandmark.inferers import AutocastInferer, FittedSlidingWindowInferer
+from auto3dlandmark.inferers.streamed import streamed_peaks
+network, image = unet(300), torch.randn(1, 128, 96, 96)
+inferer = AutocastInferer(FittedSlidingWindowInferer((32, 32, 32), (2, 2, 2), sw_batch_size=1, overlap=0.25))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+with torch.no_grad():
+    streamed_peaks(image, network, inferer.slabs, "softmax", 4)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20)
+"""
+
+
+def test_hundreds_of_landmarks_take_no_more_memory_than_a_few():
+    """300 heatmaps of 128 x 96 x 96 voxels alone would be 1.4 GB."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    result = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, env=environment)
+    assert float(result.stdout) < 0.5, result.stderr

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -163,10 +164,16 @@ def _note(
 
 
 def _write(case: _Case, landmarks: LandmarkSet, folder: Path) -> None:
-    for path in case.paths:
-        write_landmarks(path, landmarks)
-    files = {path.name: checksum_of(path.read_bytes()) for path in case.paths}
-    append_record(folder / RECORD, {"case": case.id, "made_from": case.made_from, "files": files})
+    """Remember the files, then put them there: one that nobody remembers would be taken for edited."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".writing_", dir=folder) as temporary:
+        written = {path: Path(temporary) / path.name for path in case.paths}
+        for path in written.values():
+            write_landmarks(path, landmarks)
+        files = {path.name: checksum_of(path.read_bytes()) for path in written.values()}
+        append_record(folder / RECORD, {"case": case.id, "made_from": case.made_from, "files": files})
+        for path, made in written.items():
+            os.replace(made, path)
 
 
 def _unsure(case: str, landmarks: LandmarkSet) -> dict[str, list[tuple[str, float]]]:
