@@ -69,7 +69,7 @@ def test_several_bundles_are_averaged(trained_bundle, other_bundle, image):
     decode = predictor.members[0].decode
     peaks = decode.peaks((members[0] + members[1]) / 2, predictor.members[0].load(image))
     found = predictor.predict(image)
-    assert np.allclose(found.points[found.present], peaks.first[found.present], atol=1e-6)
+    assert np.allclose(found.points[found.present], peaks.first[found.present], atol=0.02)
 
 
 def test_only_a_landmark_that_was_absent_before_may_be_predicted_absent(trained_bundle, image):

@@ -15,7 +15,7 @@ from dynamic_network_architectures.architectures.unet import PlainConvUNet
 
 from auto3dlandmark.inferers import AutocastInferer, FittedSlidingWindowInferer, streamed
 from auto3dlandmark.inferers.peak_stream import PeakStream
-from auto3dlandmark.inferers.streamed import streamed_peaks
+from auto3dlandmark.inferers.streamed import Looker, streamed_peaks
 from auto3dlandmark.networks.mean import MeanNetwork
 from auto3dlandmark.transforms.decode import activate, decode_peaks
 
@@ -34,12 +34,14 @@ def logits_with_peaks(shape, channels, seed):
 
 
 def reduced(logits, activation, radius, rows):
-    stream = PeakStream(len(logits), logits.shape[1:], activation, radius)
-    size = logits.shape[1]
+    """Of logits (M, N, H, W, D), or of those of one network."""
+    logits = logits if logits.ndim == 5 else logits[None]
+    stream = PeakStream(logits.shape[1], logits.shape[2:], activation, radius, len(logits))
+    size = logits.shape[2]
     for begin in range(0, size, rows):
         end = min(begin + rows, size)
         first = max(0, begin - radius)
-        stream.add(logits[:, first : end + radius], first, begin, end)
+        stream.add(logits[:, :, first : end + radius], first, begin, end)
     return stream.peaks()
 
 
@@ -50,6 +52,15 @@ def test_rows_give_what_the_whole_gives(activation, seed, radius, rows):
     logits = logits_with_peaks((41, 30, 37), 5, seed)
     whole = decode_peaks(activate(logits, activation), radius)
     for one, other in zip(whole, reduced(logits, activation, radius, rows)):
+        torch.testing.assert_close(one, other, atol=2e-4, rtol=1e-4, equal_nan=True)
+
+
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+@pytest.mark.parametrize("seed", range(4))
+def test_networks_are_averaged_as_whole_heatmaps_are(activation, seed):
+    logits = torch.stack([logits_with_peaks((41, 30, 37), 4, 10 * seed + number) for number in range(3)])
+    whole = decode_peaks(torch.stack([activate(one, activation) for one in logits]).mean(dim=0), 4)
+    for one, other in zip(whole, reduced(logits, activation, 4, 16)):
         torch.testing.assert_close(one, other, atol=2e-4, rtol=1e-4, equal_nan=True)
 
 
@@ -101,7 +112,7 @@ def test_a_network_is_reduced_as_it_looks(landmarks, count, monkeypatch):
     inferer = AutocastInferer(window, enabled=False)
     with torch.no_grad():
         whole = decode_peaks(activate(inferer(image[None], network)[0], "softmax"), 3)
-        found = streamed_peaks(image, network, inferer.slabs, "softmax", 3)
+        found = streamed_peaks([Looker(image, network, inferer.slabs)], "softmax", 3)
     for one, other in zip(whole, found):
         torch.testing.assert_close(one[:, 0], other[:, 0], atol=1e-3, rtol=1e-3, equal_nan=True)
 
@@ -110,12 +121,12 @@ MEMORY = """
 import resource, torch
 from test_peak_stream import unet
 from auto3dlandmark.inferers import AutocastInferer, FittedSlidingWindowInferer
-from auto3dlandmark.inferers.streamed import streamed_peaks
+from auto3dlandmark.inferers.streamed import Looker, streamed_peaks
 network, image = unet(300), torch.randn(1, 128, 96, 96)
 inferer = AutocastInferer(FittedSlidingWindowInferer((32, 32, 32), (2, 2, 2), sw_batch_size=1, overlap=0.25))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 with torch.no_grad():
-    streamed_peaks(image, network, inferer.slabs, "softmax", 4)
+    streamed_peaks([Looker(image, network, inferer.slabs)], "softmax", 4)
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20)
 """
 

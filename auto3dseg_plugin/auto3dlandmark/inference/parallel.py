@@ -51,7 +51,7 @@ class _Worker:
         warnings: tuple[str, ...] = ()
         try:
             if self.plan is not None:
-                held = len(self.predictor.members) > 1 or self.predictor.tta
+                held = self.predictor.holds_heatmaps
                 warnings = tuple(size_warnings(image, self.plan, holds_heatmaps=held))
             return Outcome(self.predictor.predict(image), warnings)
         except Exception as error:  # whatever a reader or a network says of an image it cannot take

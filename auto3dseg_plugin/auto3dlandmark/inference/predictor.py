@@ -28,7 +28,7 @@ from ..errors import LandmarkError, readable_error
 from ..formats import write_landmarks
 from ..frames.shape_frame import ShapeFrame
 from ..inferers import AutocastInferer, FittedSlidingWindowInferer
-from ..inferers.streamed import streamed_peaks
+from ..inferers.streamed import Looker, streamed_peaks
 from ..landmarks import LandmarkSet
 from ..networks.weights import fill_network
 from ..shapes.oddness import image_signs
@@ -97,6 +97,12 @@ class LandmarkPredictor:
                     "Only bundles with the same kind can be averaged."
                 )
 
+    @property
+    def holds_heatmaps(self) -> bool:
+        """Whether heatmaps are averaged as a whole, which takes memory for each landmark."""
+        alike = len({(one.windows, one.preprocessing_id) for one in self.members}) == 1
+        return self.tta or not alike or self.members[0].windows is None
+
     def predict(self, image: str | os.PathLike) -> LandmarkSet:
         """
         Find the landmarks of one image.
@@ -143,11 +149,21 @@ class LandmarkPredictor:
         return min(seen, again, key=frame.misfit)
 
     def _peaks(self, image: str | os.PathLike, alone: int | None, pose: np.ndarray | None) -> Peaks:
-        if alone is None and (len(self.members) > 1 or self.tta):
-            return self.peaks_of(*self.heatmaps(image, pose))
-        member = self.members[0]
-        grid = member.load(image, pose)
-        return member.peaks(grid, member.network if alone is None else member.networks[alone])
+        members = self.members if alone is None else self.members[:1]
+        grids = self._grids(image, pose, members)
+        if (self.tta and alone is None) or not _stream(members, grids):
+            return self.peaks_of(*self._mean(grids))
+        return _found(members, grids, alone)
+
+    def _grids(
+        self, image: str | os.PathLike, pose: np.ndarray | None, members: Sequence[_Member]
+    ) -> list[MetaTensor]:
+        """Each member's input; read once for those that see an image alike."""
+        seen: dict[str, MetaTensor] = {}
+        for one in members:
+            if one.preprocessing_id not in seen:
+                seen[one.preprocessing_id] = one.load(image, pose)
+        return [seen[one.preprocessing_id] for one in members]
 
     def _coarse(self, image: str | os.PathLike, alone: int | None) -> Peaks | None:
         """What the members' coarse stages find; None where each member looks as its config says."""
@@ -179,7 +195,7 @@ class LandmarkPredictor:
         found: list[np.ndarray] = []
         for member in self.members:
             grid = member.load(image)
-            found.extend(member.peaks(grid, network).first for network in member.networks)
+            found += [_found([member], [grid], alone).first for alone in range(len(member.networks))]
         return np.stack(found)
 
     def heatmaps(self, image: str | os.PathLike, pose: np.ndarray | None = None) -> tuple[MetaTensor, int]:
@@ -194,15 +210,14 @@ class LandmarkPredictor:
             radius: how far around a peak its mass may lie, in voxels of that grid: as far as for the coarsest
                 member.
         """
-        inputs: dict[str, MetaTensor] = {}
-        for member in self.members:
-            if member.preprocessing_id not in inputs:
-                inputs[member.preprocessing_id] = member.load(image, pose)
-        finest = min(inputs.values(), key=voxel_volume)
+        return self._mean(self._grids(image, pose, self.members))
+
+    def _mean(self, grids: Sequence[MetaTensor]) -> tuple[MetaTensor, int]:
+        """What :meth:`heatmaps` gives, from each member's input."""
+        finest = min(grids, key=voxel_volume)
         total: torch.Tensor | float = 0.0
         radius = 0
-        for member in self.members:
-            grid = inputs[member.preprocessing_id]
+        for member, grid in zip(self.members, grids):
             total = total + on_grid(
                 MetaTensor(self._look(member, grid), grid.affine), finest, member.decode.activation
             )
@@ -278,17 +293,20 @@ class _Member:
         prepared.meta[SIGNS] = image_signs(np.asarray(prepared.cpu()))
         return prepared
 
-    def peaks(self, network_input: MetaTensor, network: torch.nn.Module) -> Peaks:
-        """The places that one of its networks, or all of them together, find; without holding heatmaps."""
-        image = network_input.as_tensor().to(self.device)
-        inferer, decode = self.inferer, self.decode
-        if not (
-            isinstance(inferer, AutocastInferer) and isinstance(inferer.inferer, FittedSlidingWindowInferer)
+    @property
+    def windows(self) -> tuple[Any, ...] | None:
+        """Which windows are laid over an image; None where they cannot be reduced as they come."""
+        window = getattr(self.inferer, "inferer", None)
+        if not isinstance(self.inferer, AutocastInferer) or not isinstance(
+            window, FittedSlidingWindowInferer
         ):
-            return decode.peaks(self.heatmaps(network_input, network), network_input)
-        with torch.no_grad():
-            found = streamed_peaks(image, network, inferer.slabs, decode.activation, decode.radius)
-        return decode.places(found, network_input)
+            return None
+        return tuple(window.roi_size), tuple(window.divisor or ()), window.overlap
+
+    def looker(self, network_input: MetaTensor, alone: int | None = None) -> Looker:
+        """What looks at an input, of which windows can be reduced: all of its networks together, or one."""
+        network = self.network if alone is None else self.networks[alone]
+        return Looker(network_input.as_tensor().to(self.device), network, self.inferer.slabs)
 
     def heatmaps(self, network_input: MetaTensor, network: torch.nn.Module | None = None) -> torch.Tensor:
         """Values in [0, 1], shape (N, H, W, D), on the CPU; of all its networks, or of one."""
@@ -328,6 +346,26 @@ def _refuse_device(device: str | None) -> None:
         kind = ""
     if not kind or (kind == "cuda" and not torch.cuda.is_available()):
         raise LandmarkError(f"device={device!r} is not to be had here. Use cpu, or leave it out.")
+
+
+def _stream(members: Sequence[_Member], grids: Sequence[MetaTensor]) -> bool:
+    """Whether the windows of members can be reduced as they come."""
+    windows = {one.windows for one in members}
+    return len(windows) == 1 and None not in windows and all(_same_grid(grid, grids[0]) for grid in grids)
+
+
+def _found(members: Sequence[_Member], grids: Sequence[MetaTensor], alone: int | None) -> Peaks:
+    """What members find together whose windows can be reduced; of each all networks, or one."""
+    radius = max(one.decode.radius for one in members)
+    lookers = [one.looker(grid, alone) for one, grid in zip(members, grids)]
+    with torch.no_grad():
+        found = streamed_peaks(lookers, members[0].decode.activation, radius)
+    return members[0].decode.places(found, grids[0])
+
+
+def _same_grid(one: MetaTensor, other: MetaTensor) -> bool:
+    """Whether two inputs have the same voxels at the same millimetres."""
+    return one.shape[1:] == other.shape[1:] and torch.allclose(one.affine, other.affine, atol=1e-4)
 
 
 def _the_framing(preprocessing: Compose) -> FrameByShaped | None:

@@ -8,28 +8,29 @@ It finds what :func:`auto3dlandmark.transforms.decode.decode_peaks` finds in the
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
 from ..transforms.decode import LEAST_PEAK, MOST_PEAKS, centroid
 
-__all__ = ["BLOCK", "PeakStream"]
+__all__ = ["BLOCK", "MOST_BLOCKS", "PeakStream"]
 
 BLOCK = 8  # voxels a side of what is kept or forgotten as one
-MOST_BLOCKS = 32  # of a channel
+MOST_BLOCKS = 384  # of a channel: as many as the cubes of all its peaks can touch, up to a radius of 5
 
 
 @dataclass
 class _Place:
     """A block whose highest voxel may be a peak, with what lies around it."""
 
-    highest: float
+    highest: torch.Tensor  # of each network, shape (M,)
     corner: tuple[int, ...]  # of the block in the volume
     start: tuple[int, ...]  # of the values in the volume
-    values: torch.Tensor
+    values: torch.Tensor  # logits of each network, shape (M, h, w, d)
 
 
 class PeakStream:
@@ -41,54 +42,75 @@ class PeakStream:
         shape: of the volume, (H, W, D); rows lie along the first axis.
         activation: ``softmax`` or ``sigmoid``, as for :func:`auto3dlandmark.transforms.decode.activate`.
         radius: half width of the cube around a place that its mass and its middle are taken from, in voxels.
+        networks: M, whose heatmaps are averaged.
+        most_blocks: that are kept of a channel for each network; fewer take less memory, and may miss the
+            last peaks of a heatmap that is high in many places.
     """
 
-    def __init__(self, channels: int, shape: Sequence[int], activation: str, radius: int) -> None:
+    def __init__(
+        self,
+        channels: int,
+        shape: Sequence[int],
+        activation: str,
+        radius: int,
+        networks: int = 1,
+        most_blocks: int = MOST_BLOCKS,
+    ) -> None:
         self.shape = tuple(int(size) for size in shape)
-        self.activation, self.radius = activation, radius
-        self.sums = torch.full((channels,), -torch.inf)
-        self.highest = torch.full((channels,), -torch.inf)
-        self.places: list[list[_Place]] = [[] for _ in range(channels)]
+        self.activation, self.radius, self.networks = activation, radius, networks
+        self.most_blocks = most_blocks
+        self.sums = torch.full((networks, channels), -torch.inf)
+        self.highest = torch.full((networks, channels), -torch.inf)
+        self.places: list[dict[tuple[int, ...], _Place]] = [{} for _ in range(channels)]
 
     def add(self, logits: torch.Tensor, first: int, begin: int, end: int) -> None:
         """
         Take the next rows.
 
         Args:
-            logits: of rows ``first`` and on, shape (N, rows, W, D): ``radius`` more than those that are to be
-                taken, at both sides, where the volume has them.
+            logits: of rows ``first`` and on, shape (M, N, rows, W, D): ``radius`` more than those that are to
+                be taken, at both sides, where the volume has them.
             begin, end: the rows to take; ``begin`` a multiple of ``BLOCK``, and so ``end`` but for the last.
         """
-        own = logits[:, begin - first : end - first]
-        self.sums = torch.logaddexp(self.sums, own.flatten(1).logsumexp(dim=1).cpu())
-        blocks = _block_maxima(own)
-        highest, where = blocks.flatten(1).topk(min(MOST_BLOCKS, blocks[0].numel()), dim=1)
+        own = logits[:, :, begin - first : end - first]
+        self.sums = torch.logaddexp(self.sums, own.flatten(2).logsumexp(dim=2).cpu())
+        blocks = torch.stack([_block_maxima(one) for one in own])  # (M, N, blocks along each axis)
+        highest, where = blocks.flatten(2).topk(min(self.most_blocks, blocks[0, 0].numel()), dim=2)
         highest, where = highest.cpu(), where.cpu()
-        self.highest = torch.maximum(self.highest, highest[:, 0])
+        self.highest = torch.maximum(self.highest, highest[:, :, 0])
         least = self._least()
         for channel, kept in enumerate(self.places):
-            for value, index in zip(highest[channel].tolist(), where[channel].tolist()):
-                if value < float(least[channel]):
-                    break
-                place = torch.unravel_index(torch.tensor(index), blocks.shape[1:])
-                corner = (int(place[0]) * BLOCK + begin, int(place[1]) * BLOCK, int(place[2]) * BLOCK)
-                kept.append(self._place(value, corner, logits[channel], first))
-            kept.sort(key=lambda one: -one.highest)
-            del kept[MOST_BLOCKS:]
-            while len(kept) > 1 and kept[-1].highest < float(least[channel]):
-                kept.pop()
+            wanted = where[:, channel][highest[:, channel] >= least[:, channel, None]]
+            for index in wanted.unique().tolist():
+                a, b, c = (int(one) for one in np.unravel_index(index, blocks.shape[2:]))
+                corner = (a * BLOCK + begin, b * BLOCK, c * BLOCK)
+                kept[corner] = self._place(blocks[:, channel, a, b, c], corner, logits[:, channel], first)
+            self.places[channel] = _highest_of(kept, least[:, channel], self.most_blocks)
 
-    def _place(self, highest: float, corner: tuple[int, ...], logits: torch.Tensor, first: int) -> _Place:
+    def _place(
+        self, highest: torch.Tensor, corner: tuple[int, ...], logits: torch.Tensor, first: int
+    ) -> _Place:
         start = tuple(max(0, at - self.radius) for at in corner)
         stop = tuple(min(size, at + BLOCK + self.radius) for at, size in zip(corner, self.shape))
-        part = logits[start[0] - first : stop[0] - first, start[1] : stop[1], start[2] : stop[2]]
-        return _Place(highest, corner, start, part.float().cpu().clone())
+        part = logits[:, start[0] - first : stop[0] - first, start[1] : stop[1], start[2] : stop[2]]
+        return _Place(highest.float().cpu(), corner, start, part.float().cpu().clone())
 
     def _least(self) -> torch.Tensor:
-        """The logit below which nothing is a further peak, shape (N,)."""
+        """
+        The logit below which no network says enough for a further peak, shape (M, N): the mean is at least a
+        network's share of its own peak.
+        """
+        share = LEAST_PEAK / self.networks
         if self.activation == "sigmoid":
-            return torch.logit(self.highest.sigmoid() * LEAST_PEAK)
-        return self.highest + math.log(LEAST_PEAK)
+            return torch.logit(self.highest.sigmoid() * share)
+        return self.highest + math.log(share)
+
+    def _score(self, values: torch.Tensor, channel: int) -> torch.Tensor:
+        """The logarithm of the mean heatmap, shape (h, w, d), of logits (M, h, w, d)."""
+        if self.activation == "sigmoid":
+            return values.sigmoid().mean(dim=0).log()
+        sums = F.softplus(self.sums[:, channel]).view(-1, 1, 1, 1)
+        return (values - sums).logsumexp(dim=0) - math.log(self.networks)
 
     def peaks(self, most: int = MOST_PEAKS) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         """
@@ -102,13 +124,7 @@ class PeakStream:
         heights, masses = torch.zeros((count, most)), torch.zeros((count, most))
         variances = torch.zeros((count, most, 3))
         for channel, places in enumerate(self.places):
-            offset = F.softplus(self.sums[channel])
-            left = [
-                _Left(
-                    one, one.values.sigmoid() if self.activation == "sigmoid" else (one.values - offset).exp()
-                )
-                for one in places
-            ]
+            left = [_Left(one, self._score(one.values, channel)) for one in places.values()]
             for number in range(most):
                 owner = max(left, key=_Left.highest)
                 place = owner.top()
@@ -136,18 +152,18 @@ class PeakStream:
 class _Left:
     """What is left of a kept block, as peaks are taken away."""
 
-    def __init__(self, place: _Place, heat: torch.Tensor) -> None:
-        self.start, self.heat, self.logits = place.start, heat, place.values.clone()
+    def __init__(self, place: _Place, score: torch.Tensor) -> None:
+        self.start, self.score, self.heat = place.start, score, score.exp()
         self.low = [at - begin for at, begin in zip(place.corner, place.start)]
         self.core = tuple(slice(low, low + BLOCK) for low in self.low)
 
     def highest(self) -> float:
-        """The highest logit of the block itself."""
-        return float(self.logits[self.core].max())
+        """The highest score of the block itself."""
+        return float(self.score[self.core].max())
 
     def top(self) -> tuple[int, ...]:
         """Its voxel."""
-        core = self.logits[self.core]
+        core = self.score[self.core]
         index = torch.unravel_index(core.argmax(), core.shape)
         return tuple(int(one) + low for one, low in zip(index, self.low))
 
@@ -164,7 +180,20 @@ class _Left:
                 return
             cut.append(slice(low, high))
         self.heat[tuple(cut)] = 0
-        self.logits[tuple(cut)] = -torch.inf
+        self.score[tuple(cut)] = -torch.inf
+
+
+def _highest_of(
+    places: Mapping[tuple[int, ...], _Place], least: torch.Tensor, most: int
+) -> dict[tuple[int, ...], _Place]:
+    """Those that are among the highest of any network, and high enough for it."""
+    corners = list(places)
+    highest = torch.stack([places[corner].highest for corner in corners], dim=1)  # (M, places)
+    order = highest.argsort(dim=1, descending=True)[:, :most]
+    kept = {
+        int(index) for one, floor, best in zip(highest, least, order) for index in best if one[index] >= floor
+    }
+    return {corner: places[corner] for number, corner in enumerate(corners) if number in kept}
 
 
 def _block_maxima(values: torch.Tensor) -> torch.Tensor:

@@ -7,58 +7,87 @@ rows of an image.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 
 from ..networks.head import split_network
-from .peak_stream import BLOCK, PeakStream
+from .peak_stream import BLOCK, MOST_BLOCKS, PeakStream
 
-__all__ = ["Slabs", "streamed_peaks"]
+__all__ = ["Looker", "Slabs", "streamed_peaks"]
 
 MOST_VALUES = 2**24  # of logits that are there at once
 ROWS = 4 * BLOCK  # that are reduced at once
+KEPT_BLOCKS, FEWEST_BLOCKS = 4096, 32  # of all channels and networks: a hundred megabytes; of each at least
 
 Slabs = Callable[[torch.Tensor, Callable[[torch.Tensor], torch.Tensor]], Iterator[tuple[int, torch.Tensor]]]
 
 
-def streamed_peaks(
-    image: torch.Tensor, network: torch.nn.Module, slabs: Slabs, activation: str, radius: int
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+@dataclass(frozen=True)
+class Looker:
     """
-    What :func:`auto3dlandmark.transforms.decode.decode_peaks` finds in the heatmaps of an image.
+    A network, and how it looks at an image.
 
     Args:
-        image: shape (C, H, W, D).
+        image: shape (C, H, W, D); of several that look together all of one grid.
         network: from windows (1, C, h, w, d) to logits (1, N, h, w, d).
         slabs: from image and network to the mean of all windows, some rows at a time, as
             :meth:`auto3dlandmark.inferers.AutocastInferer.slabs` gives them.
+    """
+
+    image: torch.Tensor
+    network: torch.nn.Module
+    slabs: Slabs
+
+
+def streamed_peaks(
+    lookers: Sequence[Looker], activation: str, radius: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """
+    What :func:`auto3dlandmark.transforms.decode.decode_peaks` finds in the mean of some networks' heatmaps.
+
+    Args:
+        lookers: whose slabs have the same rows.
         activation, radius: as for :class:`PeakStream`.
     """
-    split = split_network(network)
-    look: Callable[[torch.Tensor], torch.Tensor] = network if split is None else split.features
-    shape = tuple(int(size) for size in image.shape[1:])
+    splits = [split_network(one.network) for one in lookers]
+    together = [
+        one.slabs(one.image, one.network if split is None else split.features)
+        for one, split in zip(lookers, splits)
+    ]
+    shape = tuple(int(size) for size in lookers[0].image.shape[1:])
     groups: list[tuple[slice, PeakStream]] = []
-    held, start, done = torch.zeros(0), 0, 0
-    for first, slab in slabs(image, look):
+    held: list[torch.Tensor] = []
+    start = done = 0
+    for found in zip(*together, strict=True):
+        (first,) = {row for row, _ in found}
+        slabs = [slab for _, slab in found]
         if not groups:
-            count = len(slab) if split is None else len(split.weight)
-            most = max(1, MOST_VALUES // ((ROWS + 2 * radius) * shape[1] * shape[2]))
+            count = len(slabs[0]) if splits[0] is None else len(splits[0].weight)
+            most = max(1, MOST_VALUES // ((ROWS + 2 * radius) * shape[1] * shape[2] * len(lookers)))
             parts = [slice(low, min(count, low + most)) for low in range(0, count, most)]
-            groups = [(part, PeakStream(part.stop - part.start, shape, activation, radius)) for part in parts]
-        held = slab if first == 0 else torch.cat([held, slab], dim=1)
-        have = first + slab.shape[1]
+            blocks = max(FEWEST_BLOCKS, min(MOST_BLOCKS, KEPT_BLOCKS // (count * len(lookers))))
+            groups = [
+                (part, PeakStream(part.stop - part.start, shape, activation, radius, len(lookers), blocks))
+                for part in parts
+            ]
+        held = slabs if not held else [torch.cat(pair, dim=1) for pair in zip(held, slabs)]
+        have = first + slabs[0].shape[1]
         ready = have if have == shape[0] else (have - radius) // BLOCK * BLOCK
         while done < ready:
             end = min(done + ROWS, ready)
             low, high = max(0, done - radius), min(shape[0], end + radius)
-            rows = held[:, low - start : high - start]
+            rows = [one[:, low - start : high - start] for one in held]
             for channels, stream in groups:
-                logits = rows[channels] if split is None else split.logits(rows, channels)
-                stream.add(logits, low, done, end)
+                logits = [
+                    one[channels] if split is None else split.logits(one, channels)
+                    for one, split in zip(rows, splits)
+                ]
+                stream.add(torch.stack(logits) if len(logits) > 1 else logits[0][None], low, done, end)
             done = end
         kept = max(start, done - radius)
-        held, start = held[:, kept - start :].clone(), kept
-    found = [stream.peaks() for _, stream in groups]
-    points, heights, masses, variances = (torch.cat(list(one)) for one in zip(*found))
+        held, start = [one[:, kept - start :].clone() for one in held], kept
+    reduced = [stream.peaks() for _, stream in groups]
+    points, heights, masses, variances = (torch.cat(list(one)) for one in zip(*reduced))
     return points, heights, masses, variances
