@@ -62,6 +62,20 @@ def test_averaging_a_bundle_with_itself_changes_nothing(trained_bundle, image):
     assert np.allclose(once.points, twice.points, atol=0.02, equal_nan=True)
 
 
+def test_a_bundle_with_another_inferer_is_decoded_from_whole_heatmaps(trained_bundle, image, tmp_path):
+    """As when somebody puts MONAI's own into inference.json."""
+    folder = shutil.copytree(trained_bundle, tmp_path / "own")
+    path = folder / "configs" / "inference.json"
+    config = read_json(path)
+    window = {"_target_": "SlidingWindowInferer", "roi_size": "@roi_size", "overlap": 0.5, "mode": "gaussian"}
+    config["inferer"] = {**config["inferer"], "inferer": window}
+    write_json(path, config)
+    whole, streamed = LandmarkPredictor([folder]), LandmarkPredictor([trained_bundle])
+    assert whole.holds_heatmaps and not streamed.holds_heatmaps
+    assert whole.points_of_each(image).shape == streamed.points_of_each(image).shape
+    assert np.isfinite(whole.predict(image).points).any()
+
+
 def test_several_bundles_are_averaged(trained_bundle, other_bundle, image):
     predictor = LandmarkPredictor([trained_bundle, other_bundle])
     members = [member.heatmaps(member.load(image)) for member in predictor.members]

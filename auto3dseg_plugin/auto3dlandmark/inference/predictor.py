@@ -151,7 +151,7 @@ class LandmarkPredictor:
     def _peaks(self, image: str | os.PathLike, alone: int | None, pose: np.ndarray | None) -> Peaks:
         members = self.members if alone is None else self.members[:1]
         grids = self._grids(image, pose, members)
-        if (self.tta and alone is None) or not _stream(members, grids):
+        if alone is None and (self.tta or (len(members) > 1 and not _stream(members, grids))):
             return self.peaks_of(*self._mean(grids))
         return _found(members, grids, alone)
 
@@ -305,8 +305,11 @@ class _Member:
 
     def looker(self, network_input: MetaTensor, alone: int | None = None) -> Looker:
         """What looks at an input, of which windows can be reduced: all of its networks together, or one."""
-        network = self.network if alone is None else self.networks[alone]
-        return Looker(network_input.as_tensor().to(self.device), network, self.inferer.slabs)
+        return Looker(network_input.as_tensor().to(self.device), self.chosen(alone), self.inferer.slabs)
+
+    def chosen(self, alone: int | None) -> torch.nn.Module:
+        """One of its networks; None: all of them together."""
+        return self.network if alone is None else self.networks[alone]
 
     def heatmaps(self, network_input: MetaTensor, network: torch.nn.Module | None = None) -> torch.Tensor:
         """Values in [0, 1], shape (N, H, W, D), on the CPU; of all its networks, or of one."""
@@ -355,12 +358,15 @@ def _stream(members: Sequence[_Member], grids: Sequence[MetaTensor]) -> bool:
 
 
 def _found(members: Sequence[_Member], grids: Sequence[MetaTensor], alone: int | None) -> Peaks:
-    """What members find together whose windows can be reduced; of each all networks, or one."""
+    """What one member finds, or several together whose windows can be reduced; with all networks, or one."""
+    first = members[0]
+    if first.windows is None:
+        return first.decode.peaks(first.heatmaps(grids[0], first.chosen(alone)), grids[0])
     radius = max(one.decode.radius for one in members)
     lookers = [one.looker(grid, alone) for one, grid in zip(members, grids)]
     with torch.no_grad():
-        found = streamed_peaks(lookers, members[0].decode.activation, radius)
-    return members[0].decode.places(found, grids[0])
+        found = streamed_peaks(lookers, first.decode.activation, radius)
+    return first.decode.places(found, grids[0])
 
 
 def _same_grid(one: MetaTensor, other: MetaTensor) -> bool:
