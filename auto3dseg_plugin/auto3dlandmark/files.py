@@ -28,6 +28,7 @@ __all__ = [
     "json_text",
     "read_json",
     "read_text",
+    "readable_write_errors",
     "unique_keys",
     "write_json",
     "write_text",
@@ -48,25 +49,38 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     path = Path(path)
     temporary = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-        os.close(handle)
-        temporary = Path(name)
-        yield temporary
-        with open(temporary, "rb") as stream:
-            os.fsync(stream.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)  # mkstemp allows only the owner to read
-        os.replace(temporary, path)
+        with readable_write_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+            os.close(handle)
+            temporary = Path(name)
+            yield temporary
+            with open(temporary, "rb") as stream:
+                os.fsync(stream.fileno())
+            umask = os.umask(0)
+            os.umask(umask)
+            temporary.chmod(0o666 & ~umask)  # mkstemp allows only the owner to read
+            os.replace(temporary, path)
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def readable_write_errors(path: str | os.PathLike) -> Iterator[None]:
+    """
+    Say what the system says of a place that cannot be written to.
+
+    Raises:
+        LandmarkError: instead of an OSError.
+    """
+    try:
+        yield
     except OSError as error:
         raise LandmarkError(
             f"{path}: cannot be written ({error.strerror or error}). Nothing was changed there. "
             "Check the permissions and the free space, then run the same command again."
         ) from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
 
 
 @contextmanager

