@@ -23,6 +23,8 @@ from .predictor import LandmarkPredictor
 
 __all__ = ["Outcome", "predict_each"]
 
+DIED = "the process that predicted it died, perhaps for want of memory. Predict it alone, with --jobs 1."
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -90,9 +92,6 @@ def predict_each(
             left.remove(number)
             (outcome,) = (one for _, one in _in_processes(images, [number], bundles, 1, options))
             yield number, outcome or Outcome(None, (), f"{images[number]}: {DIED}")
-
-
-DIED = "the process that predicted it died, perhaps for want of memory. Predict it alone, with --jobs 1."
 
 
 def _in_processes(

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ..transforms.decode import LEAST_PEAK, MOST_PEAKS, centroid
+from ..transforms.decode import LEAST_PEAK, MOST_PEAKS, centroid, cube_reach
 
 __all__ = ["BLOCK", "MOST_BLOCKS", "PeakStream"]
 
@@ -133,19 +133,16 @@ class PeakStream:
                     if number == 0:
                         points[channel, 0] = owner.in_volume(place)
                     break
-                reach = [
-                    min(self.radius, int(at), size - 1 - int(at))
-                    for at, size in zip(owner.in_volume(place), self.shape)
-                ]
+                voxel = [int(at) for at in owner.in_volume(place)]
+                reach = cube_reach(voxel, self.shape, self.radius)
                 point, mass, variance = centroid(owner.heat, place, reach)
                 if number and mass < LEAST_PEAK:
                     break
                 points[channel, number] = owner.in_volume(point)
                 heights[channel, number], masses[channel, number] = height, mass
                 variances[channel, number] = variance
-                cleared = [int(at) for at in owner.in_volume(place)]
                 for one in left:
-                    one.clear(cleared, 2 * self.radius)
+                    one.clear(voxel, 2 * self.radius)
         return points, heights, masses, variances
 
 

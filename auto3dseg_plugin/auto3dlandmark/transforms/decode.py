@@ -28,6 +28,7 @@ __all__ = [
     "HeatmapToLandmarksd",
     "activate",
     "centroid",
+    "cube_reach",
     "decode_argmax",
     "decode_centroid",
     "decode_peaks",
@@ -105,12 +106,12 @@ def decode_centroid(
     for channel, peak in enumerate(peaks.int().tolist()):
         if scores[channel] > 0:
             points[channel], masses[channel], _ = centroid(
-                heatmaps[channel], peak, _reach(peak, heatmaps.shape[1:], radius)
+                heatmaps[channel], peak, cube_reach(peak, heatmaps.shape[1:], radius)
             )
     return points, scores, masses
 
 
-def _reach(place: Sequence[int], shape: Sequence[int], radius: int) -> list[int]:
+def cube_reach(place: Sequence[int], shape: Sequence[int], radius: int) -> list[int]:
     """A cube cut by the border would pull the mean inwards: shrink it by the same on both sides."""
     return [min(radius, at, size - 1 - at) for at, size in zip(place, shape)]
 
@@ -170,7 +171,7 @@ def decode_peaks(
                 if number == 0:
                     points[channel, 0] = torch.tensor(place, dtype=torch.float32)
                 break
-            point, mass, variance = centroid(left, place, _reach(place, left.shape, radius))
+            point, mass, variance = centroid(left, place, cube_reach(place, left.shape, radius))
             if number and mass < LEAST_PEAK:
                 break
             points[channel, number], heights[channel, number] = point, height
