@@ -13,6 +13,7 @@ import numpy as np
 
 __all__ = [
     "NORMAL_MEDIAN",
+    "box_around",
     "fit_rotation",
     "is_singular",
     "lps_to_ras",
@@ -102,6 +103,34 @@ def voxels_outside(voxel_points: np.ndarray, shape: Sequence[int]) -> np.ndarray
     """
     high = np.array(shape) - 0.5
     return np.asarray(np.maximum(np.maximum(-0.5 - voxel_points, voxel_points - high), 0).max(axis=-1))
+
+
+def box_around(
+    affine: np.ndarray,
+    shape: Sequence[int],
+    own: np.ndarray,
+    own_shape: Sequence[int],
+    margin: float | np.ndarray = 1.0,
+) -> tuple[np.ndarray, np.ndarray]:
+    """
+    The box of an image's voxels that a grid laid into it touches; at least one voxel, also where the grid
+    lies outside.
+
+    Args:
+        affine: of the grid, to the millimetres that the image's leads to, shape (4, 4).
+        shape: voxels of the grid, shape (3,).
+        own, own_shape: the same of the image.
+        margin: further voxels of the image on each side; 1 is what a linear interpolation needs.
+
+    Returns:
+        the first voxel, and the one after the last, each int, shape (3,).
+    """
+    corners = np.array(np.meshgrid(*[(-0.5, size - 0.5) for size in shape], indexing="ij")).reshape(3, -1).T
+    voxels = world_to_voxel(voxel_to_world(corners, affine), own)
+    size = np.array(own_shape)
+    low = np.clip(np.floor(voxels.min(axis=0) - margin), 0, size - 1).astype(int)
+    high = np.clip(np.ceil(voxels.max(axis=0) + margin) + 1, low + 1, size).astype(int)
+    return low, high
 
 
 def radial_error(points: np.ndarray, reference: np.ndarray) -> np.ndarray:

@@ -63,7 +63,7 @@ def config_of(build_bundle, tiny_bundle, tmp_path_factory):
         built = network_def(PRESETS[preset], wide.strides, wide.kernel_sizes, len(base.landmark_names))
         plan = dataclasses.replace(base, network=preset, network_def=built, patch_size=(SIZE,) * 3)
         work = tmp_path_factory.mktemp("step")
-        folder = build_bundle(work, plan, Path(datalist), 0, recipe, cache_rate=0.0, num_workers=0)
+        folder = build_bundle(work, plan, Path(datalist), 0, recipe, num_workers=0)
         parser = ConfigParser()
         parser.read_config(folder / "configs" / "train.json")
         return parser

@@ -8,7 +8,6 @@ editing its structure. A recipe is a JSON file of such values: how to learn, whe
 from __future__ import annotations
 
 import importlib.metadata
-import math
 import os
 import shutil
 from collections.abc import Collection, Mapping, Sequence
@@ -22,7 +21,7 @@ from ..errors import LandmarkError
 from ..formats import read_landmarks
 from ..planning.plan import Plan, write_plan
 from ..planning.recipes import default_recipe, override, read_recipe, top_level
-from ..planning.stages import frame_of
+from ..planning.stages import frame_of, room_around
 from ..shapes.alignment import mean_shape
 from ..shapes.model import fit_shape
 from ..shapes.symmetry import flip_groups, lie_between_sides
@@ -37,7 +36,8 @@ __all__ = [
     "normalization_transforms",
 ]
 
-CACHE_GB = 8.0
+STORE = "$@bundle_root + '/../store'"  # beside the bundles of the other folds, which share it
+MEMORY_GB = 8.0  # of prepared images; more of them lie on disk
 LEVEL_OFF = 0.25  # of the images that a second stage learns from: shown one level off
 COARSE_SHARE = 0.33  # of the minutes, for the first of two stages
 
@@ -143,7 +143,7 @@ def second_stage(plan: Plan) -> dict[str, Any]:
                 "keys": "image",
                 "frame": "@frame",
                 "finder": "@coarse",
-                "room": [plan.frame["room"] + math.ceil(abs(voxels)) for voxels in level],
+                "room": room_around(plan.frame),
             }
         ],
         "resample": {"_target_": "Identityd", "keys": "image"},
@@ -239,7 +239,7 @@ def fill_configs(
         "rotation_deg": plan.rotation_deg,
         "rotation_prob": plan.rotation_prob,
         "thick_axis": plan.thick_axis,
-        "cache_rate": min(1.0, round(CACHE_GB / max(plan.cached_gb, 1e-9), 3)),
+        "store": None if plan.cached_gb <= MEMORY_GB else STORE,
     }
     stage = [] if plan.frame is None else [second_stage(plan)]
     layers = [*read_recipe(recipe, train), *stage, dict(overrides)]

@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from ..bundles.folder import BundleFolder, common_landmarks
 from ..data.annotations import has_landmarks
@@ -38,6 +40,8 @@ def run(
     landmarks: str | None = None,
     posterior: str | None = None,
     stages: int | None = None,
+    store: str | None = None,
+    keep_store: bool = False,
 ) -> None:
     """
     Do everything: check, analyze, plan, build, train, predict, evaluate.
@@ -64,6 +68,9 @@ def run(
             or off; left out, auto for our recipe and off for nnLandmark's.
         stages: 1 network for the whole image, or 2: one for the pose, one for the details; left out, what the
             data asks for.
+        store: a folder for prepared images, which may be shared and stays; left out, they are in memory, or
+            in WORK/store while it trains when they are more than 8 GB.
+        keep_store: leave WORK/store there for further trainings.
     """
     thresholds = positives("thresholds_mm", thresholds_mm)
     one_of("posterior", posterior, POSTERIOR_MODES)
@@ -88,7 +95,7 @@ def run(
     folder.make_plan(network, gpu_memory_gb, network_def, fit_memory, stages, recipe)
     devices = visible_devices()
     rounds = math.ceil(len(chosen) / max(1, len(devices)))
-    options = {}
+    options: dict[str, Any] = {}
     if together is not None:
         options = {"minutes": together / rounds}
     elif not devices and recipe is None and (each := folder.minutes_by_default(chosen)) is not None:
@@ -98,6 +105,8 @@ def run(
             f"training: {each:g} minutes for each of {len(chosen)} folds, until about {end:%H:%M on %d %B}; "
             "--minutes N for all of them together sets another end"
         )
+    if store is not None:
+        options["store"] = str(Path(store).resolve())
     for fold in chosen:
         folder.build(fold, recipe, **options, **given(posterior=posterior))
     folder.train_folds(chosen, devices)
@@ -118,6 +127,8 @@ def run(
             f"test cases: predicted to {folder.folder / 'test_predictions'}; {test} has no landmarks to "
             "compare"
         )
+    if not keep_store:
+        shutil.rmtree(folder.store, ignore_errors=True)
     bundles = " ".join(str(folder.bundle(fold).path) for fold in chosen)
     print(
         f"tables:      {metrics.parent}\npredictions: {folder.folder / 'predictions'}\nbundles:     {bundles}"

@@ -12,6 +12,7 @@ import torch
 
 from ..bundles.folder import BundleFolder
 from ..errors import LandmarkError
+from ..files import files_digest
 from ..shapes.peaks import Peaks
 from .predictor import LandmarkPredictor
 
@@ -44,6 +45,10 @@ class CoarseStage:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]
+
+    def identity(self) -> str:
+        """A short name for what it finds: another one after another training."""
+        return files_digest([BundleFolder(self.bundle).models.weights])
 
     def peaks(self, image: str | os.PathLike, alone: int | None = None) -> Peaks:
         """

@@ -6,6 +6,7 @@ landmarks' surroundings, upright and in detail.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -90,6 +91,16 @@ def frame_of(plan: Plan, model: ShapeModel) -> ShapeFrame:
     return frame_around(model, plan.spacing, plan.frame["shape"], noise_mm)
 
 
+def room_around(frame: Mapping[str, Any]) -> list[int]:
+    """
+    Voxels at each side of a frame that training images show beyond it, along each axis.
+
+    Args:
+        frame: of a plan.
+    """
+    return [frame["room"] + math.ceil(abs(voxels)) for voxels in frame.get("level", (0.0, 0.0, 0.0))]
+
+
 def _unable(model: ShapeModel) -> str | None:
     """Why the landmarks do not say how they are turned."""
     if len(model.names) < FEWEST_LANDMARKS:
@@ -128,8 +139,10 @@ def _fine_plan(
     if covered and level_mm is not None:  # else patches lie anywhere in the frame
         voxels = np.linalg.solve(frame_around(model, fine.spacing, shape, 0.0).affine[:3, :3], level_mm)
         frame["level"] = np.round(voxels, 2).tolist()
+    kept = np.array(shape) + 2 * np.array(room_around(frame))
     return dataclasses.replace(
         _without_resolution_note(fine),
+        cached_gb=round(cases * float(kept.prod()) * 4 * len(fine.modalities) / 1e9, 3),
         original_spacing=one.original_spacing,
         antialias=False,  # framing smooths
         roi_size=fine.patch_size,

@@ -39,8 +39,9 @@ __all__ = [
     "training_settings",
 ]
 
-# How long a training may take, and what is done with its points, do not make it another one.
-SAME_TRAINING = ("minutes", "started", "progress_part", "posterior")
+# How long a training may take, what is done with its points, and where prepared images lie do not make it
+# another one.
+SAME_TRAINING = ("minutes", "started", "progress_part", "posterior", "store")
 # Auto3DSeg's names for settings of ours.
 AUTO3DSEG = {
     "num_epochs": "epochs",
@@ -214,15 +215,19 @@ def train_here(bundle: str | os.PathLike, **overrides: Any) -> None:
     """
     import monai.bundle
 
+    from .prepared import fill_store
+
     folder = BundleFolder(Path(bundle).resolve())
     config = folder.require("train")
     for name in ("monai.bundle.workflows", "monai.bundle.config_parser", "monai.bundle.scripts"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    settings: dict[str, Any] = {"bundle_root": str(folder.path), "started": time.time(), **overrides}
+    settings: dict[str, Any] = {"bundle_root": str(folder.path), **overrides}
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with warnings.catch_warnings(), open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
             warnings.simplefilter("ignore")
+            fill_store(config, settings)
+            settings.setdefault("started", time.time())
             # run() does not say so, but the workflow behind it takes False: leave the logging as it is.
             monai.bundle.run(
                 "training",

@@ -16,7 +16,7 @@ from monai.transforms import MapTransform, SpatialResample
 
 from ..errors import LandmarkError
 from ..frames.shape_frame import ShapeFrame
-from ..geometry import world_to_voxel
+from ..geometry import box_around
 from ..shapes.peaks import Peaks
 from .load import source_file
 from .resample import smoothed
@@ -95,6 +95,10 @@ class FrameByShaped(MapTransform):
             return self.frame.true_pose(np.asarray(data[self.landmarks_key], dtype=np.float64)), self.room
         return self.frame.pose(self.found(source_file(data[self.first_key(dict(data))]))), NO_ROOM
 
+    def identity(self) -> dict[str, Any]:
+        """What decides how an image is framed, where its pose is known."""
+        return {**vars(self), "finder": None}
+
     def found(self, image: str | os.PathLike, alone: int | None = None) -> Peaks:
         """
         What the first network finds in an image file.
@@ -123,14 +127,10 @@ def field_of(image: MetaTensor) -> tuple[np.ndarray, tuple[int, ...]]:
 
 def _cropped(image: MetaTensor, affine: np.ndarray, shape: tuple[int, ...]) -> MetaTensor:
     """The part of an image around a grid: smoothing and resampling need no more of it."""
-    corners = np.array(np.meshgrid(*[(-0.5, size - 0.5) for size in shape], indexing="ij")).reshape(3, -1).T
     own = np.asarray(image.affine.cpu(), dtype=np.float64)
     spacing = np.linalg.norm(own[:3, :3], axis=0)
     around = AROUND + np.linalg.norm(affine[:3, :3], axis=0).max() / spacing * AROUND
-    voxels = world_to_voxel(corners @ affine[:3, :3].T + affine[:3, 3], own)
-    size = np.array(image.shape[1:])
-    low = np.clip(np.floor(voxels.min(axis=0) - around), 0, size - 1).astype(int)
-    high = np.clip(np.ceil(voxels.max(axis=0) + around) + 1, low + 1, size).astype(int)
+    low, high = box_around(affine, shape, own, image.shape[1:], around)
     part = image.as_tensor()[(slice(None), *(slice(a, b) for a, b in zip(low, high)))]
     cropped = MetaTensor(part.float(), meta=image.meta)
     moved = own.copy()

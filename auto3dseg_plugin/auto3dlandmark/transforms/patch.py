@@ -17,9 +17,11 @@ from monai.transforms import LazyTransform, MapTransform, Randomizable, SpatialR
 from monai.utils import LazyAttr
 from scipy.spatial.transform import Rotation
 
+from ..geometry import box_around
 from ..landmarks import UNKNOWN
+from ..store.chunked_image import ChunkedImage
 
-__all__ = ["RandPatchLandmarksd", "exchanged", "random_rotation"]
+__all__ = ["RandPatchLandmarksd", "exchanged", "random_rotation", "read_around"]
 
 
 def random_rotation(limit_deg: float, random_state: np.random.RandomState) -> np.ndarray:
@@ -65,6 +67,20 @@ def exchanged(values: torch.Tensor, groups: Sequence[Sequence[int]], lost: float
     return result
 
 
+def read_around(image: ChunkedImage, affine: np.ndarray, shape: Sequence[int]) -> MetaTensor:
+    """
+    The part of an image on disk from which a grid can be resampled linearly, as from the whole.
+
+    Args:
+        affine: of the grid, voxel to RAS millimetres, shape (4, 4).
+        shape: voxels of the grid, shape (3,).
+    """
+    low, high = box_around(affine, shape, image.affine, image.shape[1:])
+    own = image.affine.copy()
+    own[:3, 3] += own[:3, :3] @ low
+    return MetaTensor(torch.from_numpy(image.box(low, high)), affine=torch.as_tensor(own))
+
+
 class RandPatchLandmarksd(MapTransform, Randomizable, LazyTransform):
     """
     Resample a random patch around a landmark or anywhere, randomly turned, scaled and stretched.
@@ -73,7 +89,7 @@ class RandPatchLandmarksd(MapTransform, Randomizable, LazyTransform):
     the rest is filled as ``padding_mode`` says.
 
     Args:
-        keys: images as MetaTensor, shape (C, H, W, D), all of one grid.
+        keys: images as MetaTensor or on disk, shape (C, H, W, D), all of one grid.
         patch_size: voxels of the patch, shape (3,).
         landmarks_key: RAS millimetres, shape (N, 3), NaN where there is no point.
         landmark_prob: chance of a patch centred near a random present landmark, rather than anywhere.
@@ -98,6 +114,8 @@ class RandPatchLandmarksd(MapTransform, Randomizable, LazyTransform):
         padding_mode: what lies outside the image; ``zeros`` is the mean after z-scoring.
         lazy: leave the resampling to a lazy ``Compose``.
     """
+
+    reads_chunks = True  # an image that is too large for the memory comes as a file, to take a part of
 
     def __init__(
         self,
@@ -144,17 +162,23 @@ class RandPatchLandmarksd(MapTransform, Randomizable, LazyTransform):
         if self.flip_pairs and self.R.uniform() < self.flip_prob:
             patch_affine = self._flip(patch_affine, result)
         for key in self.key_iterator(result):
+            image = result[key]
+            if isinstance(image, ChunkedImage):
+                image = read_around(image, patch_affine.numpy(), self.patch_size)
             result[key] = self.resample(
-                result[key], dst_affine=patch_affine, spatial_size=self.patch_size, lazy=lazy_
+                image, dst_affine=patch_affine, spatial_size=self.patch_size, lazy=lazy_
             )
             if lazy_:  # SpatialResample does not note its padding, and MONAI would then continue the border
                 result[key].pending_operations[-1][LazyAttr.PADDING_MODE] = self.resample.padding_mode
         return result
 
-    def _draw(self, image: MetaTensor, landmarks: torch.Tensor | None) -> torch.Tensor:
+    def _draw(self, image: MetaTensor | ChunkedImage, landmarks: torch.Tensor | None) -> torch.Tensor:
         """Affine of a random patch: its voxels to RAS millimetres, shape (4, 4)."""
-        affine = image.peek_pending_affine().cpu().numpy().astype(np.float64)
-        shape = np.array(image.peek_pending_shape(), dtype=float)
+        if isinstance(image, ChunkedImage):
+            affine, shape = image.affine, np.array(image.shape[1:], dtype=float)
+        else:
+            affine = image.peek_pending_affine().cpu().numpy().astype(np.float64)
+            shape = np.array(image.peek_pending_shape(), dtype=float)
         spacing = np.linalg.norm(affine[:3, :3], axis=0)
         patch = np.array(self.patch_size, dtype=float)
         turn = self._turn() if self.R.uniform() < self.rotation_prob else np.eye(3)

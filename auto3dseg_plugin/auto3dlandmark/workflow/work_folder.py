@@ -76,6 +76,7 @@ class WorkFolder:
         self.fingerprint = self.folder / "fingerprint.json"
         self.plan = self.folder / "plan.json"
         self.peaks = self.folder / "peaks"
+        self.store = self.folder / "store"  # of prepared images, where they are too many for the memory
 
     def bundle(self, fold: int) -> BundleFolder:
         """The bundle that holds out this fold; named as Auto3DSeg names it."""
