@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import shutil
+import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,10 +22,12 @@ from monai.transforms import (
     Spacingd,
     Transform,
 )
+from tqdm import tqdm
 
 from auto3dlandmark.errors import LandmarkError, readable_error
 from auto3dlandmark.formats import write_landmarks
 from auto3dlandmark.landmarks import LandmarkSet
+from auto3dlandmark.store.chunked_image import ChunkedImage
 from auto3dlandmark.training.prepared import is_random, prepared_cases
 from auto3dlandmark.transforms import LoadChannelsd, LoadLandmarksd, RandPatchLandmarksd, VoxelLandmarksd
 from auto3dlandmark.transforms.load import source_file
@@ -181,3 +187,36 @@ def test_what_a_killed_process_left_is_removed(images, tmp_path):
     left.write_bytes(b"half")
     prepared_cases(images, pipeline(), store)
     assert not left.exists() and len(prepared_files(store)) == 2
+
+
+def fill(items, store) -> None:
+    """In a process that will be killed, and then must not hold a lock of this one's progress bars."""
+    tqdm.set_lock(threading.RLock())
+    prepared_cases(items, pipeline(), store)
+
+
+def test_killed_twenty_times_it_goes_on_and_no_case_is_ever_half(images, tmp_path):
+    items = []
+    for number in range(12):
+        image = tmp_path / f"copy_{number}.nii.gz"
+        shutil.copyfile(images[number % 2]["image"], image)
+        items.append({"image": str(image), "label": images[number % 2]["label"]})
+    store, random = tmp_path / "store", np.random.default_rng(0)
+    fork = multiprocessing.get_context("fork")  # starts at once, so that what is killed is the filling
+    seen: dict[str, int] = {}
+    for _ in range(20):
+        process = fork.Process(target=fill, args=(items, store))
+        process.start()
+        time.sleep(random.uniform(0.02, 0.12))
+        process.kill()
+        process.join()
+        now = prepared_files(store)
+        assert now.items() >= seen.items()  # what was there is not made again
+        seen = now
+        for name in now:
+            kept = ChunkedImage(store / name)
+            assert kept.box((0, 0, 0), kept.shape[1:]).shape == kept.shape
+    cases = prepared_cases(items, pipeline(), store)
+    assert len(cases) == len(prepared_files(store)) == 12
+    assert prepared_files(store).items() >= seen.items() and not list(store.glob(".*.tmp"))
+    assert all(cases[number]["image"].shape == (1, 16, 12, 20) for number in range(12))

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 from monai.bundle import ConfigParser
-from monai.transforms import Compose, RandScaleIntensity
+from monai.transforms import Compose, RandGaussianNoised, RandScaleIntensity
 
 from auto3dlandmark.planning.recipes import read_recipe
-from auto3dlandmark.transforms import RandLowResolution, RandPerChanneld
+from auto3dlandmark.transforms import RandLowResolution, RandNoised, RandPerChanneld
 
 DRAWS = 400
 
@@ -120,3 +120,21 @@ def test_a_thick_axis_keeps_its_resolution():
     transform.set_random_state(seed=1)
     assert torch.allclose(transform(ramp), ramp)
     assert not torch.allclose(RandLowResolution((0.5, 0.5))(ramp), ramp)
+
+
+def test_noise_is_monais_in_share_and_strength():
+    source = torch.zeros(1, 12, 12, 12)
+    spreads = {}
+    for transform in (RandNoised("image", prob=0.4, std=0.5), RandGaussianNoised("image", prob=0.4, std=0.5)):
+        results = draws(transform, source, 1000)
+        assert share_changed(results, source) == pytest.approx(0.4, abs=0.05)
+        spread = np.array([float(result.std()) for result in results if result.any()])
+        assert max(abs(float(result.mean())) for result in results) < 0.06
+        spreads[type(transform).__name__] = np.quantile(spread, (0.05, 0.25, 0.5, 0.75, 0.95))
+    np.testing.assert_allclose(*spreads.values(), atol=0.06)
+
+
+def test_noise_can_be_drawn_again():
+    source = image()
+    one, other = (draws(RandNoised("image", prob=1.0), source, 3) for _ in range(2))
+    assert all(torch.equal(*pair) for pair in zip(one, other)) and not torch.equal(one[0], one[1])

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from .decode import HeatmapToLandmarksd, decode_argmax, decode_centroid
 from .framing import FrameByShaped
-from .intensity import RandLowResolution, RandPerChanneld
+from .intensity import RandLowResolution, RandNoised, RandPerChanneld
 from .load import CheckImaged, LoadChannelsd
 from .other_scanners import RandConvolution, RandFieldOfViewd, RandTapered
 from .patch import RandPatchLandmarksd
@@ -30,6 +30,7 @@ __all__ = [
     "RandConvolution",
     "RandFieldOfViewd",
     "RandLowResolution",
+    "RandNoised",
     "RandPatchLandmarksd",
     "RandPerChanneld",
     "RandTapered",

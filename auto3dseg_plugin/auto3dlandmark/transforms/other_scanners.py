@@ -59,9 +59,9 @@ class RandConvolution(Randomizable):
         seen, widths = image[None], [1, *[self.width] * (self.layers - 1), 1]
         for number, (inputs, outputs) in enumerate(itertools.pairwise(widths)):
             size = int(self.R.choice(self.kernel_sizes))
-            weights = torch.from_numpy(self.R.normal(size=(outputs, inputs, size, size, size))).float()
-            bias = torch.from_numpy(self.R.normal(size=outputs)).float()
-            seen = F.conv3d(F.pad(seen, [size // 2] * 6, mode="replicate"), weights, bias)
+            weights = torch.from_numpy(self.R.normal(size=(outputs, inputs, size, size, size)))
+            bias = torch.from_numpy(self.R.normal(size=outputs))
+            seen = F.conv3d(F.pad(seen, [size // 2] * 6, mode="replicate"), weights.to(seen), bias.to(seen))
             if number < self.layers - 1:
                 seen = F.leaky_relu(seen, LEAK)
             seen = seen / seen.std().clamp(min=1e-6)
@@ -158,7 +158,7 @@ class RandFieldOfViewd(RandomizableTransform, MapTransform):
             for key in self.key_iterator(result):
                 image = result[key].clone()
                 plain = image.as_subclass(torch.Tensor)  # a view of the same voxels
-                outside = torch.ones(plain.shape[1:], dtype=torch.bool)
+                outside = torch.ones(plain.shape[1:], dtype=torch.bool, device=plain.device)
                 outside[box] = False
                 for channel in plain:
                     edge = channel[box][:1].median()

@@ -7,7 +7,7 @@ Landmarks stay in world millimetres; the patch's affine says where it lies.
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from ..geometry import box_around
 from ..landmarks import UNKNOWN
 from ..store.chunked_image import ChunkedImage
 
-__all__ = ["RandPatchLandmarksd", "exchanged", "random_rotation", "read_around"]
+__all__ = ["RandPatchLandmarksd", "exchanged", "part_around", "random_rotation"]
 
 
 def random_rotation(limit_deg: float, random_state: np.random.RandomState) -> np.ndarray:
@@ -67,18 +67,24 @@ def exchanged(values: torch.Tensor, groups: Sequence[Sequence[int]], lost: float
     return result
 
 
-def read_around(image: ChunkedImage, affine: np.ndarray, shape: Sequence[int]) -> MetaTensor:
+def part_around(
+    image: MetaTensor | ChunkedImage, affine: np.ndarray, shape: Sequence[int]
+) -> tuple[torch.Tensor, torch.Tensor]:
     """
-    The part of an image on disk from which a grid can be resampled linearly, as from the whole.
+    The part of an image from which a grid can be resampled linearly as from the whole, and its affine.
 
     Args:
         affine: of the grid, voxel to RAS millimetres, shape (4, 4).
         shape: voxels of the grid, shape (3,).
     """
-    low, high = box_around(affine, shape, image.affine, image.shape[1:])
-    own = image.affine.copy()
+    own = np.array(image.affine, dtype=np.float64)
+    low, high = box_around(affine, shape, own, image.shape[1:])
+    if isinstance(image, ChunkedImage):
+        part = torch.from_numpy(image.box(low, high))
+    else:
+        part = image.as_tensor()[(slice(None), *(slice(a, b) for a, b in zip(low, high)))].contiguous()
     own[:3, 3] += own[:3, :3] @ low
-    return MetaTensor(torch.from_numpy(image.box(low, high)), affine=torch.as_tensor(own))
+    return part, torch.as_tensor(own)
 
 
 class RandPatchLandmarksd(MapTransform, Randomizable, LazyTransform):
@@ -116,6 +122,7 @@ class RandPatchLandmarksd(MapTransform, Randomizable, LazyTransform):
     """
 
     reads_chunks = True  # an image that is too large for the memory comes as a file, to take a part of
+    PATCH, PART = "patch_affine", "part_affine"  # what :meth:`draw` leaves for :meth:`finish`
 
     def __init__(
         self,
@@ -157,20 +164,48 @@ class RandPatchLandmarksd(MapTransform, Randomizable, LazyTransform):
     def __call__(self, data: Mapping[Hashable, Any], lazy: bool | None = None) -> dict[Hashable, Any]:
         result = dict(data)
         lazy_ = self.lazy if lazy is None else lazy
-        first = result[self.first_key(result)]
-        patch_affine = self._draw(first, result.get(self.landmarks_key))
-        if self.flip_pairs and self.R.uniform() < self.flip_prob:
-            patch_affine = self._flip(patch_affine, result)
+        patch_affine = self._place(result)
         for key in self.key_iterator(result):
             image = result[key]
             if isinstance(image, ChunkedImage):
-                image = read_around(image, patch_affine.numpy(), self.patch_size)
-            result[key] = self.resample(
-                image, dst_affine=patch_affine, spatial_size=self.patch_size, lazy=lazy_
-            )
+                part, affine = part_around(image, patch_affine.numpy(), self.patch_size)
+                image = MetaTensor(part, affine=affine)
+            result[key] = self._resampled(image, patch_affine, lazy_)
             if lazy_:  # SpatialResample does not note its padding, and MONAI would then continue the border
                 result[key].pending_operations[-1][LazyAttr.PADDING_MODE] = self.resample.padding_mode
         return result
+
+    def draw(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """
+        The first half of a call: draw a patch, and take what it needs of the images, as plain tensors that
+        may go to another process and to another device; :meth:`finish` does the rest there.
+        """
+        result = dict(data)
+        patch_affine = self._place(result)
+        result[self.PATCH] = patch_affine
+        for key in self.key_iterator(result):
+            result[key], result[self.PART] = part_around(result[key], patch_affine.numpy(), self.patch_size)
+        return result
+
+    def finish(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """The second half of a call: resample what :meth:`draw` took, on the device where it is now."""
+        result = dict(data)
+        patch_affine, part_affine = result.pop(self.PATCH).cpu(), result.pop(self.PART).cpu()
+        for key in self.key_iterator(result):
+            image = MetaTensor(result[key], affine=part_affine)
+            result[key] = self._resampled(image, patch_affine, False)
+        return result
+
+    def _place(self, data: dict[Hashable, Any]) -> torch.Tensor:
+        """The affine of a random patch; in a mirror the landmarks of ``data`` exchange names."""
+        patch_affine = self._draw(data[self.first_key(data)], data.get(self.landmarks_key))
+        if self.flip_pairs and self.R.uniform() < self.flip_prob:
+            patch_affine = self._flip(patch_affine, data)
+        return patch_affine
+
+    def _resampled(self, image: MetaTensor, affine: torch.Tensor, lazy: bool) -> MetaTensor:
+        patch = self.resample(image, dst_affine=affine, spatial_size=self.patch_size, lazy=lazy)
+        return cast(MetaTensor, patch)
 
     def _draw(self, image: MetaTensor | ChunkedImage, landmarks: torch.Tensor | None) -> torch.Tensor:
         """Affine of a random patch: its voxels to RAS millimetres, shape (4, 4)."""

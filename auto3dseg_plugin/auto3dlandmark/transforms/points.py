@@ -82,8 +82,8 @@ class VoxelLandmarksd(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         result = dict(data)
         for key in self.key_iterator(result):
-            inverse = torch.linalg.inv(result[self.ref_key].affine.to(torch.float64))
-            points = torch.as_tensor(result[key], dtype=torch.float64)
+            inverse = torch.linalg.inv(result[self.ref_key].affine.cpu().to(torch.float64))
+            points = torch.as_tensor(result[key], dtype=torch.float64).cpu()
             result[self.voxel_key] = (points @ inverse[:3, :3].T + inverse[:3, 3]).float()
         return result
 

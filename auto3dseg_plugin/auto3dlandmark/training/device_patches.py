@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Random patches made where the network learns: processes only draw them and read what they show.
+
+Turning, scaling and changing grey values is the longest part of a patch and a matter of milliseconds on a
+GPU. The steps are those that a CPU would do, on tensors that lie elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data import DataLoader, Dataset, ThreadBuffer, list_data_collate
+from monai.transforms import Compose, Randomizable, Transform
+
+__all__ = ["patch_loader"]
+
+AHEAD = 2  # batches that are made before they are asked for
+
+
+class Draw(Randomizable, Transform):
+    """
+    The first half of a random patch, which needs no voxel of the result.
+
+    Args:
+        patch: such as :class:`auto3dlandmark.transforms.RandPatchLandmarksd`.
+    """
+
+    def __init__(self, patch: Any) -> None:
+        self.patch = patch
+
+    def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> Draw:
+        """Seed the patch."""
+        self.patch.set_random_state(seed, state)
+        return self
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> Any:
+        return self.patch.draw(data)
+
+
+def patch_loader(
+    dataset: Dataset, device: torch.device | str, on_device: bool = False, **options: Any
+) -> DataLoader:
+    """
+    A data loader of random patches.
+
+    Args:
+        dataset: its pipeline is one step that gives the same each time, a random patch, and the rest.
+        device: where batches go.
+        on_device: make patches there, unless the random patch is of a kind that cannot be parted.
+        options: as of :class:`torch.utils.data.DataLoader`.
+    """
+    steps = list(dataset.transform.transforms)
+    if not on_device or len(steps) < 2 or not hasattr(steps[1], "draw"):
+        return DataLoader(dataset, **options)
+    return DevicePatchLoader(dataset, device, **options)
+
+
+class DevicePatchLoader(DataLoader):
+    """
+    A data loader whose processes draw patches, and whose thread makes them on a device, some batches ahead.
+
+    Args:
+        dataset, device: as of :func:`patch_loader`; the dataset's pipeline is cut after the draw.
+        options: as of :class:`torch.utils.data.DataLoader`.
+    """
+
+    def __init__(self, dataset: Dataset, device: torch.device | str, **options: Any) -> None:
+        self.on = torch.device(device)
+        prepare, patch, *rest = dataset.transform.transforms
+        self.patch, self.rest = patch, Compose(rest, lazy=dataset.transform.lazy)
+        self.stream = torch.cuda.Stream(self.on) if self.on.type == "cuda" else None
+        dataset.transform = Compose([prepare, Draw(patch)])
+        super().__init__(dataset, collate_fn=_as_they_are, **options)
+
+    def __iter__(self) -> Any:
+        for batch in ThreadBuffer(self._ahead(super().__iter__()), buffer_size=AHEAD):
+            if isinstance(batch, BaseException):
+                raise batch
+            yield batch
+
+    def _ahead(self, drawn: Iterator[Any]) -> Iterator[Any]:
+        """Batches, in the thread; what goes wrong is the last of them, as the thread would swallow it."""
+        try:
+            yield from map(self._made, drawn)
+        except BaseException as error:
+            yield error
+
+    def _made(self, drawn: Sequence[Mapping[str, Any]]) -> Any:
+        """A batch, ready on the device."""
+        if self.stream is None:
+            return list_data_collate([self._one(item) for item in drawn])
+        with torch.cuda.stream(self.stream):
+            batch = list_data_collate([self._one(item) for item in drawn])
+        self.stream.synchronize()
+        for value in batch.values():
+            if isinstance(value, torch.Tensor) and value.is_cuda:
+                value.record_stream(torch.cuda.default_stream(self.on))  # it is used on another than made
+        return batch
+
+    def _one(self, item: Mapping[str, Any]) -> Any:
+        moved = {
+            key: value.to(self.on, non_blocking=True) if key in self.patch.keys else value
+            for key, value in item.items()
+        }
+        return self.rest(self.patch.finish(moved))
+
+
+def _as_they_are(items: Sequence[Any]) -> Sequence[Any]:
+    """Parts of images differ in size, and are not stacked."""
+    return items
