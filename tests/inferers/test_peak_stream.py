@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from dynamic_network_architectures.architectures.unet import PlainConvUNet
 
 from auto3dlandmark.inferers import AutocastInferer, FittedSlidingWindowInferer, streamed
@@ -98,6 +99,24 @@ def test_slabs_are_the_rows_of_the_whole(shape, mode, padding_mode):
         [0, *(rows.shape[1] for _, rows in slabs[:-1])]
     ).tolist()
     torch.testing.assert_close(torch.cat([rows for _, rows in slabs], dim=1), whole, atol=1e-4, rtol=1e-4)
+
+
+def test_where_there_is_nothing_to_see_the_network_looks_once():
+    image = torch.full((2, 80, 48, 40), -1.5)
+    image[1] = 0.25
+    image[:, :20, :20, :20] = torch.randn(2, 20, 20, 20, generator=torch.Generator().manual_seed(0))
+    inferer = FittedSlidingWindowInferer((16, 16, 16), (2, 2, 2), sw_batch_size=1, overlap=0.5)
+    calls = []
+
+    def network(window):
+        calls.append(window.shape)
+        return torch.tanh(F.avg_pool3d(window, 5, 1, 2) + window[:, :1])
+
+    whole = inferer(image[None], network)[0]
+    everywhere = len(calls)
+    slabs = torch.cat([rows for _, rows in inferer.slabs(image, network)], dim=1)
+    torch.testing.assert_close(slabs, whole, atol=1e-5, rtol=1e-5)
+    assert len(calls) - everywhere == 27 + 1  # windows that touch the corner, and one of the rest
 
 
 @pytest.mark.parametrize("landmarks, count", [(3, 1), (9, 1), (30, 3)])

@@ -16,6 +16,8 @@ from scipy import ndimage
 
 __all__ = ["FittedSlidingWindowInferer", "nnunet_weights"]
 
+SAME_GREY = 1e-6  # by which grey values of a blank window may differ
+
 
 def nnunet_weights(size: Sequence[int]) -> torch.Tensor:
     """
@@ -93,6 +95,7 @@ class FittedSlidingWindowInferer(SlidingWindowInferer):
             yield from _finished(network(image[None])[0].float(), None, 0, roi[0], low, sizes)
             return
         weights = inferer._weights(roi).to(image.device)
+        look = _Blank(network)
         total, share, held = None, torch.zeros(roi[0], *image.shape[2:], device=image.device), 0
         for start, row in itertools.groupby(windows, key=lambda window: window[0].start):
             if total is not None and start > held:
@@ -100,7 +103,7 @@ class FittedSlidingWindowInferer(SlidingWindowInferer):
                 _shift(total, share, start - held)
             held = start
             for window in row:
-                found = network(image[(slice(None), *window)][None])[0].float()
+                found = look(image[(slice(None), *window)])
                 if total is None:
                     total = torch.zeros(len(found), *share.shape, device=image.device)
                 total[(slice(None), slice(None), *window[1:])] += found * weights
@@ -129,6 +132,35 @@ class FittedSlidingWindowInferer(SlidingWindowInferer):
         needed = [-(-size // step) * step for size, step in zip(sizes, self.divisor)]
         fitted = [min(largest, size) for largest, size in zip(self.roi_size, needed)]
         return FittedSlidingWindowInferer(fitted, mode=self.mode_name, **self.options)
+
+
+class _Blank:
+    """
+    Look through windows one after the other; where nothing is to be seen, such as in the air, look once.
+
+    Args:
+        network: as of :meth:`FittedSlidingWindowInferer.slabs`; it gives the same for the same window.
+    """
+
+    def __init__(self, network: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        self.network = network
+        self.grey: torch.Tensor | None = None  # of each channel, shape (C,)
+        self.found: torch.Tensor | None = None
+
+    def __call__(self, window: torch.Tensor) -> torch.Tensor:
+        """
+        Args:
+            window: shape (C, h, w, d).
+
+        Returns:
+            float32, shape (N, h, w, d).
+        """
+        low, high = window.flatten(1).aminmax(dim=1)
+        if bool((high - low > SAME_GREY * (1 + high.abs())).any()):
+            return self.network(window[None])[0].float()
+        if self.found is None or self.grey is None or not torch.equal(self.grey, low):
+            self.grey, self.found = low, self.network(window[None])[0].float()
+        return self.found
 
 
 def _padded(image: torch.Tensor, roi: Sequence[int], mode: str) -> tuple[torch.Tensor, list[int]]:
