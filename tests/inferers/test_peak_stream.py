@@ -85,8 +85,8 @@ def unet(landmarks):
 
 @pytest.mark.parametrize("padding_mode", ["constant", "replicate"])
 @pytest.mark.parametrize("shape", [(40, 27, 34), (11, 40, 20), (16, 16, 16)])
-@pytest.mark.parametrize("mode", ["gaussian", "nnunet", "constant"])
-def test_slabs_are_the_rows_of_the_whole(shape, mode, padding_mode):
+@pytest.mark.parametrize("mode, axis", [("gaussian", 0), ("nnunet", 1), ("constant", 2), ("nnunet", 2)])
+def test_slabs_are_the_rows_of_the_whole(shape, mode, axis, padding_mode):
     image = torch.randn(1, *shape, generator=torch.Generator().manual_seed(0))
     inferer = FittedSlidingWindowInferer(
         (16, 24, 16), (2, 2, 2), mode, sw_batch_size=1, overlap=0.5, padding_mode=padding_mode
@@ -94,11 +94,12 @@ def test_slabs_are_the_rows_of_the_whole(shape, mode, padding_mode):
     network = unet(3)
     with torch.no_grad():
         whole = inferer(image[None], network)[0]
-        slabs = list(inferer.slabs(image, network))
+        slabs = list(inferer.slabs(image, network, axis))
     assert [first for first, _ in slabs] == np.cumsum(
         [0, *(rows.shape[1] for _, rows in slabs[:-1])]
     ).tolist()
-    torch.testing.assert_close(torch.cat([rows for _, rows in slabs], dim=1), whole, atol=1e-4, rtol=1e-4)
+    rows = torch.cat([rows for _, rows in slabs], dim=1).movedim(1, 1 + axis)
+    torch.testing.assert_close(rows, whole, atol=1e-4, rtol=1e-4)
 
 
 def test_where_there_is_nothing_to_see_the_network_looks_once():
@@ -119,19 +120,21 @@ def test_where_there_is_nothing_to_see_the_network_looks_once():
     assert len(calls) - everywhere == 27 + 1  # windows that touch the corner, and one of the rest
 
 
+@pytest.mark.parametrize("shape", [(40, 27, 34), (27, 40, 34), (27, 34, 40)])
 @pytest.mark.parametrize("landmarks, count", [(3, 1), (9, 1), (30, 3)])
-def test_a_network_is_reduced_as_it_looks(landmarks, count, monkeypatch):
+def test_a_network_is_reduced_as_it_looks(landmarks, count, shape, monkeypatch):
     """With features instead of logits where landmarks are many, and a few landmarks at a time."""
     monkeypatch.setattr(streamed, "MOST_VALUES", 4 * 40 * 27 * 34)
     network = unet(landmarks) if count == 1 else MeanNetwork(unet(landmarks), count)
     for number, one in enumerate(network.networks if count > 1 else []):
         one.load_state_dict({key: value + 0.01 * number for key, value in one.state_dict().items()})
-    image = torch.randn(1, 40, 27, 34, generator=torch.Generator().manual_seed(0))
+    image = torch.randn(1, *shape, generator=torch.Generator().manual_seed(0))
     window = FittedSlidingWindowInferer((16, 24, 16), (2, 2, 2), sw_batch_size=1, overlap=0.5)
     inferer = AutocastInferer(window, enabled=False)
     with torch.no_grad():
         whole = decode_peaks(activate(inferer(image[None], network)[0], "softmax"), 3)
         found = streamed_peaks([Looker(image, network, inferer.slabs)], "softmax", 3)
+    assert len(whole) == len(found) == 4  # points, heights, masses and variances
     for one, other in zip(whole, found):
         torch.testing.assert_close(one[:, 0], other[:, 0], atol=1e-3, rtol=1e-3, equal_nan=True)
 

@@ -55,13 +55,13 @@ class AutocastInferer(Inferer):
         return result
 
     def slabs(
-        self, image: torch.Tensor, network: Callable[[torch.Tensor], torch.Tensor]
+        self, image: torch.Tensor, network: Callable[[torch.Tensor], torch.Tensor], axis: int = 0
     ) -> Iterator[tuple[int, torch.Tensor]]:
         """
         As :meth:`auto3dlandmark.inferers.FittedSlidingWindowInferer.slabs`, which has to be inside.
         """
         assert isinstance(self.inferer, FittedSlidingWindowInferer)
-        return self.inferer.slabs(image, self._forward(image.device, network))
+        return self.inferer.slabs(image, self._forward(image.device, network), axis)
 
     def _forward(self, device: torch.device, network: Callable[..., Any]) -> Callable[..., torch.Tensor]:
         """The network in the precision for a device."""

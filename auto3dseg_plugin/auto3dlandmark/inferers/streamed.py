@@ -14,6 +14,7 @@ import torch
 
 from ..networks.head import split_network
 from .peak_stream import BLOCK, MOST_BLOCKS, PeakStream
+from .window import axis_first
 
 __all__ = ["Looker", "Slabs", "streamed_peaks"]
 
@@ -21,7 +22,9 @@ MOST_VALUES = 2**24  # of logits that are there at once
 ROWS = 4 * BLOCK  # that are reduced at once
 KEPT_BLOCKS, FEWEST_BLOCKS = 4096, 32  # of all channels and networks: a hundred megabytes; of each at least
 
-Slabs = Callable[[torch.Tensor, Callable[[torch.Tensor], torch.Tensor]], Iterator[tuple[int, torch.Tensor]]]
+Slabs = Callable[
+    [torch.Tensor, Callable[[torch.Tensor], torch.Tensor], int], Iterator[tuple[int, torch.Tensor]]
+]
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class Looker:
     Args:
         image: shape (C, H, W, D); of several that look together all of one grid.
         network: from windows (1, C, h, w, d) to logits (1, N, h, w, d).
-        slabs: from image and network to the mean of all windows, some rows at a time, as
+        slabs: from image, network and axis to the mean of all windows, some rows at a time, as
             :meth:`auto3dlandmark.inferers.AutocastInferer.slabs` gives them.
     """
 
@@ -52,11 +55,13 @@ def streamed_peaks(
         activation, radius: as for :class:`PeakStream`.
     """
     splits = [split_network(one.network) for one in lookers]
+    sizes = [int(size) for size in lookers[0].image.shape[1:]]
+    order = axis_first(sizes.index(max(sizes)))  # across the longest axis rows are smallest
     together = [
-        one.slabs(one.image, one.network if split is None else split.features)
+        one.slabs(one.image, one.network if split is None else split.features, order[0])
         for one, split in zip(lookers, splits)
     ]
-    shape = tuple(int(size) for size in lookers[0].image.shape[1:])
+    shape = tuple(sizes[axis] for axis in order)
     groups: list[tuple[slice, PeakStream]] = []
     held: list[torch.Tensor] = []
     start = done = 0
@@ -90,4 +95,5 @@ def streamed_peaks(
         held, start = [one[:, kept - start :].clone() for one in held], kept
     reduced = [stream.peaks() for _, stream in groups]
     points, heights, masses, variances = (torch.cat(list(one)) for one in zip(*reduced))
-    return points, heights, masses, variances
+    back = [order.index(axis) for axis in range(3)]
+    return points[..., back], heights, masses, variances[..., back]

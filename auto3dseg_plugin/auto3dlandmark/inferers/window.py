@@ -14,7 +14,7 @@ from monai.data.utils import compute_importance_map, dense_patch_slices
 from monai.inferers import SlidingWindowInferer
 from scipy import ndimage
 
-__all__ = ["FittedSlidingWindowInferer", "nnunet_weights"]
+__all__ = ["FittedSlidingWindowInferer", "axis_first", "nnunet_weights"]
 
 SAME_GREY = 1e-6  # by which grey values of a blank window may differ
 
@@ -73,7 +73,7 @@ class FittedSlidingWindowInferer(SlidingWindowInferer):
         return self._fitted(inputs.shape[2:])(inputs, network, *args, **kwargs)
 
     def slabs(
-        self, image: torch.Tensor, network: Callable[[torch.Tensor], torch.Tensor]
+        self, image: torch.Tensor, network: Callable[[torch.Tensor], torch.Tensor], axis: int = 0
     ) -> Iterator[tuple[int, torch.Tensor]]:
         """
         What a call gives, row by row, and never as a whole.
@@ -81,20 +81,26 @@ class FittedSlidingWindowInferer(SlidingWindowInferer):
         Args:
             image: shape (C, H, W, D).
             network: from windows (1, C, h, w, d) to values (1, N, h, w, d).
+            axis: along which rows follow each other; the longest takes the least memory.
 
         Yields:
-            the first row along the first axis, and the mean of all windows there, float32, shape
-            (N, rows, W, D).
+            the first row, and the mean of all windows there, float32, shape (N, rows, ...): with ``axis``
+            before the other two.
         """
         sizes = tuple(int(size) for size in image.shape[1:])
         inferer = self if self.divisor is None else self._fitted(sizes)
         roi = tuple(int(length) for length in inferer.roi_size)
         image, low = _padded(image, roi, inferer.padding_mode)
+        weights = inferer._weights(roi).to(image.device)
+        if axis:
+            order = axis_first(axis)
+            image, weights = image.permute(0, *(1 + one for one in order)), weights.permute(order)
+            roi, sizes = tuple(roi[one] for one in order), tuple(sizes[one] for one in order)
+            low, network = [low[one] for one in order], _Turned(network, order)
         windows = dense_patch_slices(image.shape[1:], roi, inferer._steps(roi, image.shape[1:]))
         if len(windows) == 1:
             yield from _finished(network(image[None])[0].float(), None, 0, roi[0], low, sizes)
             return
-        weights = inferer._weights(roi).to(image.device)
         look = _Blank(network)
         total, share, held = None, torch.zeros(roi[0], *image.shape[2:], device=image.device), 0
         for start, row in itertools.groupby(windows, key=lambda window: window[0].start):
@@ -132,6 +138,30 @@ class FittedSlidingWindowInferer(SlidingWindowInferer):
         needed = [-(-size // step) * step for size, step in zip(sizes, self.divisor)]
         fitted = [min(largest, size) for largest, size in zip(self.roi_size, needed)]
         return FittedSlidingWindowInferer(fitted, mode=self.mode_name, **self.options)
+
+
+def axis_first(axis: int) -> tuple[int, int, int]:
+    """The three axes with one of them before the others."""
+    first, second = (one for one in range(3) if one != axis)
+    return axis, first, second
+
+
+class _Turned:
+    """
+    A network that is shown windows as it knows them, and gives what it finds with the axes of the windows.
+
+    Args:
+        network: as of :meth:`FittedSlidingWindowInferer.slabs`.
+        order: its axes, in the order in which those of the windows come.
+    """
+
+    def __init__(self, network: Callable[[torch.Tensor], torch.Tensor], order: Sequence[int]) -> None:
+        self.network = network
+        self.there = (0, 1, *(2 + one for one in order))
+        self.back = (0, 1, *(2 + order.index(one) for one in range(3)))
+
+    def __call__(self, window: torch.Tensor) -> torch.Tensor:
+        return self.network(window.permute(self.back)).permute(self.there)
 
 
 class _Blank:
