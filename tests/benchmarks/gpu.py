@@ -5,7 +5,8 @@
     python tests/benchmarks/gpu.py WORK --networks small --steps 2      # on a CPU, to see that it works
 
 Each network is planned, and trained on one batch again and again: as trainings are now, with cuDNN choosing
-its algorithms, and compiled. Beside it stands what a CPU core needs to make a batch.
+its algorithms, and compiled. Beside it stands what a CPU core needs to make a batch, and what it and the device
+need when only the draw is the core's.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import fire
@@ -36,8 +38,18 @@ HEADER = f"{'network':10}{'patch':>15}{'batch':>6}{'recipe':>17}{'as it is':>10}
 UNITS = f"{'':48}{'ms':>10}{'ms':>8}{'ms':>10}"
 
 
-def batch_of(parser: ConfigParser) -> tuple[Callable[[], dict[str, torch.Tensor]], int]:
-    """What makes a batch of noise on one core, as a data worker does, and how many images it has."""
+@dataclass(frozen=True)
+class Making:
+    """How a batch of noise is made on one core, or drawn there and made on a device."""
+
+    count: int
+    make: Callable[[], dict[str, torch.Tensor]]
+    draw: Callable[[], list[dict[str, torch.Tensor]]]
+    finish: Callable[[list[dict[str, torch.Tensor]]], None]
+
+
+def making(parser: ConfigParser, device: torch.device) -> Making:
+    """As data workers do it, and as a device does."""
     steps = [
         parser.get_parsed_content("random_patch"),
         *parser.get_parsed_content("augmentation"),
@@ -52,13 +64,21 @@ def batch_of(parser: ConfigParser) -> tuple[Callable[[], dict[str, torch.Tensor]
         "landmarks_status": torch.ones(len(names), dtype=torch.int8),
     }
     count = int(parser.get_parsed_content("batch_size"))
+    patch, rest = steps[0], Compose(steps[1:], lazy=True)
 
     def make() -> dict[str, torch.Tensor]:
         made = [augment(dict(case)) for _ in range(count)]
         keys = ("image", "landmarks_voxel", "landmarks_status")
         return {key: torch.stack([torch.as_tensor(one[key]) for one in made]) for key in keys}
 
-    return make, count
+    def draw() -> list[dict[str, torch.Tensor]]:
+        return [patch.draw(case) for _ in range(count)]
+
+    def finish(drawn: list[dict[str, torch.Tensor]]) -> None:
+        for one in drawn:
+            rest(patch.finish({**one, "image": one["image"].to(device)}))
+
+    return Making(count, make, draw, finish)
 
 
 def seconds(work: Callable[[], Any], times: int, device: torch.device, warm_up: int = WARM_UP) -> float:
@@ -82,12 +102,15 @@ def measure(plan_path: str, network: str, recipe: str, steps: int, compiled: boo
     net = parser.get_parsed_content("network").train()
     loss, optimizer = parser.get_parsed_content("loss"), parser.get_parsed_content("optimizer")
     prepare = PrepareHeatmapBatch(parser.get_parsed_content("target"))
-    make, count = batch_of(parser)
+    batches = making(parser, device)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    batch_s = seconds(make, 2, torch.device("cpu"), 1)
+    batch_s = seconds(batches.make, 2, torch.device("cpu"), 1)
+    draw_s = seconds(batches.draw, 2, torch.device("cpu"), 1)
     torch.set_num_threads(threads)
-    batch, inferer = make(), AutocastInferer()
+    drawn = batches.draw()
+    finish_s = seconds(lambda: batches.finish(drawn), 10, device)
+    batch, inferer = batches.make(), AutocastInferer()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
 
@@ -114,9 +137,10 @@ def measure(plan_path: str, network: str, recipe: str, steps: int, compiled: boo
     patch = "x".join(map(str, parser.get_parsed_content("patch_size")))
     workers = math.ceil(1.05 * batch_s / found[0])
     return (
-        f"{network:10}{patch:>15}{count:6}{recipe:>17}{1e3 * found[0]:10.1f}{1e3 * found[1]:8.1f}"
+        f"{network:10}{patch:>15}{batches.count:6}{recipe:>17}{1e3 * found[0]:10.1f}{1e3 * found[1]:8.1f}"
         f"{1e3 * found[2]:10.1f}   {memory:5.1f} GiB; compiling {compiling:.0f} s; a batch takes a core "
-        f"{1e3 * batch_s:.0f} ms: {workers} workers"
+        f"{1e3 * batch_s:.0f} ms: {workers} workers; drawn in {1e3 * draw_s:.0f} ms, it takes the device "
+        f"{1e3 * finish_s:.0f}"
     )
 
 

@@ -93,7 +93,7 @@ def measure(size: Sequence[int], landmarks: int, networks: int, way: str) -> Non
             stream.write("5")
         idle, began, used = _peak_gb(), time.perf_counter(), time.process_time()
         if way == "dense":
-            predictor.landmarks(*predictor.heatmaps(image))
+            predictor.conclude(predictor.peaks_of(*predictor.heatmaps(image)))
         else:
             predictor.predict(image)
         seconds = [time.perf_counter() - began, time.process_time() - used]

@@ -15,6 +15,7 @@ from auto3dlandmark import LandmarkError, read_landmarks
 from auto3dlandmark.files import read_json, write_json
 from auto3dlandmark.inference.label_map import HeatmapInferer
 from auto3dlandmark.inference.predictor import LandmarkPredictor, predict_images
+from auto3dlandmark.landmarks import ABSENT, PRESENT, LandmarkSet
 from auto3dlandmark.transforms import GaussianTarget
 
 
@@ -198,15 +199,20 @@ def test_heatmaps_of_different_kinds_cannot_be_averaged(trained_bundle, tmp_path
 def test_the_map_for_stock_ensembles_has_its_peaks_at_the_points(trained_bundle, image, monkeypatch):
     inferer = HeatmapInferer(trained_bundle / "configs")
     picture = nib.load(image)
-    point = picture.affine[:3, :3] @ np.array([14.0, 17.0, 11.0]) + picture.affine[:3, 3]
-    with_blob(inferer.predictor.members[0], point, monkeypatch)
+    voxel = np.array([14.3, 17.0, 10.6])
+    point = picture.affine[:3, :3] @ voxel + picture.affine[:3, 3]
+    names = inferer.predictor.names
+    points = np.vstack([point, np.full((len(names) - 1, 3), np.nan)])
+    status = np.array([PRESENT, *[ABSENT] * (len(names) - 1)])
+    monkeypatch.setattr(inferer.predictor, "predict", lambda path: LandmarkSet(names, points, status))
     result = inferer.infer({"image": str(image)})
     assert result.shape == (1 + len(inferer.predictor.names), *picture.shape)
     assert np.allclose(result.affine, picture.affine)
     assert (result[0] == 0.5).all()
     peak = np.unravel_index(int(result[1].argmax()), picture.shape)
-    assert np.abs(np.array(peak) - [14, 17, 11]).max() <= 1
-    assert float(result[1].max()) == 1
+    assert list(peak) == [14, 17, 11] and 0.9 < float(result[1].max()) <= 1 and not result[2:].any()
+    blob = np.argwhere(np.asarray(result.argmax(dim=0)) == 1)
+    assert len(blob) > 20 and np.abs(blob.mean(axis=0) - voxel).max() < 0.2
 
 
 def test_no_bundle_at_all_is_refused():

@@ -39,7 +39,7 @@ __all__ = [
 STORE = "$@bundle_root + '/../store'"  # beside the bundles of the other folds, which share it
 MEMORY_GB = 8.0  # of prepared images; more of them lie on disk
 LEVEL_OFF = 0.25  # of the images that a second stage learns from: shown one level off
-COARSE_SHARE = 0.33  # of the minutes, for the first of two stages
+COARSE_SHARE = 0.2  # of the minutes, for the first of two stages
 
 
 def copy_template(folder: str | os.PathLike, template: str | os.PathLike | None = None) -> None:

@@ -115,10 +115,6 @@ class LandmarkPredictor:
         """
         return self.conclude(self.peaks(image))
 
-    def landmarks(self, heatmaps: MetaTensor, radius: int) -> LandmarkSet:
-        """What :meth:`heatmaps` gave, as landmarks: of one look, in the likeliest pose."""
-        return self.conclude(self.peaks_of(heatmaps, radius))
-
     def peaks(self, image: str | os.PathLike, alone: int | None = None) -> Peaks:
         """
         The places at which each landmark of one image was found.
