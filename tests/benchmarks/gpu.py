@@ -5,8 +5,8 @@
     python tests/benchmarks/gpu.py WORK --networks small --steps 2      # on a CPU, to see that it works
 
 Each network is planned, and trained on one batch again and again: as trainings are now, with cuDNN choosing
-its algorithms, and compiled. Beside it stands what a CPU core needs to make a batch, and what it and the device
-need when only the draw is the core's.
+its algorithms, and compiled. Beside it stands what a CPU core needs to make a batch, and what it and the
+device need when only the draw is the core's.
 """
 
 from __future__ import annotations

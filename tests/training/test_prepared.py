@@ -147,8 +147,12 @@ def prepared_files(folder) -> dict[str, int]:
 
 def test_what_was_prepared_is_taken_and_another_image_landmark_or_step_is_prepared_anew(images, tmp_path):
     store = tmp_path / "store"
-    prepared_cases(images, pipeline(), store)
+    steps = pipeline()
+    prepared_cases(images, steps, store)
     first = prepared_files(store)
+    # Steps note things when they are run, and those of a training and its validation are the same objects.
+    prepared_cases(images, Compose(steps.transforms[:4], lazy=True), store)
+    assert prepared_files(store) == first
     assert [name.rpartition(".b2nd")[0].rpartition(".")[0] for name in first] == ["case.0", "case.1"]
     prepared_cases(images, pipeline(shift=1.0).set_random_state(seed=1), store)  # drawn otherwise
     prepared_cases(images, Compose(pipeline().transforms[:4], lazy=True), store)  # not drawn at all

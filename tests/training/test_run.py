@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
 
 from auto3dlandmark import LandmarkError
@@ -11,6 +14,7 @@ from auto3dlandmark.files import read_json, write_json
 from auto3dlandmark.training.run import (
     config_overrides,
     prepare_models,
+    train_bundle,
     train_here,
     training_lock,
     training_settings,
@@ -117,3 +121,23 @@ def test_flips_that_never_happen_make_no_other_training():
     now = {**before, "flip_pairs": [], "posterior": "off", "random_patch": {"shift": 4.0, "flip_prob": 0.5}}
     assert training_settings(now) == training_settings(before)
     assert training_settings({**now, "flip_pairs": [[0, 1]]}) != training_settings(before)
+
+
+@pytest.mark.parametrize("on_device", [True, False])
+def test_images_on_disk_are_prepared_once_and_learnt_from(tiny_bundle, tmp_path, on_device):
+    bundle, store = shutil.copytree(tiny_bundle, tmp_path / "heatmap_0"), tmp_path / "store"
+    train_bundle(bundle, {"store": str(store), "augment_on_device": on_device})
+    outcome = read_json(BundleFolder(bundle).models.outcome)
+    listed = read_json(BundleFolder(bundle).read_config("train")["datalist"])
+    cases = [Path(case["image"]).name.split(".")[0] for case in listed["training"]]
+    assert outcome["steps"] == 8 and outcome["history"]
+    assert sorted(path.name.split(".")[0] for path in store.glob("*.b2nd")) == sorted(cases)
+    assert "store" not in read_json(BundleFolder(bundle).models.settings)  # it may lie elsewhere next time
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="compiling needs a C++ compiler")
+def test_a_network_is_compiled_when_asked_for(tiny_bundle, tmp_path):
+    bundle = shutil.copytree(tiny_bundle, tmp_path / "heatmap_0")
+    train_bundle(bundle, {"compile": True})
+    assert read_json(BundleFolder(bundle).models.outcome)["steps"] == 8

@@ -33,6 +33,7 @@ __all__ = [
     "copy_template",
     "fill_bundle",
     "fill_configs",
+    "kept_on_disk",
     "normalization_transforms",
 ]
 
@@ -239,7 +240,7 @@ def fill_configs(
         "rotation_deg": plan.rotation_deg,
         "rotation_prob": plan.rotation_prob,
         "thick_axis": plan.thick_axis,
-        "store": None if plan.cached_gb <= MEMORY_GB else STORE,
+        "store": STORE if kept_on_disk(plan) else None,
     }
     stage = [] if plan.frame is None else [second_stage(plan)]
     layers = [*read_recipe(recipe, train), *stage, dict(overrides)]
@@ -262,6 +263,11 @@ def fill_configs(
     bundle.write_config("metadata", _filled_metadata(bundle.read_config("metadata"), plan))
     write_plan(bundle.config_path("plan"), plan)
     return values
+
+
+def kept_on_disk(plan: Plan) -> bool:
+    """Whether the prepared images of a plan are too many for the memory."""
+    return plan.cached_gb > MEMORY_GB
 
 
 def _refuse_expressions(kind: str, names: Collection[str]) -> None:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -128,7 +127,7 @@ def run(
             "compare"
         )
     if not keep_store:
-        shutil.rmtree(folder.store, ignore_errors=True)
+        folder.drop_store()
     bundles = " ".join(str(folder.bundle(fold).path) for fold in chosen)
     print(
         f"tables:      {metrics.parent}\npredictions: {folder.folder / 'predictions'}\nbundles:     {bundles}"

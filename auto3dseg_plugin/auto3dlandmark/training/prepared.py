@@ -6,6 +6,7 @@ Few cases stay in memory. Many go to a folder, in a file each, and of these only
 
 from __future__ import annotations
 
+import copy
 import io
 import os
 import sys
@@ -78,7 +79,9 @@ def prepared_cases(
         LandmarkError: when a case cannot be prepared, or the folder not be written to.
     """
     first = next((place for place, step in enumerate(transform.transforms) if is_random(step)), None)
-    prepare = Prepare(transform.transforms[:first], transform.lazy)
+    same = transform.transforms[:first]
+    # Steps note things when they are run, training and validation share them, and files are named after them.
+    prepare = Prepare(same if store is None else copy.deepcopy(same), transform.lazy)
     drawn = [] if first is None else transform.transforms[first:]
     whole = Compose([prepare, *drawn], lazy=transform.lazy)
     if store is not None:

@@ -14,8 +14,10 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from ..bundles.fill import kept_on_disk
 from ..errors import LandmarkError
 from ..files import read_json, write_json
+from ..planning.plan import read_plan
 from .work_folder import WorkFolder, visible_devices
 
 __all__ = ["ablate", "ablation_table", "read_variants"]
@@ -68,6 +70,7 @@ def ablate(
         for each variant its name and the numbers of its ``metrics.json``; also written to
         ``ablation/table.json``.
     """
+    shared = {"store": str(work.store)} if kept_on_disk(read_plan(work.plan)) else {}
     rows = []
     top = work.folder / "ablation"
     for name, values in variants.items():
@@ -76,13 +79,14 @@ def ablate(
         for path in (work.datalist, work.plan):
             shutil.copy2(path, variant.folder / path.name)
         for fold in folds:
-            variant.build(fold, recipe, **{**options, **values})
+            variant.build(fold, recipe, **{**shared, **options, **values})
         variant.train_folds(folds, visible_devices())
         variant.predict_held_out(folds)
         metrics = read_json(variant.cross_validate(folds))
         steps = [read_json(variant.bundle(fold).models.outcome)["steps"] for fold in folds]
         rows.append({"variant": name, "steps": sum(steps) // len(steps), **metrics})
         write_json(top / "table.json", rows)
+    work.drop_store()
     return rows
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import queue
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -355,6 +356,10 @@ class WorkFolder:
         cases = [case for fold in folds for case in listed.held_out(fold)]
         kept = [self.bundle(fold).models.cross_validation for fold in folds]
         return self.evaluate(cases, thresholds_mm=thresholds_mm, cross_validation=kept)
+
+    def drop_store(self) -> None:
+        """Remove the prepared images, which a further training would prepare again."""
+        shutil.rmtree(self.store, ignore_errors=True)
 
     def choices(self, folds: Sequence[int]) -> list[str]:
         """What the held-out cases of these folds say of landmarks that decide together, in sentences."""
