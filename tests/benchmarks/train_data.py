@@ -24,7 +24,7 @@ import nibabel as nib
 import numpy as np
 import torch
 from monai.bundle import ConfigParser
-from monai.data import DataLoader, Dataset
+from monai.data import DataLoader, Dataset, ThreadBuffer
 from monai.transforms import Compose
 
 from auto3dlandmark.bundles.fill import copy_template, fill_configs
@@ -33,7 +33,7 @@ from auto3dlandmark.formats import write_landmarks
 from auto3dlandmark.landmarks import LandmarkSet
 from auto3dlandmark.planning.fingerprint import Fingerprint
 from auto3dlandmark.planning.planner import make_plan
-from auto3dlandmark.training.device_patches import Draw
+from auto3dlandmark.training.device_patches import AHEAD, Draw
 from auto3dlandmark.training.prepared import prepared_cases
 
 NAMES = tuple(f"landmark {number}" for number in range(25))
@@ -96,12 +96,17 @@ def seconds(work: Callable[[int], Any], times: int) -> float:
     return (time.perf_counter() - began) / times
 
 
-def waiting(dataset: Dataset, batch: int, workers: int, batches: int) -> tuple[float, float]:
-    """Share of the time that a consumer waits that works for 150 ms a batch, and batches a second without."""
+def waiting(dataset: Dataset, batch: int, workers: int, batches: int, ahead: bool) -> tuple[float, float]:
+    """
+    Share of the time that a consumer waits that works for 150 ms a batch, and batches a second without.
+
+    Args:
+        ahead: a thread takes batches before they are asked for, as where a device makes patches.
+    """
     found = []
     for work_s in (GPU_BATCH_S, 0.0):
         loader = DataLoader(dataset, batch_size=batch, shuffle=True, num_workers=workers, collate_fn=list)
-        stream = iter(loader)
+        stream = iter(ThreadBuffer(loader, buffer_size=AHEAD) if ahead else loader)
         next(stream)  # processes start
         began, waited, taken = time.perf_counter(), 0.0, 0
         for _ in range(batches):
@@ -140,7 +145,8 @@ def measure(size: Sequence[int], cases: int, workers: int, batches: int, place: 
     said = [ROW.format(by, cases, *figures)]
     for steps, what in ((drawing, "made by the consumer"), (making, "made by the processes")):
         stored.transform = steps
-        share, rate = waiting(_many(stored, batch * (batches + 8 * workers)), batch, workers, batches)
+        many = _many(stored, batch * (batches + 8 * workers))
+        share, rate = waiting(many, batch, workers, batches, steps is drawing)
         patch_size = "x".join(map(str, patch.patch_size))
         said.append(
             f"    {workers} processes, batches of {batch} patches of {patch_size} {what}: it waits "
