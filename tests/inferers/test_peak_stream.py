@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -14,7 +15,8 @@ import torch
 import torch.nn.functional as F
 from dynamic_network_architectures.architectures.unet import PlainConvUNet
 
-from auto3dlandmark.inferers import AutocastInferer, FittedSlidingWindowInferer, streamed
+from auto3dlandmark.inferers import AutocastInferer, FittedSlidingWindowInferer, autocast, streamed
+from auto3dlandmark.inferers.openvino_windows import openvino_network
 from auto3dlandmark.inferers.peak_stream import PeakStream
 from auto3dlandmark.inferers.streamed import Looker, streamed_peaks
 from auto3dlandmark.networks.mean import MeanNetwork
@@ -137,6 +139,33 @@ def test_a_network_is_reduced_as_it_looks(landmarks, count, shape, monkeypatch):
     assert len(whole) == len(found) == 4  # points, heights, masses and variances
     for one, other in zip(whole, found):
         torch.testing.assert_close(one[:, 0], other[:, 0], atol=1e-3, rtol=1e-3, equal_nan=True)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="the extra 'fast' is not installed")
+@pytest.mark.parametrize("landmarks", [3, 30])
+def test_openvino_finds_the_same(landmarks, monkeypatch):
+    network = unet(landmarks)
+    image = torch.randn(1, 40, 27, 34, generator=torch.Generator().manual_seed(0))
+    window = FittedSlidingWindowInferer((16, 24, 16), (2, 2, 2), sw_batch_size=1, overlap=0.5)
+    inferer = AutocastInferer(window, enabled=False)
+    assert window.windows_of(image.shape[1:]) == ((16, 24, 16), 32)
+    with torch.no_grad():
+        found = streamed_peaks([Looker(image, network, inferer.slabs)], "softmax", 3)
+        monkeypatch.setattr(autocast, "openvino_network", lambda *options: None)
+        expected = streamed_peaks([Looker(image, network, inferer.slabs)], "softmax", 3)
+    for one, other in zip(found, expected):
+        torch.testing.assert_close(one[:, 0], other[:, 0], atol=1e-3, rtol=1e-3, equal_nan=True)
+
+
+def test_a_network_that_openvino_does_not_know_is_left_to_pytorch():
+    assert openvino_network(Odd(), (1, 1, 8, 8, 8), None) is None
+
+
+class Odd(torch.nn.Module):
+    """What happens depends on the values."""
+
+    def forward(self, images):
+        raise ValueError("not today")
 
 
 MEMORY = """

@@ -10,6 +10,7 @@ import torch
 from monai.data import MetaTensor
 from monai.inferers import Inferer, SimpleInferer
 
+from .openvino_windows import FEWEST_WINDOWS, openvino_network
 from .window import FittedSlidingWindowInferer
 
 __all__ = ["AutocastInferer", "autocast_dtype"]
@@ -61,7 +62,21 @@ class AutocastInferer(Inferer):
         As :meth:`auto3dlandmark.inferers.FittedSlidingWindowInferer.slabs`, which has to be inside.
         """
         assert isinstance(self.inferer, FittedSlidingWindowInferer)
-        return self.inferer.slabs(image, self._forward(image.device, network), axis)
+        return self.inferer.slabs(image, self._ready(image, network), axis)
+
+    def _ready(
+        self, image: torch.Tensor, network: Callable[[torch.Tensor], torch.Tensor]
+    ) -> Callable[[torch.Tensor], torch.Tensor]:
+        """The network, made ready for the windows of an image."""
+        assert isinstance(self.inferer, FittedSlidingWindowInferer)
+        if image.device.type == "cpu" and isinstance(network, torch.nn.Module):
+            window, count = self.inferer.windows_of(image.shape[1:])
+            if count >= FEWEST_WINDOWS:
+                dtype = autocast_dtype(image.device) if self.enabled else None
+                faster = openvino_network(network, (1, len(image), *window), dtype)
+                if faster is not None:
+                    return faster
+        return self._forward(image.device, network)
 
     def _forward(self, device: torch.device, network: Callable[..., Any]) -> Callable[..., torch.Tensor]:
         """The network in the precision for a device."""

@@ -117,6 +117,14 @@ class FittedSlidingWindowInferer(SlidingWindowInferer):
         assert total is not None
         yield from _finished(total, share, held, image.shape[1] - held, low, sizes)
 
+    def windows_of(self, sizes: Sequence[int]) -> tuple[tuple[int, ...], int]:
+        """The size of the windows that are laid over an image of these sizes, and how many there are."""
+        sizes = tuple(int(size) for size in sizes)
+        inferer = self if self.divisor is None else self._fitted(sizes)
+        roi = tuple(int(length) for length in inferer.roi_size)
+        padded = [max(pair) for pair in zip(roi, sizes)]
+        return roi, len(dense_patch_slices(padded, roi, inferer._steps(roi, padded)))
+
     def _steps(self, roi: Sequence[int], sizes: Sequence[int]) -> tuple[int, ...]:
         """From a window to the next, as MONAI's."""
         overlap = self.overlap

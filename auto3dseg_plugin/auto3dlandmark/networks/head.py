@@ -4,12 +4,38 @@ that turns them into one value for each landmark."""
 
 from __future__ import annotations
 
+import copy
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
-__all__ = ["SplitNetwork", "split_network"]
+__all__ = ["Features", "SplitNetwork", "split_network"]
+
+
+class Features(torch.nn.Module):
+    """
+    Networks of dynamic-network-architectures without their last layer, one beside the other.
+
+    Args:
+        networks: they share their weights with this one, and stay as they are.
+    """
+
+    def __init__(self, networks: Sequence[torch.nn.Module]) -> None:
+        super().__init__()
+        self.networks = torch.nn.ModuleList(_without_last(network) for network in networks)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """
+        Args:
+            images: shape (B, channels, h, w, d).
+
+        Returns:
+            shape (B, C, h, w, d).
+        """
+        return torch.cat([network(images) for network in self.networks], dim=1)
 
 
 @dataclass(frozen=True)
@@ -18,35 +44,14 @@ class SplitNetwork:
     Networks without their last layer, a convolution of one voxel.
 
     Args:
-        networks: whose logits are averaged.
+        features: what is before it.
         weight: of the last layers, shape (N, C) for the features of all networks beside each other.
         bias: shape (N,).
     """
 
-    networks: tuple[torch.nn.Module, ...]
+    features: Features
     weight: torch.Tensor
     bias: torch.Tensor
-
-    def features(self, images: torch.Tensor) -> torch.Tensor:
-        """
-        Args:
-            images: shape (B, channels, h, w, d).
-
-        Returns:
-            shape (B, C, h, w, d).
-        """
-        found = []
-        for network in self.networks:
-            last = _last_layer(network)
-            assert last is not None
-            handle = last.register_forward_pre_hook(_hand_over)
-            try:
-                network(images)
-            except _Reached as reached:
-                found.append(reached.features)
-            finally:
-                handle.remove()
-        return torch.cat(found, dim=1)
 
     def logits(self, features: torch.Tensor, channels: slice) -> torch.Tensor:
         """
@@ -59,18 +64,6 @@ class SplitNetwork:
         """
         flat = self.weight[channels] @ features.flatten(1) + self.bias[channels, None]
         return torch.unflatten(flat, 1, features.shape[1:])
-
-
-class _Reached(Exception):
-    """The last layer was reached."""
-
-    def __init__(self, features: torch.Tensor) -> None:
-        super().__init__()
-        self.features = features
-
-
-def _hand_over(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-    raise _Reached(inputs[0])
 
 
 def split_network(network: torch.nn.Module) -> SplitNetwork | None:
@@ -90,7 +83,7 @@ def split_network(network: torch.nn.Module) -> SplitNetwork | None:
         torch.zeros(one.out_channels) if one.bias is None else one.bias.detach().float() for one in known
     ]
     return SplitNetwork(
-        tuple(networks), weight, torch.stack([one.to(weight.device) for one in biases]).mean(dim=0)
+        Features(networks), weight, torch.stack([one.to(weight.device) for one in biases]).mean(dim=0)
     )
 
 
@@ -100,3 +93,12 @@ def _last_layer(network: torch.nn.Module) -> torch.nn.Conv3d | None:
     last = layers[-1] if layers else None
     simple = isinstance(last, torch.nn.Conv3d) and last.kernel_size == (1, 1, 1) and last.groups == 1
     return last if simple else None
+
+
+def _without_last(network: torch.nn.Module) -> torch.nn.Module:
+    """The same network, weights and all, whose last layer hands on what it gets."""
+    shared = {id(one): one for one in itertools.chain(network.parameters(), network.buffers())}
+    headless: Any = copy.deepcopy(network, shared)
+    headless.decoder.seg_layers[-1] = torch.nn.Identity()
+    kept: torch.nn.Module = headless
+    return kept
