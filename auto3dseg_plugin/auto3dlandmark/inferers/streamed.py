@@ -18,8 +18,8 @@ from .window import axis_first
 
 __all__ = ["Looker", "Slabs", "streamed_peaks"]
 
-MOST_VALUES = 2**24  # of logits that are there at once
-ROWS = 4 * BLOCK  # that are reduced at once
+MOST_VALUES = 2**22  # of logits that are there at once
+ROWS = 2 * BLOCK  # that are reduced at once
 KEPT_BLOCKS, FEWEST_BLOCKS = 4096, 32  # of all channels and networks: a hundred megabytes; of each at least
 
 Slabs = Callable[

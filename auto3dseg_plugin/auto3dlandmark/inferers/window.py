@@ -16,6 +16,7 @@ from scipy import ndimage
 
 __all__ = ["FittedSlidingWindowInferer", "axis_first", "nnunet_weights"]
 
+ROWS = 8  # that are handed on at a time
 SAME_GREY = 1e-6  # by which grey values of a blank window may differ
 
 
@@ -219,10 +220,11 @@ def _finished(
     low: Sequence[int],
     sizes: Sequence[int],
 ) -> Iterator[tuple[int, torch.Tensor]]:
-    """The first rows of what is held, as far as they lie in the image and not in its padding."""
-    begin, end = max(held, low[0]), min(held + count, low[0] + sizes[0])
-    if begin < end:
-        part = (slice(begin - held, end - held), *(slice(a, a + size) for a, size in zip(low[1:], sizes[1:])))
+    """The first rows of what is held, a few at a time, as far as they lie in the image, not in padding."""
+    first, last = max(held, low[0]), min(held + count, low[0] + sizes[0])
+    across = [slice(a, a + size) for a, size in zip(low[1:], sizes[1:])]
+    for begin in range(first, last, ROWS):
+        part = (slice(begin - held, min(begin + ROWS, last) - held), *across)
         rows = total[(slice(None), *part)]
         yield begin - low[0], rows if share is None else rows / share[part]
 
