@@ -28,9 +28,10 @@ from tqdm import tqdm
 
 from ..data.images import case_id, read_geometry
 from ..errors import LandmarkError
-from ..files import digest, files_digest
+from ..files import digest, files_digest, readable_write_errors
 from ..store.chunked_image import ChunkedImage, write_chunked
 from ..transforms.framing import FIELD
+from .workers import cores
 
 __all__ = ["VERSION", "Prepare", "StoredCases", "fill_store", "is_random", "prepared_cases"]
 
@@ -160,7 +161,8 @@ class StoredCases(PersistentDataset):
         """Where a case lies when it has been prepared."""
         what = {key: value for key, value in item.items() if isinstance(value, (str, int, float))}
         state = files_digest(path for path in (item[IMAGE], item.get("label")) if path)
-        return self.folder / f"{case_id(item[IMAGE])}.{digest([self._how, what, state])}.b2nd"
+        name = case_id(item[IMAGE]) or Path(item[IMAGE]).name
+        return self.folder / f"{name}.{digest([self._how, what, state])}.b2nd"
 
     def fill(self) -> None:
         """
@@ -168,7 +170,8 @@ class StoredCases(PersistentDataset):
         """
         if all(file.is_file() for file in self._files):
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
+        with readable_write_errors(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(self.folder / ".lock"):  # another training may prepare the same cases now
             for left in self.folder.glob(".*.b2nd.*.tmp"):  # of a process that was killed
                 left.unlink(missing_ok=True)
@@ -241,7 +244,7 @@ def _voxels(image: str | os.PathLike) -> int:
 def _in_threads(prepare: Any, numbers: Sequence[int], voxels: int) -> Iterator[Any]:
     """Prepare cases at the same time, as many as there are cores and memory for."""
     memory = psutil.virtual_memory().available // (voxels * BYTES_PER_VOXEL)
-    threads = max(1, min(len(os.sched_getaffinity(0)), int(memory)))
+    threads = max(1, min(cores(), int(memory)))
     with ThreadPoolExecutor(threads) as pool:
         futures = [pool.submit(prepare, number) for number in numbers]
         try:

@@ -7,7 +7,7 @@ import os
 
 import torch
 
-__all__ = ["data_workers"]
+__all__ = ["cores", "data_workers"]
 
 MOST = 12  # what one fast GPU can use, see docs/benchmarks.md
 
@@ -22,5 +22,11 @@ def data_workers(device: torch.device | str) -> int:
     """
     if torch.device(device).type == "cpu":
         return 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(MOST, cores // int(os.environ.get("WORLD_SIZE", "1")) - 1))
+    return max(1, min(MOST, cores() // int(os.environ.get("WORLD_SIZE", "1")) - 1))
+
+
+def cores() -> int:
+    """
+    How many cores this process may use.
+    """
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
