@@ -34,7 +34,7 @@ from auto3dlandmark.landmarks import LandmarkSet
 from auto3dlandmark.planning.fingerprint import Fingerprint
 from auto3dlandmark.planning.planner import make_plan
 from auto3dlandmark.training.device_patches import AHEAD, Draw
-from auto3dlandmark.training.prepared import prepared_cases
+from auto3dlandmark.training.prepared import PreparedCases
 
 NAMES = tuple(f"landmark {number}" for number in range(25))
 GPU_BATCH_S = 0.15
@@ -130,7 +130,7 @@ def measure(size: Sequence[int], cases: int, workers: int, batches: int, place: 
     batch = int(parser.get_parsed_content("batch_size"))
     from_file = seconds(lambda number: pipeline(dict(items[number % cases])), 2)
     began = time.perf_counter()
-    stored = prepared_cases(items, pipeline, place / "store")
+    stored = PreparedCases(items, pipeline, place / "store")
     filling = (time.perf_counter() - began) / cases
     one_mb = sum(file.stat().st_size for file in (place / "store").glob("*.b2nd")) / cases / 1e6
     prepare, patch, *_ = stored.transform.transforms

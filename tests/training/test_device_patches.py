@@ -6,10 +6,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from monai.data import DataLoader, Dataset, MetaTensor
+from monai.data import Dataset, MetaTensor
 from monai.transforms import Compose, EnsureTyped, RandGaussianNoised, RandomizableTransform, Transform
 
-from auto3dlandmark.training.device_patches import DevicePatchLoader, patch_loader
+from auto3dlandmark.training.device_patches import PatchLoader
 from auto3dlandmark.training.prepared import Prepare
 from auto3dlandmark.transforms import RandPatchLandmarksd, VoxelLandmarksd
 
@@ -55,8 +55,8 @@ def test_batches_are_those_of_an_ordinary_loader(padding):
     for on_device in (False, True):
         dataset = cases(RandGaussianNoised("image", prob=0.5), padding_mode=padding)
         _, patch, noise, *_ = dataset.transform.transforms
-        loader = patch_loader(dataset, "cpu", on_device, batch_size=2)
-        assert isinstance(loader, DevicePatchLoader) == on_device
+        loader = PatchLoader(dataset, "cpu", on_device, batch_size=2)
+        assert (loader.patch is patch) == on_device
         patch.set_random_state(seed=3)  # a loader seeds its steps
         noise.set_random_state(seed=7)
         batches.append(list(loader))
@@ -69,13 +69,13 @@ def test_batches_are_those_of_an_ordinary_loader(padding):
 
 
 def test_processes_draw_what_a_thread_makes():
-    loader = patch_loader(cases(), "cpu", True, batch_size=2, num_workers=2)
+    loader = PatchLoader(cases(), "cpu", True, batch_size=2, num_workers=2)
     shapes = [tuple(batch["image"].shape) for batch in loader]
     assert shapes == [(2, 2, 10, 12, 9)] * 4
 
 
 def test_what_goes_wrong_in_the_thread_is_raised():
-    loader = patch_loader(cases(Failing()), "cpu", True, batch_size=1)
+    loader = PatchLoader(cases(Failing()), "cpu", True, batch_size=1)
     batches = iter(loader)
     next(batches), next(batches)
     with pytest.raises(RuntimeError, match="Failing"):
@@ -84,5 +84,5 @@ def test_what_goes_wrong_in_the_thread_is_raised():
 
 def test_a_patch_of_another_kind_is_made_by_the_processes():
     dataset = Dataset([0, 1], Compose([Case(), Case()]))
-    loader = patch_loader(dataset, "cpu", True, batch_size=2)
-    assert type(loader) is DataLoader
+    loader = PatchLoader(dataset, "cpu", True, batch_size=2)
+    assert loader.patch is None

@@ -28,7 +28,7 @@ from auto3dlandmark.errors import LandmarkError, readable_error
 from auto3dlandmark.formats import write_landmarks
 from auto3dlandmark.landmarks import LandmarkSet
 from auto3dlandmark.store.chunked_image import ChunkedImage
-from auto3dlandmark.training.prepared import is_random, prepared_cases
+from auto3dlandmark.training.prepared import PreparedCases, is_random
 from auto3dlandmark.transforms import LoadChannelsd, LoadLandmarksd, RandPatchLandmarksd, VoxelLandmarksd
 from auto3dlandmark.transforms.load import source_file
 
@@ -62,7 +62,7 @@ class Shift(RandomizableTransform):
 @pytest.mark.parametrize("lazy", [True, False])
 def test_steps_before_the_first_random_one_are_done_once(lazy):
     first, inside, after, shift = Times(2), Times(3), Times(5), Shift()
-    cases = prepared_cases(CASES, Compose([first, Compose([inside]), shift, after], lazy=lazy))
+    cases = PreparedCases(CASES, Compose([first, Compose([inside]), shift, after], lazy=lazy))
     drawn = [cases[number]["value"] for number in (0, 1, 0, 1)]
     assert drawn == pytest.approx([30.05, 300.1, 30.15, 300.2])
     assert (first.calls, inside.calls, shift.calls, after.calls) == (2, 2, 4, 4)
@@ -70,14 +70,14 @@ def test_steps_before_the_first_random_one_are_done_once(lazy):
 
 def test_a_random_step_inside_others_is_drawn_each_time():
     first, shift = Times(2), Shift()
-    cases = prepared_cases(CASES, Compose([first, Compose([Compose([shift])])]))
+    cases = PreparedCases(CASES, Compose([first, Compose([Compose([shift])])]))
     assert [cases[0]["value"] for _ in range(2)] == pytest.approx([2.01, 2.02])
     assert (first.calls, shift.calls) == (2, 2)
 
 
 def test_a_pipeline_that_draws_nothing_is_done_once():
     step = Times(2)
-    cases = prepared_cases(CASES, Compose([Compose([step])]))
+    cases = PreparedCases(CASES, Compose([Compose([step])]))
     assert [cases[1]["value"] for _ in range(3)] == [20.0] * 3
     assert step.calls == 2
 
@@ -119,7 +119,7 @@ def pipeline(**patch) -> Compose:
 @pytest.mark.parametrize("padding", ["zeros", "border"])
 def test_patches_from_disk_are_those_from_memory(images, tmp_path, padding):
     memory, disk = (
-        prepared_cases(images, pipeline(shift=9.0, padding_mode=padding), store)
+        PreparedCases(images, pipeline(shift=9.0, padding_mode=padding), store)
         for store in (None, tmp_path / "store")
     )
     for dataset in (memory, disk):
@@ -134,7 +134,7 @@ def test_patches_from_disk_are_those_from_memory(images, tmp_path, padding):
 
 def test_a_pipeline_that_draws_nothing_gets_whole_images_that_know_their_file(images, tmp_path):
     steps = Compose(pipeline().transforms[:4])
-    stored, memory = prepared_cases(images, steps, tmp_path / "store"), prepared_cases(images, steps)
+    stored, memory = PreparedCases(images, steps, tmp_path / "store"), PreparedCases(images, steps)
     np.testing.assert_allclose(stored[1]["image"].numpy(), memory[1]["image"].numpy(), atol=3e-3)
     np.testing.assert_array_equal(stored[1]["image"].affine, memory[1]["image"].affine)
     assert source_file(stored[1]["image"]) == images[1]["image"]
@@ -148,39 +148,39 @@ def prepared_files(folder) -> dict[str, int]:
 def test_what_was_prepared_is_taken_and_another_image_landmark_or_step_is_prepared_anew(images, tmp_path):
     store = tmp_path / "store"
     steps = pipeline()
-    prepared_cases(images, steps, store)
+    PreparedCases(images, steps, store)
     first = prepared_files(store)
     # Steps note things when they are run, and those of a training and its validation are the same objects.
-    prepared_cases(images, Compose(steps.transforms[:4], lazy=True), store)
+    PreparedCases(images, Compose(steps.transforms[:4], lazy=True), store)
     assert prepared_files(store) == first
     assert [name.rpartition(".b2nd")[0].rpartition(".")[0] for name in first] == ["case.0", "case.1"]
-    prepared_cases(images, pipeline(shift=1.0).set_random_state(seed=1), store)  # drawn otherwise
-    prepared_cases(images, Compose(pipeline().transforms[:4], lazy=True), store)  # not drawn at all
+    PreparedCases(images, pipeline(shift=1.0).set_random_state(seed=1), store)  # drawn otherwise
+    PreparedCases(images, Compose(pipeline().transforms[:4], lazy=True), store)  # not drawn at all
     assert prepared_files(store) == first
     moved = LandmarkSet(("a", "b"), np.array([[21.0, 11.0, 12.0], [30, 20, 25]]))
     write_landmarks(images[0]["label"], moved)
-    cases = prepared_cases(images, pipeline(), store)
+    cases = PreparedCases(images, pipeline(), store)
     assert len(prepared_files(store)) == 3 and prepared_files(store).items() > first.items()
     assert float(cases[0]["landmarks"][0, 0]) == 21.0
     other = pipeline()
     other.transforms[3].normalizer.nonzero = True
-    prepared_cases(images, other, store)
+    PreparedCases(images, other, store)
     assert len(prepared_files(store)) == 5
-    prepared_cases(images, other, store, made_by="another network")
+    PreparedCases(images, other, store, made_by="another network")
     assert len(prepared_files(store)) == 7
 
 
 def test_an_image_that_cannot_be_read_is_named_and_the_others_stay(images, tmp_path):
     Path(images[1]["image"]).write_bytes(b"broken")
     with pytest.raises((LandmarkError, RuntimeError)) as error:
-        prepared_cases(images, pipeline(), tmp_path / "store")
+        PreparedCases(images, pipeline(), tmp_path / "store")
     assert "case.1.nii.gz" in str(readable_error(error.value, "stopped"))
 
 
 def test_too_full_a_disk_is_said_after_the_first_case(images, tmp_path, monkeypatch):
     monkeypatch.setattr(psutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
     with pytest.raises(LandmarkError, match=r"store: 1 prepared images need about .* --store"):
-        prepared_cases(images, pipeline(), tmp_path / "store")
+        PreparedCases(images, pipeline(), tmp_path / "store")
     assert len(prepared_files(tmp_path / "store")) == 1
 
 
@@ -189,14 +189,14 @@ def test_what_a_killed_process_left_is_removed(images, tmp_path):
     store.mkdir()
     left = store / ".case.0.0123.b2nd.abc.tmp"
     left.write_bytes(b"half")
-    prepared_cases(images, pipeline(), store)
+    PreparedCases(images, pipeline(), store)
     assert not left.exists() and len(prepared_files(store)) == 2
 
 
 def fill(items, store) -> None:
     """In a process that will be killed, and then must not hold a lock of this one's progress bars."""
     tqdm.set_lock(threading.RLock())
-    prepared_cases(items, pipeline(), store)
+    PreparedCases(items, pipeline(), store)
 
 
 def test_killed_twenty_times_it_goes_on_and_no_case_is_ever_half(images, tmp_path):
@@ -220,7 +220,7 @@ def test_killed_twenty_times_it_goes_on_and_no_case_is_ever_half(images, tmp_pat
         for name in now:
             kept = ChunkedImage(store / name)
             assert kept.box((0, 0, 0), kept.shape[1:]).shape == kept.shape
-    cases = prepared_cases(items, pipeline(), store)
+    cases = PreparedCases(items, pipeline(), store)
     assert len(cases) == len(prepared_files(store)) == 12
     assert prepared_files(store).items() >= seen.items() and not list(store.glob(".*.tmp"))
     assert all(cases[number]["image"].shape == (1, 16, 12, 20) for number in range(12))

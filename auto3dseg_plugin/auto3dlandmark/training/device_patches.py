@@ -15,7 +15,7 @@ import torch
 from monai.data import DataLoader, Dataset, ThreadBuffer, list_data_collate
 from monai.transforms import Compose, Randomizable, Transform
 
-__all__ = ["patch_loader"]
+__all__ = ["Draw", "PatchLoader"]
 
 AHEAD = 2  # batches that are made before they are asked for
 
@@ -40,42 +40,37 @@ class Draw(Randomizable, Transform):
         return self.patch.draw(data)
 
 
-def patch_loader(
-    dataset: Dataset, device: torch.device | str, on_device: bool = False, **options: Any
-) -> DataLoader:
+class PatchLoader(DataLoader):
     """
     A data loader of random patches.
 
     Args:
         dataset: its pipeline is one step that gives the same each time, a random patch, and the rest.
         device: where batches go.
-        on_device: make patches there, unless the random patch is of a kind that cannot be parted.
-        options: as of :class:`torch.utils.data.DataLoader`.
-    """
-    steps = list(dataset.transform.transforms)
-    if not on_device or len(steps) < 2 or not hasattr(steps[1], "draw"):
-        return DataLoader(dataset, **options)
-    return DevicePatchLoader(dataset, device, **options)
-
-
-class DevicePatchLoader(DataLoader):
-    """
-    A data loader whose processes draw patches, and whose thread makes them on a device, some batches ahead.
-
-    Args:
-        dataset, device: as of :func:`patch_loader`; the dataset's pipeline is cut after the draw.
+        on_device: processes only draw patches, and a thread makes them on the device, some batches ahead;
+            not with a random patch of a kind that cannot be parted.
         options: as of :class:`torch.utils.data.DataLoader`.
     """
 
-    def __init__(self, dataset: Dataset, device: torch.device | str, **options: Any) -> None:
+    def __init__(
+        self, dataset: Dataset, device: torch.device | str, on_device: bool = False, **options: Any
+    ) -> None:
         self.on = torch.device(device)
-        prepare, patch, *rest = dataset.transform.transforms
-        self.patch, self.rest = patch, Compose(rest, lazy=dataset.transform.lazy)
-        self.stream = torch.cuda.Stream(self.on) if self.on.type == "cuda" else None
-        dataset.transform = Compose([prepare, Draw(patch)])
-        super().__init__(dataset, collate_fn=_as_they_are, **options)
+        self.patch: Any = None
+        self.stream: torch.cuda.Stream | None = None
+        steps = list(dataset.transform.transforms)
+        if on_device and len(steps) > 1 and hasattr(steps[1], "draw"):
+            prepare, self.patch, *rest = steps
+            self.rest = Compose(rest, lazy=dataset.transform.lazy)
+            self.stream = torch.cuda.Stream(self.on) if self.on.type == "cuda" else None
+            dataset.transform = Compose([prepare, Draw(self.patch)])
+            options = {**options, "collate_fn": _as_they_are}
+        super().__init__(dataset, **options)
 
     def __iter__(self) -> Any:
+        if self.patch is None:
+            yield from super().__iter__()
+            return
         for batch in ThreadBuffer(self._ahead(super().__iter__()), buffer_size=AHEAD):
             if isinstance(batch, BaseException):
                 raise batch

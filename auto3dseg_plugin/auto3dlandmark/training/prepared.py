@@ -33,7 +33,7 @@ from ..store.chunked_image import ChunkedImage, write_chunked
 from ..transforms.framing import FIELD
 from .workers import cores
 
-__all__ = ["VERSION", "Prepare", "StoredCases", "fill_store", "is_random", "prepared_cases"]
+__all__ = ["VERSION", "Prepare", "PreparedCases", "StoredCases", "fill_store", "is_random"]
 
 VERSION = 1  # of prepared cases; another one prepares all anew
 IMAGE = "image"
@@ -58,12 +58,7 @@ class Prepare(Transform):
         return self.steps(data)
 
 
-def prepared_cases(
-    data: Sequence[Mapping[str, Any]],
-    transform: Compose,
-    store: str | os.PathLike | None = None,
-    made_by: Any = None,
-) -> Dataset:
+class PreparedCases(Dataset):
     """
     A dataset that does a pipeline's steps before the first random one only once for each case.
 
@@ -72,28 +67,48 @@ def prepared_cases(
 
     Args:
         data: the cases, as dictionaries of paths.
-        transform: the whole pipeline.
+        transform: the whole pipeline; afterwards the attribute has a :class:`Prepare` step, and then what is
+            drawn each time.
         store: a folder for prepared cases; left out, they stay in memory.
         made_by: what else decides how a case looks then, such as the weights of a network that framed it.
 
     Raises:
         LandmarkError: when a case cannot be prepared, or the folder not be written to.
     """
-    first = next((place for place, step in enumerate(transform.transforms) if is_random(step)), None)
-    same = transform.transforms[:first]
-    # Steps note things when they are run, training and validation share them, and files are named after them.
-    prepare = Prepare(same if store is None else copy.deepcopy(same), transform.lazy)
-    drawn = [] if first is None else transform.transforms[first:]
-    whole = Compose([prepare, *drawn], lazy=transform.lazy)
-    if store is not None:
-        return StoredCases(data, whole, store, made_by)
-    return CacheDataset(
-        data,
-        whole,
-        num_workers=THREADS,
-        progress=False,
-        copy_cache=False,  # what is drawn of a case is made anew, and leaves the case as it is
-    )
+
+    def __init__(
+        self,
+        data: Sequence[Mapping[str, Any]],
+        transform: Compose,
+        store: str | os.PathLike | None = None,
+        made_by: Any = None,
+    ) -> None:
+        first = next((place for place, step in enumerate(transform.transforms) if is_random(step)), None)
+        same = transform.transforms[:first]
+        # Steps note things when they are run, training and validation share them, and files are named after
+        # them.
+        prepare = Prepare(same if store is None else copy.deepcopy(same), transform.lazy)
+        drawn = [] if first is None else transform.transforms[first:]
+        whole = Compose([prepare, *drawn], lazy=transform.lazy)
+        self.kept: Dataset
+        if store is None:
+            # What is drawn of a case is made anew, and leaves the case as it is.
+            self.kept = CacheDataset(data, whole, num_workers=THREADS, progress=False, copy_cache=False)
+        else:
+            self.kept = StoredCases(data, whole, store, made_by)
+        super().__init__(data, whole)
+
+    @property
+    def transform(self) -> Compose:
+        """What is done to a case each time, after :class:`Prepare`, which is not done again."""
+        return self.kept.transform
+
+    @transform.setter
+    def transform(self, transform: Compose) -> None:
+        self.kept.transform = transform
+
+    def _transform(self, index: int) -> Any:
+        return self.kept._transform(index)
 
 
 def fill_store(config: str | os.PathLike, settings: Mapping[str, Any]) -> None:
@@ -136,7 +151,7 @@ class StoredCases(PersistentDataset):
         transform: a :class:`Prepare` step, and then what is drawn each time. When the first of these takes
             chunked images (``reads_chunks``), it gets the file, else the whole image.
         folder: made when it is not there.
-        made_by: as for :func:`prepared_cases`.
+        made_by: as for :class:`PreparedCases`.
 
     Raises:
         LandmarkError: when a case cannot be prepared, or the disk is too full for all of them.
