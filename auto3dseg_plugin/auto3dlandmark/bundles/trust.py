@@ -20,7 +20,7 @@ from .folder import TEMPLATES
 
 __all__ = ["foreign_code", "refuse_foreign_code"]
 
-# Written into configs by the planner, by the import of nnLandmark's models, by version 0.1, by bundles of 0.2.
+# Written into configs by the planner, the import of nnLandmark's models, version 0.1, and bundles of 0.2.
 KNOWN = re.compile(
     r"\$torch\.nn\.\w+|\$len\(@landmark_names\)|\$@bundle_root \+ '/models/ensemble\.pt'"
     r"|\$@epochs \* @epoch_length|\$@epochs if @minutes is None else 10\*\*6|\$@ckpt_dir \+ '/model\.pt'"
