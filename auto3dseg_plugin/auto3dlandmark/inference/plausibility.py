@@ -5,7 +5,9 @@ silence."""
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -17,9 +19,11 @@ from ..planning.plan import Plan
 
 __all__ = ["size_warnings"]
 
-# Of a whole prediction on the network's grid, measured (tests/benchmarks/predict_size.py): 1.0 GB above the
-# idle process for 250 x 250 x 166 voxels, and 5.4 GB where a heatmap for each of 45 landmarks is held.
-BYTES_PER_VOXEL, BYTES_PER_HEATMAP_VOXEL = 100, 12
+# Of a whole prediction on the network's grid, measured (tests/benchmarks/predict_size.py), with 16 features
+# a voxel: 0.65 to 0.8 GB above the idle process for 250 x 250 x 166 voxels, 3.7 for 512 x 512 x 600; and 5.4
+# for the former where a heatmap for each of 45 landmarks is held.
+LEAST_GB, BYTES_PER_VOXEL, BYTES_PER_FEATURE, BYTES_PER_HEATMAP_VOXEL = 0.5, 12, 1, 12
+USUAL_FEATURES = 32  # of networks that are not nnU-Net's
 ODD_VOXELS, ABSURD_VOXELS = 8.0, 100.0  # times as large or as small as the training images'
 MUCH_LARGER = 8.0  # times as many voxels on the network's grid as the median training image
 
@@ -54,7 +58,8 @@ def size_warnings(
     warnings = [f"warning: {text}. Are they millimetres?"] if extreme >= ODD_VOXELS else []
     grid = np.maximum(1, np.round(np.array(shape) * voxel_spacing(affine) / np.mean(plan.spacing)))
     heatmaps = len(plan.landmark_names) * BYTES_PER_HEATMAP_VOXEL if holds_heatmaps else 0
-    needed_gb = float(grid.prod()) * (BYTES_PER_VOXEL + heatmaps) / 1e9
+    each = BYTES_PER_VOXEL + BYTES_PER_FEATURE * _features(plan.network_def) + heatmaps
+    needed_gb = LEAST_GB + float(grid.prod()) * each / 1e9
     free_gb = psutil.virtual_memory().available / 1e9
     free_gb = free_gb if most_gb is None else min(free_gb, most_gb)
     if needed_gb > free_gb:
@@ -73,6 +78,13 @@ def size_warnings(
             f"as long; about {needed_gb:.1f} GB of memory. Crop it if it shows much more than they did."
         )
     return warnings
+
+
+def _features(network_def: Mapping[str, Any]) -> int:
+    """How many values a network has for each voxel before its last layer."""
+    inside = network_def.get("network", network_def)
+    stages = inside.get("features_per_stage") if isinstance(inside, Mapping) else None
+    return int(stages[0]) if stages else USUAL_FEATURES
 
 
 def _by(values: np.ndarray) -> str:
