@@ -20,9 +20,9 @@ from ..planning.plan import Plan
 __all__ = ["size_warnings"]
 
 # Of a whole prediction on the network's grid, measured (tests/benchmarks/predict_size.py), with 16 features
-# a voxel: 0.65 to 0.8 GB above the idle process for 250 x 250 x 166 voxels, 3.7 for 512 x 512 x 600; and 5.4
+# a voxel: 0.65 to 0.8 GB above the idle process for 250 x 250 x 166 voxels, 5.2 for 512 x 512 x 600; and 5.4
 # for the former where a heatmap for each of 45 landmarks is held.
-LEAST_GB, BYTES_PER_VOXEL, BYTES_PER_FEATURE, BYTES_PER_HEATMAP_VOXEL = 0.5, 12, 1, 12
+LEAST_GB, BYTES_PER_VOXEL, BYTES_PER_FEATURE, BYTES_PER_HEATMAP_VOXEL = 0.5, 16, 1, 12
 USUAL_FEATURES = 32  # of networks that are not nnU-Net's
 ODD_VOXELS, ABSURD_VOXELS = 8.0, 100.0  # times as large or as small as the training images'
 MUCH_LARGER = 8.0  # times as many voxels on the network's grid as the median training image
