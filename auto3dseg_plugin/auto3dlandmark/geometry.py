@@ -13,13 +13,13 @@ import numpy as np
 
 __all__ = [
     "NORMAL_MEDIAN",
-    "box_around",
     "fit_rotation",
     "is_singular",
     "lps_to_ras",
     "radial_error",
     "rigid",
     "rotation_angle",
+    "touched_box",
     "voxel_spacing",
     "voxel_to_world",
     "voxels_outside",
@@ -105,7 +105,7 @@ def voxels_outside(voxel_points: np.ndarray, shape: Sequence[int]) -> np.ndarray
     return np.asarray(np.maximum(np.maximum(-0.5 - voxel_points, voxel_points - high), 0).max(axis=-1))
 
 
-def box_around(
+def touched_box(
     affine: np.ndarray,
     shape: Sequence[int],
     own: np.ndarray,

@@ -14,7 +14,7 @@ from monai.data import MetaTensor
 
 from ..bundles.folder import BundleFolder
 from ..data.images import read_geometry
-from ..geometry import box_around, radial_error, voxel_spacing, voxel_to_world
+from ..geometry import radial_error, touched_box, voxel_spacing, voxel_to_world
 from .predictor import LandmarkPredictor
 
 __all__ = ["HeatmapInferer"]
@@ -84,7 +84,7 @@ def _add_blob(channel: torch.Tensor, point: np.ndarray, affine: np.ndarray, sigm
     """
     cube = np.eye(4)
     cube[:3, 3] = point
-    low, high = box_around(cube, (1, 1, 1), affine, channel.shape, REACH * sigma_mm / voxel_spacing(affine))
+    low, high = touched_box(cube, (1, 1, 1), affine, channel.shape, REACH * sigma_mm / voxel_spacing(affine))
     grid = np.stack(np.meshgrid(*map(np.arange, low, high), indexing="ij"), axis=-1)
     distance = radial_error(voxel_to_world(grid, affine), point)
     part = tuple(slice(first, last) for first, last in zip(low, high))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images on disk of which a part is read as fast as from memory.
+"""Images on disk of which a part can be read alone.
 
 Arrays in, arrays out: what is done to an image before it is kept is decided in the rooms above.
 """

@@ -85,8 +85,7 @@ def write_chunked(path: str | os.PathLike, image: np.ndarray, affine: np.ndarray
     largest = float(max(image.max(), -image.min())) if image.size else 0.0
     values = np.ascontiguousarray(image, dtype=np.float16 if largest <= HALF_MOST else np.float32)
     chunks, blocks = ((1, *(min(side, size) for size in image.shape[1:])) for side in (CHUNK, BLOCK))
-    # LZ4 at its lightest, measured: a box of 64 x 224 x 160 voxels in 5 ms; Zstandard saves a tenth of the
-    # disk and takes twice as long.
+    # LZ4 at its lightest, see tests/benchmarks/chunked_formats.py.
     packed = {"codec": blosc2.Codec.LZ4, "clevel": 1, "filters": [blosc2.Filter.BITSHUFFLE], **ONE_THREAD}
     kept = blosc2.asarray(values, chunks=chunks, blocks=blocks, cparams=packed, dparams=ONE_THREAD)
     kept.schunk.vlmeta["affine"] = np.asarray(affine, dtype=np.float64).tolist()

@@ -10,7 +10,7 @@ import copy
 import io
 import os
 import sys
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from enum import Enum
 from pathlib import Path
@@ -256,7 +256,7 @@ def _voxels(image: str | os.PathLike) -> int:
     return int(np.prod(read_geometry(image)[0]))
 
 
-def _in_threads(prepare: Any, numbers: Sequence[int], voxels: int) -> Iterator[Any]:
+def _in_threads(prepare: Callable[[int], None], numbers: Sequence[int], voxels: int) -> Iterator[None]:
     """Prepare cases at the same time, as many as there are cores and memory for."""
     memory = psutil.virtual_memory().available // (voxels * BYTES_PER_VOXEL)
     threads = max(1, min(cores(), int(memory)))

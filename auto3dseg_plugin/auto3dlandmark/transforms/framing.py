@@ -16,7 +16,7 @@ from monai.transforms import MapTransform, SpatialResample
 
 from ..errors import LandmarkError
 from ..frames.shape_frame import ShapeFrame
-from ..geometry import box_around
+from ..geometry import touched_box
 from ..shapes.peaks import Peaks
 from .load import source_file
 from .resample import smoothed
@@ -130,7 +130,7 @@ def _cropped(image: MetaTensor, affine: np.ndarray, shape: tuple[int, ...]) -> M
     own = np.asarray(image.affine.cpu(), dtype=np.float64)
     spacing = np.linalg.norm(own[:3, :3], axis=0)
     around = AROUND + np.linalg.norm(affine[:3, :3], axis=0).max() / spacing * AROUND
-    low, high = box_around(affine, shape, own, image.shape[1:], around)
+    low, high = touched_box(affine, shape, own, image.shape[1:], around)
     part = image.as_tensor()[(slice(None), *(slice(a, b) for a, b in zip(low, high)))]
     cropped = MetaTensor(part.float(), meta=image.meta)
     moved = own.copy()

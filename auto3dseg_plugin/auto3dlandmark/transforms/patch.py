@@ -17,7 +17,7 @@ from monai.transforms import LazyTransform, MapTransform, Randomizable, SpatialR
 from monai.utils import LazyAttr
 from scipy.spatial.transform import Rotation
 
-from ..geometry import box_around
+from ..geometry import touched_box
 from ..landmarks import UNKNOWN
 from ..store.chunked_image import ChunkedImage
 
@@ -78,7 +78,7 @@ def part_around(
         shape: voxels of the grid, shape (3,).
     """
     own = np.array(image.affine, dtype=np.float64)
-    low, high = box_around(affine, shape, own, image.shape[1:])
+    low, high = touched_box(affine, shape, own, image.shape[1:])
     if isinstance(image, ChunkedImage):
         part = torch.from_numpy(image.box(low, high))
     else:
