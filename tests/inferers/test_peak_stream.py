@@ -44,7 +44,9 @@ def reduced(logits, activation, radius, rows):
     for begin in range(0, size, rows):
         end = min(begin + rows, size)
         first = max(0, begin - radius)
-        stream.add(logits[:, :, first : end + radius], first, begin, end)
+        stream.add(
+            logits[:, :, first : end + radius], (first, 0), (range(begin, end), range(logits.shape[3]))
+        )
     return stream.peaks()
 
 
@@ -88,7 +90,8 @@ def unet(landmarks):
 @pytest.mark.parametrize("padding_mode", ["constant", "replicate"])
 @pytest.mark.parametrize("shape", [(40, 27, 34), (11, 40, 20), (16, 16, 16)])
 @pytest.mark.parametrize("mode, axis", [("gaussian", 0), ("nnunet", 1), ("constant", 2), ("nnunet", 2)])
-def test_slabs_are_the_rows_of_the_whole(shape, mode, axis, padding_mode):
+@pytest.mark.parametrize("margin", [0, 3])
+def test_slabs_are_the_rows_of_the_whole(shape, mode, axis, margin, padding_mode):
     image = torch.randn(1, *shape, generator=torch.Generator().manual_seed(0))
     inferer = FittedSlidingWindowInferer(
         (16, 24, 16), (2, 2, 2), mode, sw_batch_size=1, overlap=0.5, padding_mode=padding_mode
@@ -96,12 +99,13 @@ def test_slabs_are_the_rows_of_the_whole(shape, mode, axis, padding_mode):
     network = unet(3)
     with torch.no_grad():
         whole = inferer(image[None], network)[0]
-        slabs = list(inferer.slabs(image, network, axis))
-    assert [first for first, _ in slabs] == np.cumsum(
-        [0, *(rows.shape[1] for _, rows in slabs[:-1])]
-    ).tolist()
-    rows = torch.cat([rows for _, rows in slabs], dim=1).movedim(1, 1 + axis)
-    torch.testing.assert_close(rows, whole, atol=1e-4, rtol=1e-4)
+        whole = whole.movedim(1 + axis, 1)
+        given = []
+        for rows, values in inferer.slabs(image, network, axis, margin):
+            expected = whole[:, max(0, rows.start - margin) : rows.stop + margin]
+            torch.testing.assert_close(values, expected, atol=1e-4, rtol=1e-4)
+            given += rows
+    assert given == list(range(shape[axis]))
 
 
 def test_where_there_is_nothing_to_see_the_network_looks_once():
@@ -117,15 +121,17 @@ def test_where_there_is_nothing_to_see_the_network_looks_once():
 
     whole = inferer(image[None], network)[0]
     everywhere = len(calls)
-    slabs = torch.cat([rows for _, rows in inferer.slabs(image, network)], dim=1)
+    slabs = torch.cat([rows.clone() for _, rows in inferer.slabs(image, network)], dim=1)
     torch.testing.assert_close(slabs, whole, atol=1e-5, rtol=1e-5)
     assert len(calls) - everywhere == 27 + 1  # windows that touch the corner, and one of the rest
 
 
 @pytest.mark.parametrize("shape", [(40, 27, 34), (27, 40, 34), (27, 34, 40)])
 @pytest.mark.parametrize("landmarks, count", [(3, 1), (9, 1), (30, 3)])
-def test_a_network_is_reduced_as_it_looks(landmarks, count, shape, monkeypatch):
-    """With features instead of logits where landmarks are many, and a few landmarks at a time."""
+@pytest.mark.parametrize("held", [2**29, 2**16, 1])
+def test_a_network_is_reduced_as_it_looks(landmarks, count, shape, held, monkeypatch):
+    """With features instead of logits where landmarks are many, a few landmarks and columns at a time."""
+    monkeypatch.setattr(streamed, "MOST_HELD", held)
     monkeypatch.setattr(streamed, "MOST_VALUES", 4 * 40 * 27 * 34)
     network = unet(landmarks) if count == 1 else MeanNetwork(unet(landmarks), count)
     for number, one in enumerate(network.networks if count > 1 else []):
@@ -135,7 +141,7 @@ def test_a_network_is_reduced_as_it_looks(landmarks, count, shape, monkeypatch):
     inferer = AutocastInferer(window, enabled=False)
     with torch.no_grad():
         whole = decode_peaks(activate(inferer(image[None], network)[0], "softmax"), 3)
-        found = streamed_peaks([Looker(image, network, inferer.slabs)], "softmax", 3)
+        found = streamed_peaks([Looker(network, inferer, landmarks)], [image], "softmax", 3)
     assert len(whole) == len(found) == 4  # points, heights, masses and variances
     for one, other in zip(whole, found):
         torch.testing.assert_close(one[:, 0], other[:, 0], atol=1e-3, rtol=1e-3, equal_nan=True)
@@ -148,11 +154,12 @@ def test_openvino_finds_the_same(landmarks, monkeypatch):
     image = torch.randn(1, 40, 27, 34, generator=torch.Generator().manual_seed(0))
     window = FittedSlidingWindowInferer((16, 24, 16), (2, 2, 2), sw_batch_size=1, overlap=0.5)
     inferer = AutocastInferer(window, enabled=False)
-    assert window.windows_of(image.shape[1:]) == ((16, 24, 16), 32)
+    size, starts = window.layout(image.shape[1:])
+    assert size == (16, 24, 16) and [len(one) for one in starts] == [4, 2, 4]
     with torch.no_grad():
-        found = streamed_peaks([Looker(image, network, inferer.slabs)], "softmax", 3)
+        found = streamed_peaks([Looker(network, inferer, landmarks)], [image], "softmax", 3)
         monkeypatch.setattr(autocast, "openvino_network", lambda *options: None)
-        expected = streamed_peaks([Looker(image, network, inferer.slabs)], "softmax", 3)
+        expected = streamed_peaks([Looker(network, inferer, landmarks)], [image], "softmax", 3)
     for one, other in zip(found, expected):
         torch.testing.assert_close(one[:, 0], other[:, 0], atol=1e-3, rtol=1e-3, equal_nan=True)
 
@@ -177,7 +184,7 @@ network, image = unet(300), torch.randn(1, 128, 96, 96)
 inferer = AutocastInferer(FittedSlidingWindowInferer((32, 32, 32), (2, 2, 2), sw_batch_size=1, overlap=0.25))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 with torch.no_grad():
-    streamed_peaks([Looker(image, network, inferer.slabs)], "softmax", 4)
+    streamed_peaks([Looker(network, inferer, 300)], [image], "softmax", 4)
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20)
 """
 

@@ -27,7 +27,7 @@ from ..data.folder import prediction_path
 from ..errors import LandmarkError, readable_error
 from ..formats import write_landmarks
 from ..frames.shape_frame import ShapeFrame
-from ..inferers import AutocastInferer, FittedSlidingWindowInferer
+from ..inferers import AutocastInferer
 from ..inferers.streamed import Looker, streamed_peaks
 from ..landmarks import LandmarkSet
 from ..networks.weights import fill_network
@@ -248,6 +248,7 @@ class _Member:
         self.network.eval()
         # A published bundle holds the networks of several folds as one.
         self.networks = list(getattr(self.network, "networks", None) or [self.network])
+        self.lookers: dict[int | None, Looker] = {}
         self.preprocessing = parser.get_parsed_content("preprocessing")
         self.framing = _the_framing(self.preprocessing)
         seen_as = [parser.get(key) for key in PREPROCESSING_KEYS]
@@ -292,16 +293,16 @@ class _Member:
     @property
     def windows(self) -> tuple[Any, ...] | None:
         """Which windows are laid over an image; None where they cannot be reduced as they come."""
-        window = getattr(self.inferer, "inferer", None)
-        if not isinstance(self.inferer, AutocastInferer) or not isinstance(
-            window, FittedSlidingWindowInferer
-        ):
+        window = self.inferer.window if isinstance(self.inferer, AutocastInferer) else None
+        if window is None:
             return None
         return tuple(window.roi_size), tuple(window.divisor or ()), window.overlap
 
-    def looker(self, network_input: MetaTensor, alone: int | None = None) -> Looker:
-        """What looks at an input, of which windows can be reduced: all of its networks together, or one."""
-        return Looker(network_input.as_tensor().to(self.device), self.chosen(alone), self.inferer.slabs)
+    def looker(self, alone: int | None = None) -> Looker:
+        """What looks at inputs of which windows can be reduced: all of its networks together, or one."""
+        if alone not in self.lookers:
+            self.lookers[alone] = Looker(self.chosen(alone), self.inferer, len(self.presence.names))
+        return self.lookers[alone]
 
     def chosen(self, alone: int | None) -> torch.nn.Module:
         """One of its networks; None: all of them together."""
@@ -359,9 +360,11 @@ def _found(members: Sequence[_Member], grids: Sequence[MetaTensor], alone: int |
     if first.windows is None:
         return first.decode.peaks(first.heatmaps(grids[0], first.chosen(alone)), grids[0])
     radius = max(one.decode.radius for one in members)
-    lookers = [one.looker(grid, alone) for one, grid in zip(members, grids)]
+    images = [grid.as_tensor().to(one.device) for one, grid in zip(members, grids)]
     with torch.no_grad():
-        found = streamed_peaks(lookers, first.decode.activation, radius)
+        found = streamed_peaks(
+            [one.looker(alone) for one in members], images, first.decode.activation, radius
+        )
     return first.decode.places(found, grids[0])
 
 

@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from monai.data import MetaTensor
 from monai.inferers import Inferer, SimpleInferer
 
-from .openvino_windows import FEWEST_WINDOWS, openvino_network
+from .openvino_windows import openvino_network
 from .window import FittedSlidingWindowInferer
 
 __all__ = ["AutocastInferer", "autocast_dtype"]
@@ -52,35 +52,29 @@ class AutocastInferer(Inferer):
             inputs: images, shape (B, C, H, W, D).
             network: gives logits of shape (B, N, h, w, d).
         """
-        result: torch.Tensor = self.inferer(inputs, self._forward(inputs.device, network), *args, **kwargs)
+        result: torch.Tensor = self.inferer(inputs, self.ready(network, inputs.device), *args, **kwargs)
         return result
 
-    def slabs(
-        self, image: torch.Tensor, network: Callable[[torch.Tensor], torch.Tensor], axis: int = 0
-    ) -> Iterator[tuple[int, torch.Tensor]]:
-        """
-        As :meth:`auto3dlandmark.inferers.FittedSlidingWindowInferer.slabs`, which has to be inside.
-        """
-        assert isinstance(self.inferer, FittedSlidingWindowInferer)
-        return self.inferer.slabs(image, self._ready(image, network), axis)
+    @property
+    def window(self) -> FittedSlidingWindowInferer | None:
+        """What lays windows over an image that can be reduced as they come; None where nothing does."""
+        return self.inferer if isinstance(self.inferer, FittedSlidingWindowInferer) else None
 
-    def _ready(
-        self, image: torch.Tensor, network: Callable[[torch.Tensor], torch.Tensor]
-    ) -> Callable[[torch.Tensor], torch.Tensor]:
-        """The network, made ready for the windows of an image."""
-        assert isinstance(self.inferer, FittedSlidingWindowInferer)
-        if image.device.type == "cpu" and isinstance(network, torch.nn.Module):
-            window, count = self.inferer.windows_of(image.shape[1:])
-            if count >= FEWEST_WINDOWS:
-                dtype = autocast_dtype(image.device) if self.enabled else None
-                faster = openvino_network(network, (1, len(image), *window), dtype)
-                if faster is not None:
-                    return faster
-        return self._forward(image.device, network)
+    def compiled(
+        self, network: torch.nn.Module, window: Sequence[int], channels: int
+    ) -> Callable[[], Callable[[torch.Tensor], torch.Tensor]] | None:
+        """
+        What :func:`openvino_network` makes of a network for windows of a size, in this precision.
 
-    def _forward(self, device: torch.device, network: Callable[..., Any]) -> Callable[..., torch.Tensor]:
-        """The network in the precision for a device."""
-        dtype = autocast_dtype(device) if self.enabled else None
+        Args:
+            window: voxels, shape (3,).
+            channels: of images.
+        """
+        return openvino_network(network, (1, channels, *window), self._dtype("cpu"))
+
+    def ready(self, network: Callable[..., Any], device: torch.device) -> Callable[..., torch.Tensor]:
+        """The network in the precision for a device; what it gives is float32."""
+        dtype = self._dtype(device)
 
         def forward(patch: torch.Tensor, *more: Any, **options: Any) -> torch.Tensor:
             plain = patch.as_tensor() if isinstance(patch, MetaTensor) else patch
@@ -90,3 +84,6 @@ class AutocastInferer(Inferer):
                 return logits
 
         return forward
+
+    def _dtype(self, device: torch.device | str) -> torch.dtype | None:
+        return autocast_dtype(device) if self.enabled else None

@@ -18,10 +18,10 @@ FEWEST_WINDOWS = 16  # of one image: making a network ready takes as long as som
 
 def openvino_network(
     network: torch.nn.Module, window: Sequence[int], dtype: torch.dtype | None
-) -> Callable[[torch.Tensor], torch.Tensor] | None:
+) -> Callable[[], Callable[[torch.Tensor], torch.Tensor]] | None:
     """
-    What computes a network's windows as PyTorch does; None where OpenVINO is not installed, or does not know
-    a layer.
+    What gives, anew for each image, what computes a network's windows as PyTorch does; None where OpenVINO is
+    not installed, or does not know a layer.
 
     Args:
         network: takes (1, C, h, w, d).
@@ -46,8 +46,13 @@ def openvino_network(
         frontend = FrontEndManager().load_by_framework("pytorch")
         model = frontend.convert(frontend.load(decoder))
         model.reshape(list(window))
-        request: Any = openvino.Core().compile_model(model, "CPU", hints).create_infer_request()
+        compiled: Any = openvino.Core().compile_model(model, "CPU", hints)
     except Exception as error:  # whatever a converter of any version says; PyTorch can do it
         logging.getLogger(__name__).warning("OpenVINO cannot run this network (%s); PyTorch does.", error)
         return None
-    return lambda one: torch.from_numpy(request.infer([one.contiguous().numpy()])[0].copy())
+
+    def begin() -> Callable[[torch.Tensor], torch.Tensor]:
+        request = compiled.create_infer_request()  # of its own: one cannot serve two threads
+        return lambda one: torch.from_numpy(request.infer([one.contiguous().numpy()])[0].copy())
+
+    return begin

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The highest places of heatmaps that are never there as a whole: logits come row by row, and only what is
+"""The highest places of heatmaps that are never there as a whole: logits come part by part, and only what is
 around high places is kept.
 
 It finds what :func:`auto3dlandmark.transforms.decode.decode_peaks` finds in the whole heatmaps.
@@ -39,7 +39,7 @@ class PeakStream:
 
     Args:
         channels: N.
-        shape: of the volume, (H, W, D); rows lie along the first axis.
+        shape: of the volume, (H, W, D): its rows, its columns, and how deep it is.
         activation: ``softmax`` or ``sigmoid``, as for :func:`auto3dlandmark.transforms.decode.activate`.
         radius: half width of the cube around a place that its mass and its middle are taken from, in voxels.
         networks: M, whose heatmaps are averaged.
@@ -63,18 +63,21 @@ class PeakStream:
         self.highest = torch.full((networks, channels), -torch.inf)
         self.places: list[dict[tuple[int, ...], _Place]] = [{} for _ in range(channels)]
 
-    def add(self, logits: torch.Tensor, first: int, begin: int, end: int) -> None:
+    def add(self, logits: torch.Tensor, first: tuple[int, int], own: tuple[range, range]) -> None:
         """
-        Take the next rows.
+        Take a part of all rows and columns.
 
         Args:
-            logits: of rows ``first`` and on, shape (M, N, rows, W, D): ``radius`` more than those that are to
-                be taken, at both sides, where the volume has them.
-            begin, end: the rows to take; ``begin`` a multiple of ``BLOCK``, and so ``end`` but for the last.
+            logits: shape (M, N, rows, columns, D): of ``radius`` more than those that are to be taken, at all
+                sides, where the volume has them.
+            first: their first row and column.
+            own: the rows and the columns to take; they start at multiples of ``BLOCK``, and all but the last
+                are multiples of it.
         """
-        own = logits[:, :, begin - first : end - first]
-        self.sums = torch.logaddexp(self.sums, own.flatten(2).logsumexp(dim=2).cpu())
-        blocks = torch.stack([_block_maxima(one) for one in own])  # (M, N, blocks along each axis)
+        inner = tuple(slice(part.start - at, part.stop - at) for part, at in zip(own, first))
+        values = logits[(slice(None), slice(None), *inner)]
+        self.sums = torch.logaddexp(self.sums, values.flatten(2).logsumexp(dim=2).cpu())
+        blocks = torch.stack([_block_maxima(one) for one in values])  # (M, N, blocks along each axis)
         highest, where = blocks.flatten(2).topk(min(self.most_blocks, blocks[0, 0].numel()), dim=2)
         highest, where = highest.cpu(), where.cpu()
         self.highest = torch.maximum(self.highest, highest[:, :, 0])
@@ -83,17 +86,18 @@ class PeakStream:
             wanted = where[:, channel][highest[:, channel] >= least[:, channel, None]]
             for index in wanted.unique().tolist():
                 a, b, c = (int(one) for one in np.unravel_index(index, blocks.shape[2:]))
-                corner = (a * BLOCK + begin, b * BLOCK, c * BLOCK)
+                corner = (a * BLOCK + own[0].start, b * BLOCK + own[1].start, c * BLOCK)
                 kept[corner] = self._place(blocks[:, channel, a, b, c], corner, logits[:, channel], first)
             self.places[channel] = _highest_of(kept, least[:, channel], self.most_blocks)
 
     def _place(
-        self, highest: torch.Tensor, corner: tuple[int, ...], logits: torch.Tensor, first: int
+        self, highest: torch.Tensor, corner: tuple[int, ...], logits: torch.Tensor, first: tuple[int, int]
     ) -> _Place:
         start = tuple(max(0, at - self.radius) for at in corner)
         stop = tuple(min(size, at + BLOCK + self.radius) for at, size in zip(corner, self.shape))
-        part = logits[:, start[0] - first : stop[0] - first, start[1] : stop[1], start[2] : stop[2]]
-        return _Place(highest.float().cpu(), corner, start, part.float().cpu().clone())
+        part = tuple(slice(low - at, high - at) for low, high, at in zip(start, stop, (*first, 0)))
+        values = logits[(slice(None), *part)]
+        return _Place(highest.float().cpu(), corner, start, values.float().cpu().clone())
 
     def _least(self) -> torch.Tensor:
         """

@@ -2,7 +2,7 @@
 """Find the highest places of a network's heatmaps without holding them: windows are reduced as they come.
 
 The memory grows with the features of a network and the rows of a window, never with the landmarks or with the
-rows of an image.
+rows of an image; where it would be more than ``MOST_HELD``, an image is looked at in parts.
 """
 
 from __future__ import annotations
@@ -13,87 +13,140 @@ from dataclasses import dataclass
 import torch
 
 from ..networks.head import split_network
+from .autocast import AutocastInferer
+from .openvino_windows import FEWEST_WINDOWS
 from .peak_stream import BLOCK, MOST_BLOCKS, PeakStream
-from .window import axis_first
+from .window import ROWS, FittedSlidingWindowInferer, axis_first
 
-__all__ = ["Looker", "Slabs", "streamed_peaks"]
+__all__ = ["Looker", "streamed_peaks"]
 
 MOST_VALUES = 2**22  # of logits that are there at once
-ROWS = 2 * BLOCK  # that are reduced at once
+MOST_HELD = 2**29  # of what windows gave: two gigabytes
 KEPT_BLOCKS, FEWEST_BLOCKS = 4096, 32  # of all channels and networks: a hundred megabytes; of each at least
 
-Slabs = Callable[
-    [torch.Tensor, Callable[[torch.Tensor], torch.Tensor], int], Iterator[tuple[int, torch.Tensor]]
-]
+
+class Looker:
+    """
+    A network that does not change any more, and how it looks at images.
+
+    Args:
+        network: from windows (1, C, h, w, d) to logits (1, N, h, w, d).
+        inferer: with windows that can be reduced.
+        landmarks: N.
+    """
+
+    def __init__(self, network: torch.nn.Module, inferer: AutocastInferer, landmarks: int) -> None:
+        assert inferer.window is not None
+        self.inferer, self.window, self.landmarks = inferer, inferer.window, landmarks
+        self.split = split_network(network)
+        self.network = network if self.split is None else self.split.features
+        self._compiled: tuple[object, Callable[[], Callable] | None] = (None, None)
+
+    @property
+    def channels(self) -> int:
+        """How many values of a voxel are held: logits, or features where those are fewer."""
+        return self.landmarks if self.split is None else self.split.weight.shape[1]
+
+    def logits(self, found: torch.Tensor, channels: slice) -> torch.Tensor:
+        """Of some landmarks, shape (n, H, W, D), from what the windows gave, shape (C, H, W, D)."""
+        return found[channels] if self.split is None else self.split.logits(found, channels)
+
+    def ready(self, image: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
+        """What gives the windows' values, by the fastest way there is for an image of this size."""
+        if image.device.type == "cpu":
+            size, starts = self.window.layout(image.shape[1:])
+            if torch.Size(map(len, starts)).numel() >= FEWEST_WINDOWS:
+                key = (size, len(image))
+                if self._compiled[0] != key:
+                    self._compiled = (key, self.inferer.compiled(self.network, size, len(image)))
+                begin = self._compiled[1]
+                if begin is not None:
+                    return begin()
+        return self.inferer.ready(self.network, image.device)
 
 
 @dataclass(frozen=True)
-class Looker:
-    """
-    A network, and how it looks at an image.
+class _Part:
+    """Some columns of an image, and those that windows have to be laid over to find what is there."""
 
-    Args:
-        image: shape (C, H, W, D); of several that look together all of one grid.
-        network: from windows (1, C, h, w, d) to logits (1, N, h, w, d).
-        slabs: from image, network and axis to the mean of all windows, some rows at a time, as
-            :meth:`auto3dlandmark.inferers.AutocastInferer.slabs` gives them.
-    """
-
-    image: torch.Tensor
-    network: torch.nn.Module
-    slabs: Slabs
+    own: range
+    seen: range
 
 
 def streamed_peaks(
-    lookers: Sequence[Looker], activation: str, radius: int
+    lookers: Sequence[Looker], images: Sequence[torch.Tensor], activation: str, radius: int
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """
     What :func:`auto3dlandmark.transforms.decode.decode_peaks` finds in the mean of some networks' heatmaps.
 
     Args:
-        lookers: whose slabs have the same rows.
+        lookers: whose windows are the same.
+        images: what each of them sees, all of one size, each of shape (C, H, W, D).
         activation, radius: as for :class:`PeakStream`.
     """
-    splits = [split_network(one.network) for one in lookers]
-    sizes = [int(size) for size in lookers[0].image.shape[1:]]
+    sizes = [int(size) for size in images[0].shape[1:]]
     order = axis_first(sizes.index(max(sizes)))  # across the longest axis rows are smallest
-    together = [
-        one.slabs(one.image, one.network if split is None else split.features, order[0])
-        for one, split in zip(lookers, splits)
-    ]
     shape = tuple(sizes[axis] for axis in order)
-    groups: list[tuple[slice, PeakStream]] = []
-    held: list[torch.Tensor] = []
-    start = done = 0
-    for found in zip(*together, strict=True):
-        (first,) = {row for row, _ in found}
-        slabs = [slab for _, slab in found]
-        if not groups:
-            count = len(slabs[0]) if splits[0] is None else len(splits[0].weight)
-            most = max(1, MOST_VALUES // ((ROWS + 2 * radius) * shape[1] * shape[2] * len(lookers)))
-            parts = [slice(low, min(count, low + most)) for low in range(0, count, most)]
-            blocks = max(FEWEST_BLOCKS, min(MOST_BLOCKS, KEPT_BLOCKS // (count * len(lookers))))
-            groups = [
-                (part, PeakStream(part.stop - part.start, shape, activation, radius, len(lookers), blocks))
-                for part in parts
-            ]
-        held = slabs if not held else [torch.cat(pair, dim=1) for pair in zip(held, slabs)]
-        have = first + slabs[0].shape[1]
-        ready = have if have == shape[0] else (have - radius) // BLOCK * BLOCK
-        while done < ready:
-            end = min(done + ROWS, ready)
-            low, high = max(0, done - radius), min(shape[0], end + radius)
-            rows = [one[:, low - start : high - start] for one in held]
-            for channels, stream in groups:
-                logits = [
-                    one[channels] if split is None else split.logits(one, channels)
-                    for one, split in zip(rows, splits)
-                ]
-                stream.add(torch.stack(logits) if len(logits) > 1 else logits[0][None], low, done, end)
-            done = end
-        kept = max(start, done - radius)
-        held, start = [one[:, kept - start :].clone() for one in held], kept
-    reduced = [stream.peaks() for _, stream in groups]
+    networks = [one.ready(image) for one, image in zip(lookers, images)]
+    held = sum(one.channels for one in lookers)
+    parts = list(_parts(lookers[0].window, sizes, order, radius, held))
+    widest = max(len(part.seen) for part in parts)
+    count = lookers[0].landmarks
+    most = max(1, MOST_VALUES // ((ROWS + 2 * radius) * widest * shape[2] * len(lookers)))
+    blocks = max(FEWEST_BLOCKS, min(MOST_BLOCKS, KEPT_BLOCKS // (count * len(lookers))))
+    streams = [
+        (
+            slice(low, min(count, low + most)),
+            PeakStream(min(most, count - low), shape, activation, radius, len(lookers), blocks),
+        )
+        for low in range(0, count, most)
+    ]
+    for part in parts:
+        looks = [
+            one.window.slabs(
+                image.narrow(1 + order[1], part.seen.start, len(part.seen)), network, order[0], radius
+            )
+            for one, image, network in zip(lookers, images, networks)
+        ]
+        first = max(part.seen.start, part.own.start - radius)
+        columns = slice(first - part.seen.start, part.own.stop + radius - part.seen.start)
+        for slabs in zip(*looks, strict=True):
+            rows = slabs[0][0]
+            values = [slab[:, :, columns] for _, slab in slabs]
+            for channels, stream in streams:
+                logits = [one.logits(value, channels) for one, value in zip(lookers, values)]
+                corner = (max(0, rows.start - radius), first)
+                together = logits[0][None] if len(logits) == 1 else torch.stack(logits)
+                stream.add(together, corner, (rows, part.own))
+    reduced = [stream.peaks() for _, stream in streams]
     points, heights, masses, variances = (torch.cat(list(one)) for one in zip(*reduced))
     back = [order.index(axis) for axis in range(3)]
     return points[..., back], heights, masses, variances[..., back]
+
+
+def _parts(
+    window: FittedSlidingWindowInferer, sizes: Sequence[int], order: Sequence[int], radius: int, held: int
+) -> Iterator[_Part]:
+    """
+    The columns of an image, all together if what is held of them is not too much.
+
+    Where parts meet, windows are looked through twice.
+    """
+    lengths, starts = window.layout(sizes)
+    rows, columns, depth = order
+    room = held * (lengths[rows] + 2 * radius + ROWS) * max(sizes[depth], lengths[depth])
+    size, length, begins = sizes[columns], lengths[columns], starts[columns]
+    begin = 0
+    while begin < size:
+        first = next(at for at in begins if at + length > begin - radius)
+        part = None
+        for at, following in zip(begins, [*begins[1:], None]):
+            stop = size if following is None else (following - radius) // BLOCK * BLOCK
+            seen = range(first, min(at + length, size))
+            if part is not None and len(seen) * room > MOST_HELD:
+                break
+            if stop > begin:
+                part = _Part(range(begin, stop), seen)
+        assert part is not None
+        yield part
+        begin = part.own.stop

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -14,9 +15,9 @@ from monai.data.utils import compute_importance_map, dense_patch_slices
 from monai.inferers import SlidingWindowInferer
 from scipy import ndimage
 
-__all__ = ["FittedSlidingWindowInferer", "axis_first", "nnunet_weights"]
+__all__ = ["ROWS", "FittedSlidingWindowInferer", "axis_first", "nnunet_weights"]
 
-ROWS = 8  # that are handed on at a time
+ROWS = 8  # that are handed on at a time, but for the last of an image
 SAME_GREY = 1e-6  # by which grey values of a blank window may differ
 
 
@@ -69,71 +70,68 @@ class FittedSlidingWindowInferer(SlidingWindowInferer):
             inputs: images, shape (B, C, H, W, D).
             network: gives logits of shape (B, N, h, w, d).
         """
-        if self.divisor is None:
-            return super().__call__(inputs, network, *args, **kwargs)
-        return self._fitted(inputs.shape[2:])(inputs, network, *args, **kwargs)
+        fitted = self._fitted(inputs.shape[2:])
+        return super(FittedSlidingWindowInferer, fitted).__call__(inputs, network, *args, **kwargs)
 
     def slabs(
-        self, image: torch.Tensor, network: Callable[[torch.Tensor], torch.Tensor], axis: int = 0
-    ) -> Iterator[tuple[int, torch.Tensor]]:
+        self,
+        image: torch.Tensor,
+        network: Callable[[torch.Tensor], torch.Tensor],
+        axis: int = 0,
+        margin: int = 0,
+    ) -> Iterator[tuple[range, torch.Tensor]]:
         """
-        What a call gives, row by row, and never as a whole.
+        What a call gives, a few rows at a time, and never as a whole.
 
         Args:
             image: shape (C, H, W, D).
             network: from windows (1, C, h, w, d) to values (1, N, h, w, d).
             axis: along which rows follow each other; the longest takes the least memory.
+            margin: how many rows more are given on both sides, where the image has them.
 
         Yields:
-            the first row, and the mean of all windows there, float32, shape (N, rows, ...): with ``axis``
-            before the other two.
+            the next rows, and the mean of all windows there and in the margin, float32, shape (N, rows, ...):
+            with ``axis`` before the other two. It is good until the next is asked for.
         """
         sizes = tuple(int(size) for size in image.shape[1:])
-        inferer = self if self.divisor is None else self._fitted(sizes)
-        roi = tuple(int(length) for length in inferer.roi_size)
-        image, low = _padded(image, roi, inferer.padding_mode)
-        weights = inferer._weights(roi).to(image.device)
+        roi, starts = self.layout(sizes)
+        image, low = _padded(image, roi, self.padding_mode)
+        weights = self._fitted(sizes)._weights(roi).to(image.device)
         if axis:
             order = axis_first(axis)
             image, weights = image.permute(0, *(1 + one for one in order)), weights.permute(order)
-            roi, sizes = tuple(roi[one] for one in order), tuple(sizes[one] for one in order)
-            low, network = [low[one] for one in order], _Turned(network, order)
-        windows = dense_patch_slices(image.shape[1:], roi, inferer._steps(roi, image.shape[1:]))
-        if len(windows) == 1:
-            yield from _finished(network(image[None])[0].float(), None, 0, roi[0], low, sizes)
-            return
+            roi, sizes, low = (tuple(one[at] for at in order) for one in (roi, sizes, low))
+            starts, network = tuple(starts[at] for at in order), _Turned(network, order)
         look = _Blank(network)
-        total, share, held = None, torch.zeros(roi[0], *image.shape[2:], device=image.device), 0
-        for start, row in itertools.groupby(windows, key=lambda window: window[0].start):
-            if total is not None and start > held:
-                yield from _finished(total, share, held, start - held, low, sizes)
-                _shift(total, share, start - held)
-            held = start
-            for window in row:
-                found = look(image[(slice(None), *window)])
-                if total is None:
-                    total = torch.zeros(len(found), *share.shape, device=image.device)
-                total[(slice(None), slice(None), *window[1:])] += found * weights
-                share[(slice(None), *window[1:])] += weights
-        assert total is not None
-        yield from _finished(total, share, held, image.shape[1] - held, low, sizes)
+        across = tuple(slice(begin, begin + size) for begin, size in zip(low[1:], sizes[1:]))
+        rows = _Rows(range(low[0], low[0] + sizes[0]), across, margin)
+        if math.prod(map(len, starts)) == 1:
+            yield from rows.all(network(image[None])[0].float())
+            return
+        for first in starts[0]:
+            yield from rows.finished(first)
+            for corner in itertools.product([first], *starts[1:]):
+                window = tuple(slice(begin, begin + length) for begin, length in zip(corner, roi))
+                rows.add(look(image[(slice(None), *window)]), weights, window, image.shape[1:])
+        yield from rows.finished(image.shape[1])
 
-    def windows_of(self, sizes: Sequence[int]) -> tuple[tuple[int, ...], int]:
-        """The size of the windows that are laid over an image of these sizes, and how many there are."""
+    def layout(self, sizes: Sequence[int]) -> tuple[tuple[int, ...], tuple[list[int], ...]]:
+        """
+        How windows are laid over an image of these sizes, which is padded where it is smaller than a window.
+
+        Returns:
+            size: of each window, voxels.
+            starts: along each axis, of the padded image; windows stand at all combinations.
+        """
         sizes = tuple(int(size) for size in sizes)
-        inferer = self if self.divisor is None else self._fitted(sizes)
-        roi = tuple(int(length) for length in inferer.roi_size)
-        padded = [max(pair) for pair in zip(roi, sizes)]
-        return roi, len(dense_patch_slices(padded, roi, inferer._steps(roi, padded)))
-
-    def _steps(self, roi: Sequence[int], sizes: Sequence[int]) -> tuple[int, ...]:
-        """From a window to the next, as MONAI's."""
-        overlap = self.overlap
-        assert isinstance(overlap, float)  # the same along each axis
-        return tuple(
-            length if length == size else max(1, int(length * (1 - overlap)))
-            for length, size in zip(roi, sizes)
-        )
+        roi = tuple(int(length) for length in self._fitted(sizes).roi_size)
+        assert isinstance(self.overlap, float)  # the same along each axis
+        starts = []
+        for length, size in zip(roi, sizes):
+            size = max(size, length)
+            step = length if length == size else max(1, int(length * (1 - self.overlap)))
+            starts.append([window.start for (window,) in dense_patch_slices((size,), (length,), (step,))])
+        return roi, tuple(starts)
 
     def _weights(self, roi: tuple[int, ...]) -> torch.Tensor:
         """Of a window's voxels, shape ``roi``."""
@@ -143,7 +141,8 @@ class FittedSlidingWindowInferer(SlidingWindowInferer):
 
     def _fitted(self, sizes: Sequence[int]) -> FittedSlidingWindowInferer:
         """The same, with a window that fits an image of these sizes."""
-        assert self.divisor is not None
+        if self.divisor is None:
+            return self
         needed = [-(-size // step) * step for size, step in zip(sizes, self.divisor)]
         fitted = [min(largest, size) for largest, size in zip(self.roi_size, needed)]
         return FittedSlidingWindowInferer(fitted, mode=self.mode_name, **self.options)
@@ -202,39 +201,84 @@ class _Blank:
         return self.found
 
 
-def _padded(image: torch.Tensor, roi: Sequence[int], mode: str) -> tuple[torch.Tensor, list[int]]:
+def _padded(image: torch.Tensor, roi: Sequence[int], mode: str) -> tuple[torch.Tensor, tuple[int, ...]]:
     """An image that is no smaller than a window, and how many voxels came before it."""
     sides = [divmod(max(0, length - size), 2) for length, size in zip(roi, image.shape[1:])]
-    low = [half for half, _ in sides]
+    low = tuple(half for half, _ in sides)
     if any(half or odd for half, odd in sides):
         pad = [side for half, odd in sides[::-1] for side in (half, half + odd)]
         image = F.pad(image[None], pad, mode=mode)[0]
     return image, low
 
 
-def _finished(
-    total: torch.Tensor,
-    share: torch.Tensor | None,
-    held: int,
-    count: int,
-    low: Sequence[int],
-    sizes: Sequence[int],
-) -> Iterator[tuple[int, torch.Tensor]]:
-    """The first rows of what is held, a few at a time, as far as they lie in the image, not in padding."""
-    first, last = max(held, low[0]), min(held + count, low[0] + sizes[0])
-    across = [slice(a, a + size) for a, size in zip(low[1:], sizes[1:])]
-    for begin in range(first, last, ROWS):
-        part = (slice(begin - held, min(begin + ROWS, last) - held), *across)
-        rows = total[(slice(None), *part)]
-        yield begin - low[0], rows if share is None else rows / share[part]
+class _Rows:
+    """
+    The mean of windows that come row by row: of rows that get no more windows and have not been handed on,
+    with their margin, and of those that wait for more windows.
 
+    Args:
+        own: the image's rows in the padded image.
+        across: the image in each of those rows.
+        margin: as for :meth:`FittedSlidingWindowInferer.slabs`.
+    """
 
-def _shift(total: torch.Tensor, share: torch.Tensor, count: int) -> None:
-    """Forget rows, and make place for as many."""
-    kept = share.shape[0] - count
-    for one in (*total, share):  # a channel at a time, as the copy overlaps itself
-        one[:kept] = one[count:].clone()
-        one[kept:] = 0
+    def __init__(self, own: range, across: tuple[slice, ...], margin: int) -> None:
+        self.own, self.across, self.margin = own, across, margin
+        self.held = own.start  # the first row that is still there
+        self.next = self.done = (
+            0  # the image's row to be handed on next; the padded image's rows that are means
+        )
+        self.values = self.share = torch.zeros(0)
+
+    def add(
+        self, found: torch.Tensor, weights: torch.Tensor, window: Sequence[slice], sizes: Sequence[int]
+    ) -> None:
+        """Another window of an image of these sizes."""
+        if not len(self.values):
+            self.held = 0
+            room = weights.shape[0] + 2 * self.margin + ROWS
+            self.values = torch.zeros(len(found), room, *sizes[1:], device=found.device)
+            self.share = torch.zeros(room, *sizes[1:], device=found.device)
+        place = (slice(window[0].start - self.held, window[0].stop - self.held), *window[1:])
+        self.values[(slice(None), *place)].addcmul_(found, weights)
+        self.share[place].add_(weights)
+
+    def finished(self, until: int) -> Iterator[tuple[range, torch.Tensor]]:
+        """Hand on what is ready when rows of the padded image before this one get no more windows."""
+        if until > self.done:
+            part = slice(self.done - self.held, until - self.held)
+            self.values[:, part].div_(self.share[part])
+            self.done = until
+            yield from self._ready()
+            self._forget()
+
+    def all(self, values: torch.Tensor) -> Iterator[tuple[range, torch.Tensor]]:
+        """Hand on all rows of a padded image."""
+        self.values, self.held, self.done = values, 0, values.shape[1]
+        yield from self._ready()
+
+    def _ready(self) -> Iterator[tuple[range, torch.Tensor]]:
+        size = len(self.own)
+        have = min(self.done - self.own.start, size)
+        while self.next < size:
+            rows = range(self.next, min(self.next + ROWS, size))
+            low, high = max(0, rows.start - self.margin), min(size, rows.stop + self.margin)
+            if high > have:
+                return
+            self.next = rows.stop
+            part = slice(low + self.own.start - self.held, high + self.own.start - self.held)
+            yield rows, self.values[(slice(None), part, *self.across)]
+
+    def _forget(self) -> None:
+        """Make place where rows were that nobody asks for any more."""
+        count = max(0, self.next - self.margin) + self.own.start - self.held
+        room = len(self.share)
+        for one in (*self.values, self.share) if count > 0 else ():
+            for begin in range(0, room - count, count):  # as many at a time as do not overlap
+                end = min(begin + count, room - count)
+                one[begin:end] = one[begin + count : end + count]
+            one[room - count :] = 0
+        self.held += max(0, count)
 
 
 def _monai_mode(mode: str) -> str:
