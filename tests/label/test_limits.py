@@ -43,7 +43,7 @@ def odd_server_in(folder, *options):
 
 @pytest.fixture(scope="module")
 def odd_server(tmp_path_factory):
-    running = odd_server_in(tmp_path_factory.mktemp("odd"), ("case_seconds", "5"))
+    running = odd_server_in(tmp_path_factory.mktemp("odd"), ("case_seconds", "15"))
     yield running
     running.stop()
 
@@ -55,7 +55,7 @@ def infer(server, image):
 @pytest.mark.parametrize(
     "image, status, sentence",
     [
-        ("endless", 504, "endless.nii.gz: takes more than 5 s"),
+        ("endless", 504, "endless.nii.gz: takes more than 15 s"),
         ("deadly", 422, "deadly.nii.gz: the model died of it"),
         ("pipe", 422, "pipe.nii.gz: is no regular file"),
     ],
@@ -85,9 +85,9 @@ def test_an_upload_is_called_by_its_own_name(odd_server):
 
 
 def coarse_image():
-    """48^3 voxels of 12 mm: on the network's grid they would take the memory of the machine."""
+    """48^3 voxels of 20 mm: on the network's grid they would take the memory of the machine."""
     noise = np.random.default_rng(0).normal(100, 20, (48, 48, 48)).astype(np.float32)
-    return gzip.compress(nib.Nifti1Image(noise, np.diag([12, 12, 12, 1.0])).to_bytes(), 1)
+    return gzip.compress(nib.Nifti1Image(noise, np.diag([20, 20, 20, 1.0])).to_bytes(), 1)
 
 
 def test_a_label_of_a_pipe_is_refused_at_once(odd_server, make_label):

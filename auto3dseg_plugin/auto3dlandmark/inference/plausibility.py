@@ -20,9 +20,10 @@ from ..planning.plan import Plan
 __all__ = ["size_warnings"]
 
 # Of a whole prediction on the network's grid, measured (tests/benchmarks/predict_size.py), with 16 features
-# a voxel: 0.65 to 0.8 GB above the idle process for 250 x 250 x 166 voxels, 5.2 for 512 x 512 x 600; and 5.4
+# a voxel: 0.65 to 0.8 GB above the idle process for 250 x 250 x 166 voxels, 2.7 for 512 x 512 x 600; and 5.4
 # for the former where a heatmap for each of 45 landmarks is held.
-LEAST_GB, BYTES_PER_VOXEL, BYTES_PER_FEATURE, BYTES_PER_HEATMAP_VOXEL = 0.5, 16, 1, 12
+LEAST_GB, BYTES_PER_VOXEL, BYTES_PER_FEATURE, BYTES_PER_HEATMAP_VOXEL = 0.5, 12, 2, 12
+MOST_FEATURES_GB = 2.1  # of what windows gave: beyond it, an image is looked at in parts
 USUAL_FEATURES = 32  # of networks that are not nnU-Net's
 ODD_VOXELS, ABSURD_VOXELS = 8.0, 100.0  # times as large or as small as the training images'
 MUCH_LARGER = 8.0  # times as many voxels on the network's grid as the median training image
@@ -58,8 +59,9 @@ def size_warnings(
     warnings = [f"warning: {text}. Are they millimetres?"] if extreme >= ODD_VOXELS else []
     grid = np.maximum(1, np.round(np.array(shape) * voxel_spacing(affine) / np.mean(plan.spacing)))
     heatmaps = len(plan.landmark_names) * BYTES_PER_HEATMAP_VOXEL if holds_heatmaps else 0
-    each = BYTES_PER_VOXEL + BYTES_PER_FEATURE * _features(plan.network_def) + heatmaps
-    needed_gb = LEAST_GB + float(grid.prod()) * each / 1e9
+    features_gb = float(grid.prod()) * BYTES_PER_FEATURE * _features(plan.network_def) / 1e9
+    needed_gb = LEAST_GB + float(grid.prod()) * (BYTES_PER_VOXEL + heatmaps) / 1e9
+    needed_gb += min(features_gb, MOST_FEATURES_GB)
     free_gb = psutil.virtual_memory().available / 1e9
     free_gb = free_gb if most_gb is None else min(free_gb, most_gb)
     if needed_gb > free_gb:
