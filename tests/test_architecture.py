@@ -24,7 +24,7 @@ LAYERS = (
     ("data", "data.published", "checks", "frames", "store"),
     ("networks", "transforms", "inferers", "losses", "metrics", "planning"),
     ("bundles", "training", "inference"),
-    ("evaluation", "workflow"),
+    ("evaluation", "reports", "workflow"),
     ("auto3dseg", "review"),
     ("cli",),
 )

@@ -14,8 +14,7 @@ import torch.nn.functional as F
 
 from .transforms.targets import FILLED, IGNORED, HeatmapTarget
 
-__all__ = ["MaskedMSELoss", "SpatialCrossEntropyLoss", "TopKBCELoss"]
-
+__all__ = ["HardNegativeLoss", "LinearMSELoss", "MaskedMSELoss", "SpatialCrossEntropyLoss", "TopKBCELoss"]
 
 CHUNK = 2**19  # voxels that fit a CPU's cache
 SMOOTH = 1e-4  # squared voxels: keeps the distance differentiable at zero
@@ -169,3 +168,70 @@ class MaskedMSELoss(torch.nn.Module):
         values = target.values.flatten(2)
         correction = (values * (values - 2 * inside)).sum(dim=2)  # (h - t)^2 - h^2
         return _mean_over_known((heatmaps.square().sum(dim=2) + correction) / heatmaps.shape[2], target.state)
+
+
+class LinearMSELoss(torch.nn.Module):
+    """
+    Squared difference between what a network gives, as it is, and the heatmap.
+
+    Args:
+        scale: the heatmap's peak.
+        summed: half the sum over all voxels of a channel instead of their mean, as Payer et al. train.
+    """
+
+    def __init__(self, scale: float = 1.0, summed: bool = False) -> None:
+        super().__init__()
+        self.scale, self.summed = scale, summed
+
+    def forward(self, logits: torch.Tensor, target: HeatmapTarget) -> torch.Tensor:
+        """
+        Args:
+            logits: shape (B, N, H, W, D).
+            target: of the same batch and landmarks.
+        """
+        flat = logits.float().flatten(2)
+        inside = flat.gather(2, target.cube_index(logits.shape[2:]))
+        values = self.scale * target.values.flatten(2)
+        squares = flat.square().sum(dim=2) + (values * (values - 2 * inside)).sum(dim=2)
+        return _mean_over_known(squares * (0.5 if self.summed else 1 / flat.shape[2]), target.state)
+
+
+class HardNegativeLoss(torch.nn.Module):
+    """
+    Smooth L1 in the heatmap, and in as many voxels outside it: those where the network gives most.
+
+    Args:
+        peak: of the heatmap, at the landmark.
+        outside: what is learnt where no heatmap is.
+
+    Source: Huang et al., "H3DE-Net", 2025.
+    """
+
+    def __init__(self, peak: float = 2.0, outside: float = -1.0) -> None:
+        super().__init__()
+        self.peak, self.outside = peak, outside
+
+    def forward(self, logits: torch.Tensor, target: HeatmapTarget) -> torch.Tensor:
+        """
+        Args:
+            logits: shape (B, N, H, W, D).
+            target: of the same batch and landmarks.
+        """
+        flat = logits.float().flatten(2)
+        index, values = target.cube_index(logits.shape[2:]), target.values.flatten(2)
+        inside = values > 0
+        count = inside.sum(dim=2)
+        near = F.smooth_l1_loss(flat.gather(2, index), self.peak * values, reduction="none")
+        left = flat.scatter(2, index, torch.where(inside, -torch.inf, flat.gather(2, index)))
+        most = max(1, int(count.max()))
+        hardest = left.topk(min(most, left.shape[2]), dim=2).values
+        far = F.smooth_l1_loss(hardest, torch.full_like(hardest, self.outside), reduction="none")
+        rank = torch.arange(hardest.shape[2], device=flat.device)
+        counted = (rank < count.clamp(min=1)[..., None]) & hardest.isfinite()
+        loss = _mean_where(near, inside) + _mean_where(far, counted)
+        return _mean_over_known(loss, target.state)
+
+
+def _mean_where(values: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
+    """Mean over the last axis of the values that count; 0 where none does."""
+    return torch.where(counted, values, 0).sum(dim=-1) / counted.sum(dim=-1).clamp(min=1)

@@ -16,6 +16,8 @@ ACTIVATION_OF_LOSS = {
     "SpatialCrossEntropyLoss": "softmax",
     "TopKBCELoss": "sigmoid",
     "MaskedMSELoss": "sigmoid",
+    "LinearMSELoss": "sigmoid",  # which leaves the highest voxel where it is
+    "HardNegativeLoss": "sigmoid",
 }
 ACTIVATIONS = ("softmax", "sigmoid")
 # How far a target reaches, in voxels: its argument, that argument's default, and what it is multiplied by.

@@ -10,11 +10,12 @@ from functools import partial
 from .. import __version__
 from ..errors import LandmarkError
 from .arguments import Command, suggestion
+from .comparing import ablate, benchmark
 from .completion import completion_script
 from .datasets import check, convert, export_nnlandmark
 from .help import command_page, overview_page
 from .main_job import demo, evaluate, predict, run
-from .models import ablate, calibrate, import_nnlandmark, publish, stress
+from .models import calibrate, import_nnlandmark, publish, stress
 from .review import serve
 from .single_steps import analyze, build, plan, train
 
@@ -39,7 +40,8 @@ GROUPS = {
         "main job": (run, predict, evaluate, demo),
         "data": (check, convert, export_nnlandmark),
         "the steps of run, one by one": (analyze, plan, build, train),
-        "models": (ablate, calibrate, stress, publish, import_nnlandmark),
+        "which is better": (benchmark, ablate),
+        "models": (calibrate, stress, publish, import_nnlandmark),
         "review": (serve,),
         "shell": (completion,),
     }.items()

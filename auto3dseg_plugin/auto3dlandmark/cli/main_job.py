@@ -112,7 +112,7 @@ def run(
     folder.predict_held_out(chosen)
     metrics = folder.cross_validate(chosen, thresholds)
     if test is not None:
-        folder.predict_test(chosen, test)
+        folder.predict_test(chosen, find_images(test))
     title = "held-out cases" if len(chosen) == 1 else f"cross-validation over {len(chosen)} folds"
     print(summary_text(metrics.parent, title))
     for line in (*folder.choices(chosen), *folder.doubts(chosen)):
@@ -129,9 +129,8 @@ def run(
     if not keep_store:
         folder.drop_store()
     bundles = " ".join(str(folder.bundle(fold).path) for fold in chosen)
-    print(
-        f"tables:      {metrics.parent}\npredictions: {folder.folder / 'predictions'}\nbundles:     {bundles}"
-    )
+    print(f"report:      {metrics.parent / 'report.html'}\ntables:      {metrics.parent}")
+    print(f"predictions: {folder.folder / 'predictions'}\nbundles:     {bundles}")
     print(f"new images:  auto3dlandmark predict {bundles} IMAGES OUT")
 
 
@@ -245,7 +244,7 @@ def evaluate(
     Args:
         dataset: a folder of images with landmarks.
         predictions: a folder of files named after the cases.
-        out: gets metrics.json, per_landmark.csv and per_case.csv.
+        out: gets metrics.json, per_landmark.csv, per_case.csv and report.html, a page to look at.
         thresholds_mm: for the success detection rate.
         landmarks: which landmark files, where there are several for an image: a folder, a table, or a pattern
             such as "*-1.mrk.json".
@@ -255,6 +254,7 @@ def evaluate(
     from ..data.measurements import dataset_measurements
     from ..evaluation.compare import evaluate as compare
     from ..evaluation.tables import summary_text, write_evaluation
+    from ..reports.report import write_report
 
     listed = scan_folder(dataset, landmarks=landmarks)
     cases = (*listed.training, *listed.testing)
@@ -262,8 +262,10 @@ def evaluate(
     annotated = [case for case in cases if case.label is not None]
     result = compare(cases, listed.landmark_names, predictions, thresholds, measurements, annotated)
     write_evaluation(out, result)
+    report = Path(out) / "report.html"
+    write_report(report, f"{Path(dataset).resolve().name}: {predictions}", result, cases, predictions)
     print(summary_text(out, f"{len(result.cases)} cases"))
-    print(f"tables: {out}")
+    print(f"tables: {out}\nreport: {report}")
 
 
 def demo(work: str = "demo_work", minutes: float = 4.0) -> None:

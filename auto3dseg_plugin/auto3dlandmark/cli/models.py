@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The commands about trained models: compare recipes, calibrate, stress, publish, bring in nnLandmark's."""
+"""The commands about trained models: calibrate, stress, publish, bring in nnLandmark's."""
 
 from __future__ import annotations
 
@@ -8,38 +8,10 @@ from pathlib import Path
 from ..errors import LandmarkError
 from ..estimates import POSTERIOR_MODES
 from ..landmarks import some_names
-from .arguments import first_folds, given, one_of, positive
+from .arguments import one_of, positive
 from .main_job import tell
 
-__all__ = ["ablate", "calibrate", "import_nnlandmark", "publish", "stress"]
-
-
-def ablate(
-    work: str,
-    variants: str,
-    folds: int = 5,
-    recipe: str | None = None,
-    minutes: float | None = None,
-) -> None:
-    """
-    Train variants of a recipe on the same folds, and print one table.
-
-    Args:
-        work: a folder with plan.json; the variants go to WORK/ablation.
-        variants: a JSON file such as {"radius 7": {"target#radius": 7}, "all voxels": {"loss#top_k": 1.0}}.
-        folds: train the first so many folds.
-        recipe: the recipe they vary; left out, what suits the network.
-        minutes: end each training of a fold after so many minutes.
-    """
-    options = given(minutes=None if minutes is None else positive("minutes", minutes))
-    from ..data.datalist import read_datalist
-    from ..workflow.ablation import ablate as train_variants
-    from ..workflow.ablation import ablation_table, read_variants
-    from ..workflow.work_folder import WorkFolder
-
-    folder, named = WorkFolder(work), read_variants(variants)
-    chosen = first_folds(read_datalist(folder.datalist).folds, folds)
-    print(f"\n{ablation_table(train_variants(folder, named, chosen, recipe, **options))}")
+__all__ = ["calibrate", "import_nnlandmark", "publish", "stress"]
 
 
 def calibrate(

@@ -95,7 +95,10 @@ def _marks(predicted: LandmarkSet, index: int, affine: np.ndarray) -> dict[str, 
 
 
 def three_slices(
-    case: Case, landmark: str | None = None, expected: Sequence[float] | None = None
+    case: Case,
+    landmark: str | None = None,
+    expected: Sequence[float] | np.ndarray | None = None,
+    view_mm: float | None = None,
 ) -> Image.Image:
     """
     Sagittal, coronal and axial slices of a case through one of its landmarks, marked by a circle.
@@ -104,6 +107,7 @@ def three_slices(
         landmark: left out, the slices go through the middle of its landmarks.
         expected: another place to mark, by a cross, moved into the slices along their normals; RAS
             millimetres.
+        view_mm: from the landmark to the border of each slice; left out, the whole image.
 
     Raises:
         LandmarkError: when the image or the landmarks cannot be read.
@@ -124,9 +128,15 @@ def three_slices(
         others = [other for other in range(3) if other != axis]
         depth = int(np.clip(round(point[axis]), 0, voxels.shape[axis] - 1))
         plane = np.clip((voxels.take(depth, axis=axis) - low) / max(high - low, 1e-9), 0, 1)
+        spacing = voxel_spacing(affine)[others]
         inside = np.clip(point[others], 0, np.array(plane.shape) - 1)
         cross = None if expected is None else world_to_voxel(np.array(expected), affine)[others]
-        sheet.paste(_tile(plane, voxel_spacing(affine)[others], inside, cross), (axis * TILE, 0))
+        if view_mm is not None:
+            first = np.maximum(0, np.floor(inside - view_mm / spacing)).astype(int)
+            last = np.ceil(inside + view_mm / spacing).astype(int) + 1
+            plane = plane[first[0] : last[0], first[1] : last[1]]
+            inside, cross = inside - first, None if cross is None else cross - first
+        sheet.paste(_tile(plane, spacing, inside, cross), (axis * TILE, 0))
     return sheet
 
 

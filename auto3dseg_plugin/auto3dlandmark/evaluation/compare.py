@@ -25,7 +25,7 @@ from ..landmarks import ABSENT, PRESENT, ROUNDING_MM
 from .baseline import mean_position_error
 from .uncertainty import presence_figures, uncertainty_figures
 
-__all__ = ["Evaluation", "evaluate", "success_detection_rate"]
+__all__ = ["Evaluation", "evaluate", "prediction_of", "success_detection_rate"]
 
 WORST = 10
 
@@ -211,9 +211,7 @@ def evaluate(
     found, errors, truth, predicted, scores, both = [], [], [], [], [], []
     radii, as_found, unusual = [], [], []
     for case in cases:
-        path = next(
-            (folder / f"{case.id}{end}" for end in SUFFIXES if (folder / f"{case.id}{end}").is_file()), None
-        )
+        path = prediction_of(folder, case)
         if path is None or case.label is None:
             continue
         reference, prediction = read_landmarks(case.label).select(names), read_landmarks(path)
@@ -253,6 +251,12 @@ def evaluate(
         None if np.isnan(as_found).all() else np.array(as_found),
         np.array(unusual, dtype=float),
     )
+
+
+def prediction_of(folder: str | os.PathLike, case: Case) -> Path | None:
+    """A case's file in a folder of predictions, of any landmark format; None where there is none."""
+    paths = (Path(folder) / f"{case.id}{suffix}" for suffix in SUFFIXES)
+    return next((path for path in paths if path.is_file()), None)
 
 
 def success_detection_rate(errors_mm: np.ndarray, thresholds_mm: Sequence[float] = (2, 3, 4)) -> list[float]:

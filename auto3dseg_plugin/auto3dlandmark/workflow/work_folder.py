@@ -23,7 +23,7 @@ from ..bundles.folder import BundleFolder
 from ..checks.dataset import check_dataset
 from ..checks.findings import raise_on_errors, report_findings
 from ..data.datalist import Case, Datalist, read_datalist, scan_folder, write_datalist
-from ..data.folder import find_images, prediction_path
+from ..data.folder import prediction_path
 from ..data.measurements import dataset_measurements
 from ..data.slices import write_preview
 from ..errors import LandmarkError
@@ -39,6 +39,7 @@ from ..planning.plan import read_plan, write_plan
 from ..planning.presets import default_network
 from ..planning.recipes import default_recipe, read_recipe, stages_of
 from ..planning.stages import plan_stages
+from ..reports.report import write_report
 from ..shapes import calibration
 from ..training.run import train_bundle, training_settings
 from .calibrating import (
@@ -323,9 +324,9 @@ class WorkFolder:
             if path.is_file() and checksum_of(path.read_bytes()) != value
         ]
 
-    def predict_test(self, folds: Sequence[int], test: str | os.PathLike) -> None:
+    def predict_test(self, folds: Sequence[int], images: Sequence[Path]) -> None:
         """Write ``test_predictions/<case>.mrk.json``, with the mean of all folds' heatmaps."""
-        images, folder = find_images(test), self.folder / "test_predictions"
+        folder = self.folder / "test_predictions"
         bundles = [self.bundle(fold) for fold in folds]
         shapes = files_digest(bundle.models.shape for bundle in bundles)
 
@@ -406,6 +407,8 @@ class WorkFolder:
                 write_cross_validation(path, result)
             write_evaluation(out, result)
             self._draw(out / "preview.png", result.per_case(), cases, folder)
+            title = f"{listed.root.name}: {evaluation.replace('_', ' ')}"
+            write_report(out / "report.html", title, result, cases, folder)
 
         state = files_digest([*_label_files(cases), *sorted(folder.glob("*"))])
         self.record.once(

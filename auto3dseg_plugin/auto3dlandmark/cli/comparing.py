@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The commands that settle which is better: systems against each other, and variants of one recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..errors import LandmarkError
+from .arguments import first_folds, given, positive, positives
+from .main_job import channels
+
+__all__ = ["ablate", "benchmark"]
+
+REPORT, TABLES = "report", "tables"
+
+
+def benchmark(
+    *dataset_work: str,
+    systems: str | None = None,
+    folds: int = 5,
+    minutes: float | None = None,
+    epochs: int | None = None,
+    resize: int | None = None,
+    test: str | None = None,
+    predictions: str | None = None,
+    modality: str = "MRI",
+    landmarks: str | None = None,
+    thresholds_mm: Sequence[float] = (2, 3, 4),
+) -> None:
+    """
+    Compare systems on the same folds, cases and budget: DATASET WORK.
+
+    'benchmark report WORK' makes the tables again; 'benchmark tables [WORK]' prints the published figures,
+    beside those of WORK. Interrupt it whenever you like: the same command goes on where it was.
+
+    Args:
+        dataset_work: a folder of images with landmarks, and where all results go.
+        systems: names and JSON files of systems, as in auto3dlandmark,nnlandmark,mine.json; left out, all
+            that are built in.
+        folds: train the first so many folds.
+        minutes: end the training of each system after so many minutes, for all folds together.
+        epochs: of each training instead.
+        resize: voxels a side of the cube for systems that see images whole; left out, what their authors
+            used, which takes a GPU.
+        test: a folder of images to predict with all folds of a system, and to evaluate if it has landmarks.
+        predictions: of others for the held-out cases, to stand in the table: NAME=FOLDER,NAME=FOLDER, of
+            .mrk.json, .fcsv or .csv files, or nnLandmark's JSON.
+        modality: as for run.
+        landmarks: as for run.
+        thresholds_mm: for the success detection rate.
+    """
+    thresholds = positives("thresholds_mm", thresholds_mm)
+    if dataset_work[:1] == (TABLES,):
+        from ..reports.published import published_tables
+
+        print(published_tables(dataset_work[1] if len(dataset_work) > 1 else None))
+        return
+    if len(dataset_work) != 2:
+        raise LandmarkError("benchmark takes two arguments: DATASET WORK, or report WORK, or tables [WORK].")
+    dataset, place = dataset_work
+    from ..evaluation.comparison import comparison_table
+    from ..planning.systems import SYSTEMS, read_system
+    from ..workflow.benchmark import Benchmark, Budget
+    from ..workflow.work_folder import WorkFolder
+
+    others = _named(predictions)
+    if dataset == REPORT:
+        made = Benchmark(WorkFolder(place), thresholds)
+    else:
+        chosen = [
+            read_system(name.strip()) for name in (systems or ",".join(SYSTEMS)).split(",") if name.strip()
+        ]
+        if minutes is not None and epochs is not None:
+            raise LandmarkError("minutes and epochs are two ends of a training. Give one of them.")
+        from ..data.datalist import read_datalist
+
+        folder = WorkFolder(place)
+        folder.check(dataset, landmarks=landmarks)
+        folder.analyze(channels(modality))
+        trained = first_folds(read_datalist(folder.datalist).folds, folds)
+        each = None if minutes is None else positive("minutes", minutes) / len(trained)
+        budget = Budget(trained, given(minutes=each, epochs=epochs), resize)
+        made = Benchmark(folder, thresholds)
+        made.train(chosen, budget, test)
+    for name, source in others.items():
+        made.add_predictions(name, source)
+    print(f"\n{comparison_table(made.report())}")
+    print(f"tables: {made.work.folder / 'results.csv'}\nreport: {made.work.folder / 'report.html'}")
+
+
+def _named(predictions: str | None) -> dict[str, Path]:
+    """NAME=PATH, several joined by commas."""
+    found: dict[str, Path] = {}
+    for part in (predictions or "").split(","):
+        if not part.strip():
+            continue
+        name, equals, path = part.strip().partition("=")
+        if not equals or not name or not Path(path).exists():
+            raise LandmarkError(
+                f"predictions={part.strip()!r} must be NAME=FOLDER, with a folder that is there."
+            )
+        found[name] = Path(path)
+    return found
+
+
+def ablate(
+    work: str,
+    variants: str,
+    folds: int = 5,
+    recipe: str | None = None,
+    minutes: float | None = None,
+) -> None:
+    """
+    Train variants of a recipe on the same folds, and print one table.
+
+    Args:
+        work: a folder with plan.json; the variants go to WORK/ablation.
+        variants: a JSON file such as {"radius 7": {"target#radius": 7}, "all voxels": {"loss#top_k": 1.0}}.
+        folds: train the first so many folds.
+        recipe: the recipe they vary; left out, what suits the network.
+        minutes: end each training of a fold after so many minutes.
+    """
+    options = given(minutes=None if minutes is None else positive("minutes", minutes))
+    from ..data.datalist import read_datalist
+    from ..evaluation.comparison import comparison_table
+    from ..workflow.ablation import ablate as train_variants
+    from ..workflow.ablation import read_variants
+    from ..workflow.work_folder import WorkFolder
+
+    folder, named = WorkFolder(work), read_variants(variants)
+    chosen = first_folds(read_datalist(folder.datalist).folds, folds)
+    rows = train_variants(folder, named, chosen, recipe, **options)
+    print(f"\n{comparison_table(rows)}\nreport: {folder.folder / 'ablation' / 'report.html'}")

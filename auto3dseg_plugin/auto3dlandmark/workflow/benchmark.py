@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The benchmark: systems on the same folds, cases and budget, and what they are compared by.
+
+``WORK/benchmark.json`` remembers what was trained and what it cost; from it and the predictions below
+``WORK/systems`` the tables are made, again and again if need be.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+
+from ..data.datalist import Case, read_datalist, scan_folder
+from ..data.folder import prediction_path
+from ..data.images import read_geometry
+from ..errors import LandmarkError
+from ..evaluation.compare import prediction_of
+from ..files import read_json, write_json
+from ..formats import read_landmarks, write_landmarks
+from ..formats.nnlandmark_json import read_nnlandmark_cases
+from ..geometry import voxel_to_world
+from ..landmarks import LandmarkSet
+from ..planning.systems import System
+from .side_by_side import (
+    compare,
+    cost_of,
+    described,
+    folder_name,
+    guess_by_mean,
+    held_out,
+    plan_as,
+    trained,
+    work_folder_below,
+)
+from .work_folder import WorkFolder
+
+__all__ = ["Benchmark", "Budget"]
+
+GROUP = "systems"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """
+    What each system may take.
+
+    Args:
+        folds: that are trained, and evaluated on their held-out cases.
+        options: values of train.json: ``minutes`` or ``epochs``, of each fold.
+        resize: sides of the cube of systems that see images whole, in voxels; None: their own.
+    """
+
+    folds: Sequence[int]
+    options: Mapping[str, Any]
+    resize: int | None = None
+
+
+class Benchmark:
+    """
+    A work folder with a datalist and a fingerprint, and systems below it.
+
+    Args:
+        work: the folder.
+        thresholds_mm: for the success detection rate.
+    """
+
+    def __init__(self, work: WorkFolder, thresholds_mm: Sequence[float] = (2, 3, 4)) -> None:
+        self.work, self.path = work, work.folder / "benchmark.json"
+        self.known: dict[str, Any] = read_json(self.path) if self.path.is_file() else {}
+        self.systems: dict[str, dict[str, Any]] = self.known.get("systems", {})
+        self.folds: list[int] = self.known.get("folds", [])
+        self.test: str | None = self.known.get("test")
+        self.thresholds_mm = tuple(thresholds_mm)
+
+    def train(self, systems: Sequence[System], budget: Budget, test: str | None = None) -> None:
+        """
+        Train and cross-validate each system; what is there already stays.
+
+        Args:
+            test: a folder of annotated images to predict with the folds of each system together; left out,
+                the test cases of the dataset, where it has some.
+
+        Raises:
+            LandmarkError: when two systems would share a folder.
+        """
+        names = [folder_name(system.name) for system in systems]
+        for system, name in zip(systems, names):
+            if names.count(name) > 1:
+                raise LandmarkError(f"system {system.name!r} has the name of another one. Rename its file.")
+        self.folds, self.test = list(budget.folds), test
+        for system in systems:
+            self.systems[system.name] = {**described(system), "figures": self._one(system, budget)}
+            self._remember({"budget": dict(budget.options), "resize": budget.resize, "machine": _machine()})
+
+    def _one(self, system: System, budget: Budget) -> dict[str, Any]:
+        """Train a system, or guess; what it took."""
+        files = [self.work.datalist, self.work.fingerprint]
+        below = work_folder_below(self.work, system.name, GROUP, files)
+        if not system.trained:
+            guess_by_mean(below, budget.folds, self.test_cases(), self.thresholds_mm)
+            return {}
+        plan_as(below, system, budget.resize)
+        values = {**budget.options, **system.values}
+        found = trained(below, budget.folds, system.recipe, self.thresholds_mm, **values)
+        if tested := self.test_cases():
+            below.predict_test(budget.folds, [Path(case.image) for case in tested])
+        taken = {key: found[key] for key in ("steps", "train_seconds")}
+        return {**taken, **cost_of(below, budget.folds[0])}
+
+    def test_cases(self) -> list[Case]:
+        """Annotated cases that nothing is trained on."""
+        listed = read_datalist(self.work.datalist)
+        if self.test is not None:
+            found = scan_folder(self.test, listed.landmark_names)
+            return [*found.training, *found.testing]
+        return [case for case in listed.testing if case.label is not None]
+
+    def _remember(self, more: Mapping[str, Any]) -> None:
+        self.known.update(
+            more,
+            folds=self.folds,
+            thresholds_mm=list(self.thresholds_mm),
+            test=self.test,
+            systems=self.systems,
+            dataset=read_datalist(self.work.datalist).root.name,
+        )
+        write_json(self.path, self.known)
+
+    def add_predictions(self, name: str, source: str | Path) -> None:
+        """
+        Let predictions join that somebody else made: they are copied below the work folder.
+
+        Args:
+            source: a folder of landmark files named after the cases, or nnLandmark's JSON of voxels.
+
+        Raises:
+            LandmarkError: when a held-out case has none.
+        """
+        listed = read_datalist(self.work.datalist)
+        voxels = read_nnlandmark_cases(source) if Path(source).is_file() else None
+        folder = self.work.folder / GROUP / folder_name(name) / "predictions"
+        for case in held_out(self.work, self.folds):
+            if voxels is not None:
+                found = _from_voxels(voxels.get(case.id), case, listed.landmark_names)
+            else:
+                path = prediction_of(source, case)
+                found = None if path is None else read_landmarks(path)
+            if found is None:
+                raise LandmarkError(f"{source}: has no prediction for the held-out case {case.id}.")
+            write_landmarks(prediction_path(folder, case.image), found)
+        self.systems[name] = {"about": f"predictions of {source}", "figures": {}}
+        self._remember({})
+
+    def report(self) -> list[dict[str, Any]]:
+        """
+        Write ``results.csv`` and ``report.html``; with test images also ``test_results.csv`` and
+        ``test_report.html``.
+
+        Returns:
+            the rows of held-out cases, best first.
+
+        Raises:
+            LandmarkError: when no system has been trained.
+        """
+        if not self.systems:
+            raise LandmarkError(f"{self.path}: there is no benchmark yet. Run 'auto3dlandmark benchmark'.")
+        rows = self._compare(held_out(self.work, self.folds), "predictions", "")
+        if tested := self.test_cases():
+            self._compare(tested, "test_predictions", "test_")
+        return rows
+
+    def _compare(self, cases: Sequence[Case], predictions: str, prefix: str) -> list[dict[str, Any]]:
+        folders = {name: self.work.folder / GROUP / folder_name(name) / predictions for name in self.systems}
+        there = {name: folder for name, folder in folders.items() if folder.is_dir()}
+        known = {**self.known, "thresholds_mm": self.thresholds_mm}
+        return compare(self.work, cases, there, known, self.work.folder, prefix)
+
+
+def _machine() -> str:
+    memory = psutil.virtual_memory().total / 2**30
+    devices = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+    return ", ".join([platform.machine(), f"{psutil.cpu_count()} cores", f"{memory:.0f} GiB", *devices])
+
+
+def _from_voxels(found: Mapping[str, Any] | None, case: Case, names: Sequence[str]) -> LandmarkSet | None:
+    """A case of nnLandmark's JSON in millimetres; a landmark that is not there is unknown."""
+    if found is None:
+        return None
+    _, affine = read_geometry(case.image)
+    there = [name for name in names if name in found]
+    points = voxel_to_world(np.array([found[name] for name in there]).reshape(-1, 3), affine)
+    return LandmarkSet(tuple(there), points).select(names)
