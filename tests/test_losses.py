@@ -10,13 +10,28 @@ import torch
 import torch.nn.functional as F
 
 from auto3dlandmark.landmarks import ABSENT, PRESENT, UNKNOWN
-from auto3dlandmark.losses import SMOOTH, MaskedMSELoss, SpatialCrossEntropyLoss, TopKBCELoss
+from auto3dlandmark.losses import (
+    SMOOTH,
+    HardNegativeLoss,
+    LinearMSELoss,
+    MaskedMSELoss,
+    SpatialCrossEntropyLoss,
+    TopKBCELoss,
+)
 from auto3dlandmark.transforms import ConeTarget, GaussianTarget
 
 SHAPE = (10, 9, 8)
 VOXELS = math.prod(SHAPE)
 NAN = [math.nan] * 3
 KNOWN = [0, 1, 2]  # channel 3 is unknown
+ALL = [
+    TopKBCELoss(),
+    MaskedMSELoss(),
+    SpatialCrossEntropyLoss(distance_weight=0.3),
+    LinearMSELoss(),
+    LinearMSELoss(summed=True),
+    HardNegativeLoss(),
+]
 
 
 @pytest.fixture
@@ -35,6 +50,28 @@ def test_top_k_bce_is_the_mean_over_the_hardest_voxels_of_each_known_channel(log
     dense = F.binary_cross_entropy_with_logits(logits, target.dense(SHAPE), reduction="none").flatten(2)
     naive = dense.sort(dim=2, descending=True).values[0, KNOWN, : round(0.2 * VOXELS)].mean()
     assert TopKBCELoss(top_k=0.2)(logits, target).item() == pytest.approx(naive.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("scale", [1.0, 3.0])
+def test_linear_mse_is_the_mean_or_half_the_sum_of_squares(logits, target, scale):
+    squares = (logits - scale * target.dense(SHAPE)).square().flatten(2)[0, KNOWN]
+    assert LinearMSELoss(scale)(logits, target).item() == pytest.approx(squares.mean().item(), rel=1e-5)
+    summed = squares.sum(dim=1).mean().item() / 2
+    assert LinearMSELoss(scale, summed=True)(logits, target).item() == pytest.approx(summed, rel=1e-5)
+
+
+def test_hard_negatives_are_as_many_as_voxels_in_the_heatmap(logits, target):
+    target = GaussianTarget(sigma=0.8, cutoff=2.0)(
+        target.points, torch.tensor([[PRESENT, PRESENT, ABSENT, UNKNOWN]]), SHAPE
+    )
+    dense, expected = target.dense(SHAPE).flatten(2)[0], []
+    for values, wanted in zip(logits.flatten(2)[0], dense):
+        inside = wanted > 0
+        near = F.smooth_l1_loss(values[inside], 2 * wanted[inside]) if inside.any() else torch.zeros(())
+        outside = values[~inside].sort(descending=True).values[: max(1, int(inside.sum()))]
+        expected.append(near + F.smooth_l1_loss(outside, torch.full_like(outside, -1.0)))
+    naive = torch.stack(expected)[KNOWN].mean().item()
+    assert HardNegativeLoss()(logits, target).item() == pytest.approx(naive, rel=1e-5)
 
 
 def test_masked_mse_is_the_mean_over_known_channels(logits, target):
@@ -66,18 +103,14 @@ def test_the_distance_term_is_the_distance_of_the_softmax_mean_in_voxels(logits,
     assert difference.item() == pytest.approx(0.5 * sum(distances).item() / 3, abs=1e-3)
 
 
-@pytest.mark.parametrize(
-    "loss", [TopKBCELoss(), MaskedMSELoss(), SpatialCrossEntropyLoss(distance_weight=0.3)]
-)
+@pytest.mark.parametrize("loss", ALL)
 def test_an_unknown_landmark_gets_no_gradient_and_an_absent_one_does(loss, logits, target):
     loss(logits, target).backward()
     assert logits.grad[0, 3].abs().max() == 0
     assert all(logits.grad[0, channel].abs().max() > 0 for channel in KNOWN)
 
 
-@pytest.mark.parametrize(
-    "loss", [TopKBCELoss(), MaskedMSELoss(), SpatialCrossEntropyLoss(distance_weight=0.3)]
-)
+@pytest.mark.parametrize("loss", ALL)
 def test_a_batch_without_any_known_landmark_has_loss_zero(loss, logits):
     target = ConeTarget(3)(torch.full((1, 4, 3), math.nan), torch.full((1, 4), UNKNOWN), SHAPE)
     value = loss(logits, target)
@@ -86,9 +119,7 @@ def test_a_batch_without_any_known_landmark_has_loss_zero(loss, logits):
     assert torch.isfinite(logits.grad).all()
 
 
-@pytest.mark.parametrize(
-    "loss", [TopKBCELoss(), MaskedMSELoss(), SpatialCrossEntropyLoss(distance_weight=0.3)]
-)
+@pytest.mark.parametrize("loss", ALL)
 def test_a_perfect_answer_costs_less_than_a_shifted_one(loss, target):
     dense = target.dense(SHAPE)
     perfect = 12 * dense - 8

@@ -47,3 +47,10 @@ def test_it_survives_json():
     known = fit_oddness(signs_of(10), [1.0] * 10)
     again = Oddness.from_json(known.to_json())
     assert again.value({"misfit": 12.0}) == pytest.approx(known.value({"misfit": 12.0}), abs=1e-3)
+
+
+def test_a_sign_that_never_varied_is_no_reason_for_alarm_by_its_last_decimal():
+    fitted = fit_oddness([{"mass": 0.5}] * 8, [1.0] * 8)
+    kept = Oddness.from_json(fitted.to_json())
+    assert kept.value({"mass": 0.5}) == 0 and kept.value({"mass": 0.501}) < 1 < kept.value({"mass": 0.6})
+    assert np.isfinite(Oddness.from_json({"mass": [0.5, 0.0]}).value({"mass": 0.6}))  # of an earlier version

@@ -64,7 +64,7 @@ def benchmark(
     from ..workflow.benchmark import Benchmark, Budget
     from ..workflow.work_folder import WorkFolder
 
-    others = _named(predictions)
+    others, failed = _named(predictions), {}
     if dataset == REPORT:
         made = Benchmark(WorkFolder(place), thresholds)
     else:
@@ -82,11 +82,14 @@ def benchmark(
         each = None if minutes is None else positive("minutes", minutes) / len(trained)
         budget = Budget(trained, given(minutes=each, epochs=epochs), resize)
         made = Benchmark(folder, thresholds)
-        made.train(chosen, budget, test)
+        failed = made.train(chosen, budget, test)
     for name, source in others.items():
         made.add_predictions(name, source)
     print(f"\n{comparison_table(made.report())}")
     print(f"tables: {made.work.folder / 'results.csv'}\nreport: {made.work.folder / 'report.html'}")
+    if failed:
+        reasons = "\n".join(f"{name}: {reason}" for name, reason in failed.items())
+        raise LandmarkError(f"{len(failed)} of {len(chosen)} systems failed:\n{reasons}")
 
 
 def _named(predictions: str | None) -> dict[str, Path]:

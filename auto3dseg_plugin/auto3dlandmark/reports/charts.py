@@ -105,10 +105,9 @@ def calibration_chart(coverage: Mapping[str, float]) -> str:
     Args:
         coverage: percent of the points that lie in the radius of each level, as in ``metrics.json``.
     """
-    told = [100 * level for level in LEVELS]
     with _drawing(4.2, 3.6, "calibration of the radii") as (axes, svg):
         axes.plot([0, 100], [0, 100], "--", color=COLOURS[7], label="as told")
-        axes.plot(told, list(coverage.values()), "o-", color=COLOURS[0], label="found")
+        axes.plot(LEVELS, [coverage[str(level)] for level in LEVELS], "o-", color=COLOURS[0], label="found")
         axes.set_xlabel("points that a radius is to hold, %")
         axes.set_ylabel("points that it holds, %")
         axes.set_xlim(0, 101)

@@ -15,6 +15,7 @@ NORMAL_MAD = 1.4826  # standard deviations of a normal distribution in its media
 DEVIATIONS, DEVIATIONS_OF_ONE = 4.0, 12.0  # that are still usual, and how many more a single case leaves open
 FAILED = 3.0  # times the median error: a case that says nothing about what is usual
 QUANTILES = (5, 25, 50, 75, 95)
+LEAST_SPREAD = 1e-3  # of a sign that is the same in all held-out cases, which are never all there are
 MOST_VOXELS = 200_000
 
 
@@ -53,7 +54,8 @@ class Oddness:
         Raises:
             TypeError, ValueError, AttributeError: when it is not what :meth:`to_json` gives.
         """
-        return cls({name: (float(middle), float(width)) for name, (middle, width) in content.items()})
+        usual = {name: (float(middle), float(width)) for name, (middle, width) in content.items()}
+        return cls({name: (middle, max(width, LEAST_SPREAD)) for name, (middle, width) in usual.items()})
 
 
 def fit_oddness(signs: Sequence[Mapping[str, float]], errors_mm: Sequence[float]) -> Oddness:
@@ -78,7 +80,7 @@ def fit_oddness(signs: Sequence[Mapping[str, float]], errors_mm: Sequence[float]
             continue
         middle = float(np.median(values))
         off = np.abs(values - middle)
-        spread = max(NORMAL_MAD * float(np.median(off)), float(np.sqrt((off**2).mean())), 1e-6)
+        spread = max(NORMAL_MAD * float(np.median(off)), float(np.sqrt((off**2).mean())), LEAST_SPREAD)
         usual[name] = (middle, (DEVIATIONS + DEVIATIONS_OF_ONE / len(values)) * spread)
     return Oddness(usual)
 

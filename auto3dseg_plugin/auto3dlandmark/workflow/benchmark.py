@@ -79,13 +79,16 @@ class Benchmark:
         self.test: str | None = self.known.get("test")
         self.thresholds_mm = tuple(thresholds_mm)
 
-    def train(self, systems: Sequence[System], budget: Budget, test: str | None = None) -> None:
+    def train(self, systems: Sequence[System], budget: Budget, test: str | None = None) -> dict[str, str]:
         """
-        Train and cross-validate each system; what is there already stays.
+        Train and cross-validate each system; what is there already stays, and one that fails stops no other.
 
         Args:
             test: a folder of annotated images to predict with the folds of each system together; left out,
                 the test cases of the dataset, where it has some.
+
+        Returns:
+            the systems that failed, and why.
 
         Raises:
             LandmarkError: when two systems would share a folder.
@@ -95,9 +98,17 @@ class Benchmark:
             if names.count(name) > 1:
                 raise LandmarkError(f"system {system.name!r} has the name of another one. Rename its file.")
         self.folds, self.test = list(budget.folds), test
+        failed: dict[str, str] = {}
         for system in systems:
-            self.systems[system.name] = {**described(system), "figures": self._one(system, budget)}
+            try:
+                figures = self._one(system, budget)
+            except (LandmarkError, RuntimeError) as error:  # such as a network too large for the memory
+                failed[system.name] = str(error)
+                self.work.say(f"{system.name}: failed, and is left out: {error}")
+                continue
+            self.systems[system.name] = {**described(system), "figures": figures}
             self._remember({"budget": dict(budget.options), "resize": budget.resize, "machine": _machine()})
+        return failed
 
     def _one(self, system: System, budget: Budget) -> dict[str, Any]:
         """Train a system, or guess; what it took."""
