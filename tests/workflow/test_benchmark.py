@@ -96,6 +96,24 @@ def test_a_missing_prediction_is_told(bench, tmp_path):
         made.add_predictions("theirs", tmp_path / "theirs")
 
 
+def test_predictions_never_replace_what_was_trained(bench, tmp_path):
+    made = Benchmark(WorkFolder(bench[0] / "work", say=lambda line: None))
+    with pytest.raises(LandmarkError, match="nnlandmark was trained here"):
+        made.add_predictions("nnlandmark", tmp_path)
+
+
+def test_a_system_without_all_cases_is_left_out_and_named(bench):
+    said = []
+    made = Benchmark(WorkFolder(bench[0] / "work", say=said.append))
+    gone = sorted((made.work.folder / "systems" / "unet" / "predictions").glob("*.mrk.json"))[0]
+    content = gone.read_bytes()
+    gone.unlink()
+    assert "unet" not in [row["system"] for row in made.report()]
+    assert any(line.startswith("note: unet is left out") for line in said)
+    gone.write_bytes(content)
+    assert "unet" in [row["system"] for row in made.report()]
+
+
 def test_a_network_of_ones_own_is_a_row(bench, tmp_path, monkeypatch):
     """As docs/benchmark.md says: ten lines of Python, and a file that names them."""
     (tmp_path / "my_networks.py").write_text(

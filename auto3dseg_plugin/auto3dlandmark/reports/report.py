@@ -96,17 +96,17 @@ def write_comparison_report(
         dataset: its name.
         rows: of :func:`auto3dlandmark.evaluation.comparison.comparison_rows`, best first.
         evaluations: by system.
-        known: of the benchmark: ``systems`` with what they are, ``machine``, ``budget``, ``folds``.
+        known: of the benchmark: ``systems`` with what they are and took, ``machine``, ``folds``.
         cases: annotated, with their images.
         predictions: by system, the folder of its predictions.
     """
     names = [row["system"] for row in rows]
     errors = {name: evaluations[name].errors_mm for name in names}
     best = names[0]
-    budget = ", ".join(f"{value:g} {key} of each fold" for key, value in known.get("budget", {}).items())
+    systems = known.get("systems", {})
     lead = (
         f"{rows[0]['cases']} cases, folds {', '.join(map(str, known.get('folds', [])))}; "
-        f"{budget or 'as long as each recipe says'}; {known.get('machine', 'machine unknown')}."
+        f"{_budget(systems, names)}; {known.get('machine', 'machine unknown')}."
     )
     sections = [
         _section("All systems", _reading(), table=_system_rows(rows)),
@@ -135,7 +135,7 @@ def write_comparison_report(
     sections.append(
         _section(f"Error of {best} by landmark", chart=landmark_chart(errors[best], evaluations[best].names))
     )
-    sections.append(_section("The systems", list=_about(known.get("systems", {}), names)))
+    sections.append(_section("The systems", list=_about(systems, names)))
     _write(path, f"Benchmark on {dataset}", lead, [], sections)
 
 
@@ -304,11 +304,27 @@ def _system_rows(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return _rows(head, cells, best=0)
 
 
+def _budget(systems: Mapping[str, Mapping[str, Any]], names: Sequence[str]) -> str:
+    """What all that were trained took alike; that it differs, where it does."""
+    taken = [dict(systems[name].get("budget", {})) for name in names if systems.get(name, {}).get("figures")]
+    for one in taken:
+        one.pop("resize", None)
+    if any(one != taken[0] for one in taken):
+        return "budgets differ, see the systems"
+    return _taken(taken[0]) if taken and taken[0] else "each as long as its recipe says"
+
+
+def _taken(budget: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {value:g}" for key, value in budget.items()) + " of each fold"
+
+
 def _about(systems: Mapping[str, Mapping[str, Any]], names: Sequence[str]) -> list[str]:
     lines = []
     for name in names:
         one = systems.get(name, {})
         parts = [one.get("about", ""), one.get("source", ""), *one.get("departures", ())]
+        if one.get("budget"):
+            parts.append(_taken(one["budget"]))
         lines.append(f"{name}: " + "; ".join(part for part in parts if part))
     return lines
 

@@ -13,11 +13,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..bundles.fill import kept_on_disk
 from ..errors import LandmarkError
 from ..files import read_json
-from ..planning.plan import read_plan
-from .side_by_side import compare, folder_name, held_out, trained, work_folder_below
+from .side_by_side import compare, folder_name, held_out, shared_store, trained, work_folder_below
 from .work_folder import WorkFolder
 
 __all__ = ["ablate", "read_variants"]
@@ -66,15 +64,19 @@ def ablate(
         as :func:`auto3dlandmark.evaluation.comparison.comparison_rows`; also ``ablation/results.csv`` and
         ``ablation/report.html``.
     """
-    shared = {"store": str(work.store)} if kept_on_disk(read_plan(work.plan)) else {}
+    shared = shared_store(work, work)
     systems: dict[str, Any] = {}
     predictions: dict[str, Path] = {}
     for name, values in variants.items():
         variant = work_folder_below(work, name, GROUP, [work.datalist, work.plan])
         found = trained(variant, folds, recipe, **{**shared, **options, **values})
         taken = {key: found[key] for key in ("steps", "train_seconds")}
-        systems[name] = {"about": json.dumps(values) if values else UNCHANGED, "figures": taken}
+        systems[name] = {
+            "about": json.dumps(values) if values else UNCHANGED,
+            "budget": options,
+            "figures": taken,
+        }
         predictions[name] = variant.folder / "predictions"
     work.drop_store()
-    known = {"systems": systems, "folds": list(folds), "budget": options}
+    known = {"systems": systems, "folds": list(folds)}
     return compare(work, held_out(work, folds), predictions, known, work.folder / GROUP)

@@ -26,7 +26,7 @@ from ..files import read_json, write_json
 from ..formats import read_landmarks, write_landmarks
 from ..formats.nnlandmark_json import read_nnlandmark_cases
 from ..geometry import voxel_to_world
-from ..landmarks import LandmarkSet
+from ..landmarks import LandmarkSet, some_names
 from ..planning.systems import System
 from .side_by_side import (
     compare,
@@ -36,6 +36,7 @@ from .side_by_side import (
     guess_by_mean,
     held_out,
     plan_as,
+    shared_store,
     trained,
     work_folder_below,
 )
@@ -60,6 +61,11 @@ class Budget:
     folds: Sequence[int]
     options: Mapping[str, Any]
     resize: int | None = None
+
+    def told(self, system: System) -> dict[str, Any]:
+        """What a system took of it, as it stands in results."""
+        cube = {} if system.resize is None else {"resize": self.resize or system.resize}
+        return {**self.options, **cube} if system.trained else {}
 
 
 class Benchmark:
@@ -106,8 +112,10 @@ class Benchmark:
                 failed[system.name] = str(error)
                 self.work.say(f"{system.name}: failed, and is left out: {error}")
                 continue
-            self.systems[system.name] = {**described(system), "figures": figures}
-            self._remember({"budget": dict(budget.options), "resize": budget.resize, "machine": _machine()})
+            told = {"budget": budget.told(system), "figures": figures}
+            self.systems[system.name] = {**described(system), **told}
+            self._remember({"machine": _machine()})
+        self.work.drop_store()
         return failed
 
     def _one(self, system: System, budget: Budget) -> dict[str, Any]:
@@ -118,7 +126,7 @@ class Benchmark:
             guess_by_mean(below, budget.folds, self.test_cases(), self.thresholds_mm)
             return {}
         plan_as(below, system, budget.resize)
-        values = {**budget.options, **system.values}
+        values = {**shared_store(self.work, below), **budget.options, **system.values}
         found = trained(below, budget.folds, system.recipe, self.thresholds_mm, **values)
         if tested := self.test_cases():
             below.predict_test(budget.folds, [Path(case.image) for case in tested])
@@ -152,9 +160,11 @@ class Benchmark:
             source: a folder of landmark files named after the cases, or nnLandmark's JSON of voxels.
 
         Raises:
-            LandmarkError: when a held-out case has none.
+            LandmarkError: when a held-out case has none, or the name is that of a system that was trained.
         """
         listed = read_datalist(self.work.datalist)
+        if (self.work.folder / GROUP / folder_name(name) / "datalist.json").exists():
+            raise LandmarkError(f"predictions={name}={source}: {name} was trained here. Choose another name.")
         voxels = read_nnlandmark_cases(source) if Path(source).is_file() else None
         folder = self.work.folder / GROUP / folder_name(name) / "predictions"
         for case in held_out(self.work, self.folds):
@@ -189,7 +199,13 @@ class Benchmark:
 
     def _compare(self, cases: Sequence[Case], predictions: str, prefix: str) -> list[dict[str, Any]]:
         folders = {name: self.work.folder / GROUP / folder_name(name) / predictions for name in self.systems}
-        there = {name: folder for name, folder in folders.items() if folder.is_dir()}
+        there = {}
+        for name, folder in folders.items():
+            missing = [case.id for case in cases if prediction_of(folder, case) is None]
+            if not missing:
+                there[name] = folder
+            elif folder.is_dir():  # who only predicted held-out cases has none of test cases
+                self.work.say(f"note: {name} is left out, as it has no prediction for {some_names(missing)}")
         known = {**self.known, "thresholds_mm": self.thresholds_mm}
         return compare(self.work, cases, there, known, self.work.folder, prefix)
 

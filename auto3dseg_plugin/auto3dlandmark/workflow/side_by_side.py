@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ..bundles.fill import kept_on_disk
 from ..data.datalist import Case, read_datalist
 from ..data.folder import prediction_path
 from ..data.measurements import dataset_measurements
@@ -25,7 +26,7 @@ from ..files import files_digest, read_json
 from ..formats import write_landmarks
 from ..planning import plan
 from ..planning.fingerprint import read_fingerprint
-from ..planning.plan import write_plan
+from ..planning.plan import read_plan, write_plan
 from ..planning.presets import default_network
 from ..planning.systems import System, plan_system
 from ..reports.report import write_comparison_report
@@ -40,6 +41,7 @@ __all__ = [
     "guess_by_mean",
     "held_out",
     "plan_as",
+    "shared_store",
     "trained",
     "work_folder_below",
 ]
@@ -115,6 +117,11 @@ def trained(
     steps = sum(one["steps"] for one in outcomes) // len(outcomes)
     seconds = round(sum(one["seconds"] for one in outcomes) / len(outcomes), 1)
     return {"steps": steps, "train_seconds": seconds, **metrics}
+
+
+def shared_store(work: WorkFolder, below: WorkFolder) -> dict[str, Any]:
+    """The option by which trainings below a work folder share its store, where one needs a store."""
+    return {"store": str(work.store)} if kept_on_disk(read_plan(below.plan)) else {}
 
 
 def held_out(work: WorkFolder, folds: Sequence[int]) -> list[Case]:
