@@ -21,6 +21,7 @@ from auto3dlandmark import LandmarkError, read_landmarks
 from auto3dlandmark.cli import main
 from auto3dlandmark.inference import parallel
 from auto3dlandmark.inference.batch import predict_batch
+from auto3dlandmark.inference.parallel import BundleMaker
 
 CASES = [f"demo_0{number}" for number in range(6)]
 
@@ -39,7 +40,8 @@ def predicted(trained_bundle, images, tmp_path):
     """Predict those images, and give the report."""
 
     def predict(**options):
-        return predict_batch([trained_bundle], images, tmp_path / "out", "cpu", progress=False, **options)
+        maker = BundleMaker([trained_bundle], "cpu")
+        return predict_batch(maker, images, tmp_path / "out", progress=False, **options)
 
     return predict
 
@@ -129,7 +131,7 @@ def test_an_image_that_its_process_dies_of_is_named_and_nothing_else_is_lost(
     """As when the kernel takes a process that wants too much memory."""
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     monkeypatch.setattr(parallel, "_predict", deadly_image.predict)
-    found = dict(parallel.predict_each(images, [trained_bundle], 2, device="cpu"))
+    found = dict(parallel.predict_each(images, BundleMaker([trained_bundle], "cpu"), 2))
     assert sorted(found) == list(range(len(images)))
     assert [number for number, one in found.items() if one.landmarks is None] == [1]
     assert "demo_01.nii.gz" in found[1].failed and "memory" in found[1].failed
@@ -190,9 +192,8 @@ def test_voxels_that_cannot_be_millimetres_and_images_beyond_memory_are_refused(
     image = nib.load(demo_dataset / "images" / "demo_00.nii.gz")
     affine = image.affine @ np.diag([factor, factor, factor, 1])
     nib.save(nib.Nifti1Image(np.asanyarray(image.dataobj), affine), tmp_path / "odd.nii.gz")
-    report = predict_batch(
-        [trained_bundle], [tmp_path / "odd.nii.gz"], tmp_path / "out", "cpu", progress=False
-    )
+    maker = BundleMaker([trained_bundle], "cpu")
+    report = predict_batch(maker, [tmp_path / "odd.nii.gz"], tmp_path / "out", progress=False)
     assert complaint in report.failed["odd"]
 
 
@@ -202,7 +203,8 @@ def test_a_much_larger_image_is_told_before_it_is_predicted(trained_bundle, demo
     nib.save(nib.Nifti1Image(array, image.affine), tmp_path / "large.nii.gz")
     said = []
     images = [tmp_path / "large.nii.gz"]
-    report = predict_batch([trained_bundle], images, tmp_path / "out", "cpu", progress=False, say=said.append)
+    maker = BundleMaker([trained_bundle], "cpu")
+    report = predict_batch(maker, images, tmp_path / "out", progress=False, say=said.append)
     assert report.made == ["large"] and "times as large as the training images" in said[0]
 
 

@@ -13,6 +13,7 @@ from .arguments import Command, suggestion
 from .comparing import ablate, benchmark
 from .completion import completion_script
 from .datasets import check, convert, export_nnlandmark
+from .few_cases import transfer
 from .help import command_page, overview_page
 from .main_job import demo, evaluate, predict, run
 from .models import calibrate, import_nnlandmark, publish, stress
@@ -38,6 +39,7 @@ GROUPS = {
     title: [Command(function) for function in functions]
     for title, functions in {
         "main job": (run, predict, evaluate, demo),
+        "few annotated images": (transfer,),
         "data": (check, convert, export_nnlandmark),
         "the steps of run, one by one": (analyze, plan, build, train),
         "which is better": (benchmark, ablate),

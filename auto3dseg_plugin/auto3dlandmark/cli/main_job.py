@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..bundles.folder import BundleFolder, common_landmarks
 from ..data.annotations import has_landmarks
@@ -16,6 +16,9 @@ from ..errors import LandmarkError
 from ..estimates import POSTERIOR_MODES
 from ..landmarks import some_names
 from .arguments import first_folds, given, one_of, positive, positives
+
+if TYPE_CHECKING:
+    from ..inference.batch import BatchReport
 
 __all__ = ["demo", "evaluate", "predict", "run"]
 
@@ -199,10 +202,19 @@ def predict(
     common_landmarks([BundleFolder(bundle) for bundle in bundles])
     suffixes = [f".{kind.strip().lstrip('.')}" for kind in format.split(",")]
     from ..inference.batch import predict_batch
+    from ..inference.parallel import BundleMaker
 
-    report = predict_batch(
-        bundles, found, out, device, suffixes, overwrite, trust, posterior, tta, jobs, say=tell
-    )
+    maker = BundleMaker(bundles, device, trust, posterior, tta)
+    told(predict_batch(maker, found, out, suffixes, overwrite, jobs, say=tell), len(found), out)
+
+
+def told(report: BatchReport, count: int, out: str) -> None:
+    """
+    Say what became of some images.
+
+    Raises:
+        LandmarkError: when some have no prediction.
+    """
     print(f"{len(report.made)} images predicted to {out}")
     if report.kept:
         print(f"{len(report.kept)} unchanged, kept")
@@ -219,7 +231,7 @@ def predict(
     if report.failed:
         reasons = "\n".join(report.failed.values())
         raise LandmarkError(
-            f"{len(report.failed)} of {len(found)} images have no prediction, see "
+            f"{len(report.failed)} of {count} images have no prediction, see "
             f"{Path(out) / 'failed.csv'}:\n{reasons}"
         )
 

@@ -19,14 +19,13 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from ..bundles.folder import BundleFolder, weights_digest
 from ..data.folder import prediction_path
 from ..errors import LandmarkError
-from ..files import digest, files_digest, readable_write_errors, write_text
+from ..files import files_digest, readable_write_errors, write_text
 from ..formats import SUFFIXES, read_landmarks, write_landmarks
 from ..journal import append_record, checksum_of, read_records
 from ..landmarks import LandmarkSet
-from .parallel import Outcome, predict_each
+from .parallel import Maker, Outcome, predict_each
 
 __all__ = ["BatchReport", "predict_batch"]
 
@@ -79,15 +78,11 @@ class _Case:
 
 
 def predict_batch(
-    bundles: Sequence[str | os.PathLike],
+    maker: Maker,
     images: Iterable[str | os.PathLike],
     folder: str | os.PathLike,
-    device: str | None = None,
     suffixes: Sequence[str] = (".mrk.json",),
     overwrite: bool = False,
-    trust: bool = False,
-    posterior: str | None = None,
-    tta: bool = False,
     jobs: int = 1,
     progress: bool = True,
     say: Callable[[str], None] = print,
@@ -96,17 +91,17 @@ def predict_batch(
     Write the landmarks of each image to ``<folder>/<case><suffix>``, and a table of all of them.
 
     Args:
-        bundles: as for :class:`LandmarkPredictor`, which is loaded only when there is something to do.
+        maker: of landmarks, loaded only when there is something to do.
         images: files, or folders that are one image.
         folder: of the predictions; may hold earlier ones.
         suffixes: the kinds of file to write, of ``auto3dlandmark.formats.SUFFIXES``.
         overwrite: predict again whatever is there.
-        trust, posterior, tta: as for :class:`LandmarkPredictor`.
         jobs: images that are predicted at the same time, in processes of their own.
         say: told about images that are much larger than the training images, before they are predicted.
 
     Raises:
-        LandmarkError: when a bundle cannot be used, or the folder cannot be written to; never for an image.
+        LandmarkError: when the maker cannot be loaded, or the folder cannot be written to; never for an
+            image.
     """
     unknown = [suffix for suffix in suffixes if suffix not in SUFFIXES]
     if unknown or not suffixes:
@@ -114,10 +109,7 @@ def predict_batch(
     if not isinstance(jobs, int) or jobs < 1:
         raise LandmarkError(f"jobs={jobs!r} must be a whole number of processes, 1 or more.")
     folder, report = Path(folder), BatchReport()
-    given = [BundleFolder(bundle) for bundle in bundles]
-    shapes = files_digest(bundle.models.shape for bundle in given)
-    configs = [bundle.read_config("inference") for bundle in given]
-    made_by = digest([weights_digest(given), configs, shapes, posterior, tta])
+    made_by = maker.identity
     cases = [_case(image, folder, suffixes, made_by) for image in images]
     earlier = {entry["case"]: entry for entry in read_records(folder / RECORD) if "case" in entry}
     waiting = []
@@ -128,8 +120,7 @@ def predict_batch(
         else:
             (report.kept if there == "kept" else report.edited).append(case.id)
     if waiting:
-        options = {"device": device, "trust": trust, "posterior": posterior, "tta": tta}
-        outcomes = predict_each([case.image for case in waiting], bundles, jobs, **options)
+        outcomes = predict_each([case.image for case in waiting], maker, jobs)
         bar = tqdm(outcomes, "predict", len(waiting), unit="image", disable=not progress)
         for number, outcome in bar:
             _note(report, waiting[number], outcome, folder, say)

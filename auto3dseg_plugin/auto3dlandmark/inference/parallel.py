@@ -6,22 +6,23 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import torch
 
-from ..bundles.folder import BundleFolder
+from ..bundles.folder import BundleFolder, weights_digest
 from ..errors import readable_error
+from ..files import digest, files_digest
 from ..landmarks import LandmarkSet
 from .plausibility import size_warnings
 from .predictor import LandmarkPredictor
 
-__all__ = ["Outcome", "predict_each"]
+__all__ = ["BundleMaker", "Maker", "Outcome", "predict_each"]
 
 DIED = "the process that predicted it died, perhaps for want of memory. Predict it alone, with --jobs 1."
 
@@ -42,47 +43,88 @@ class Outcome:
     failed: str | None = None
 
 
-class _Worker:
-    """A predictor, and the plan its bundle was made by."""
+class Maker(Protocol):
+    """
+    What makes landmarks of images; it is sent to other processes, and loads what it needs there.
 
-    def __init__(self, bundles: Sequence[str | os.PathLike], options: dict[str, Any]) -> None:
-        self.predictor = LandmarkPredictor(bundles, **options)
-        self.plan = BundleFolder(bundles[0]).known_plan()
+    Args:
+        identity: what decides its predictions, as a short name.
+    """
 
-    def predict(self, image: Path) -> Outcome:
-        warnings: tuple[str, ...] = ()
-        try:
-            if self.plan is not None:
-                held = self.predictor.holds_heatmaps
-                warnings = tuple(size_warnings(image, self.plan, holds_heatmaps=held))
-            return Outcome(self.predictor.predict(image), warnings)
-        except Exception as error:  # whatever a reader or a network says of an image it cannot take
-            return Outcome(None, warnings, str(readable_error(error, f"{image}: cannot be predicted")))
+    @property
+    def identity(self) -> str: ...
+
+    def load(self) -> Callable[[Path], Outcome]:
+        """
+        What predicts an image, and never raises because of one.
+
+        Raises:
+            LandmarkError: when it cannot be loaded.
+        """
 
 
-def predict_each(
-    images: Sequence[Path], bundles: Sequence[str | os.PathLike], jobs: int = 1, **options: Any
-) -> Iterator[tuple[int, Outcome]]:
+@dataclass(frozen=True)
+class BundleMaker:
+    """
+    Trained bundles.
+
+    Args:
+        bundles, device, trust, posterior, tta: as for :class:`LandmarkPredictor`.
+    """
+
+    bundles: Sequence[str | os.PathLike]
+    device: str | None = None
+    trust: bool = False
+    posterior: str | None = None
+    tta: bool = False
+
+    @property
+    def identity(self) -> str:
+        """It changes with the weights, the configs, what held-out cases said, and the options."""
+        given = [BundleFolder(bundle) for bundle in self.bundles]
+        shapes = files_digest(bundle.models.shape for bundle in given)
+        configs = [bundle.read_config("inference") for bundle in given]
+        return digest([weights_digest(given), configs, shapes, self.posterior, self.tta])
+
+    def load(self) -> Callable[[Path], Outcome]:
+        """As :class:`Maker` says."""
+        predictor = LandmarkPredictor(self.bundles, self.device, self.trust, self.posterior, self.tta)
+        plan = BundleFolder(self.bundles[0]).known_plan()
+
+        def predict(image: Path) -> Outcome:
+            warnings: tuple[str, ...] = ()
+            try:
+                if plan is not None:
+                    held = predictor.holds_heatmaps
+                    warnings = tuple(size_warnings(image, plan, holds_heatmaps=held))
+                return Outcome(predictor.predict(image), warnings)
+            except Exception as error:  # whatever a reader or a network says of an image it cannot take
+                return Outcome(None, warnings, str(readable_error(error, f"{image}: cannot be predicted")))
+
+        return predict
+
+
+def predict_each(images: Sequence[Path], maker: Maker, jobs: int = 1) -> Iterator[tuple[int, Outcome]]:
     """
     Predict images; each is given as soon as it is done, by its number in ``images``.
 
     Args:
-        bundles, options: as for :class:`LandmarkPredictor`.
-        jobs: processes, each with networks of its own and its share of the cores.
+        maker: is loaded once in each process.
+        jobs: processes, each with its share of the cores.
 
     Raises:
-        LandmarkError: when a bundle cannot be used; never for an image, even one that a process dies of.
+        LandmarkError: when the maker cannot be loaded; never for an image, even one that a process dies of.
     """
+    predict = maker.load()
     if jobs == 1 or len(images) == 1:
-        worker = _Worker(bundles, options)
         for number, image in enumerate(images):
-            yield number, worker.predict(image)
+            yield number, predict(image)
         return
-    _Worker(bundles, options)  # says here what would be said in every process
+    del predict  # it said here what would be said in every process
     left = list(range(len(images)))
     while left:
         died = []
-        for number, outcome in _in_processes(images, left, bundles, jobs, options):
+        for number, outcome in _in_processes(images, left, maker, jobs):
             if outcome is None:
                 died.append(number)
             else:
@@ -90,22 +132,18 @@ def predict_each(
                 yield number, outcome
         for number in died:  # one of them is why: each gets a process that nothing else is lost with
             left.remove(number)
-            (outcome,) = (one for _, one in _in_processes(images, [number], bundles, 1, options))
+            (outcome,) = (one for _, one in _in_processes(images, [number], maker, 1))
             yield number, outcome or Outcome(None, (), f"{images[number]}: {DIED}")
 
 
 def _in_processes(
-    images: Sequence[Path],
-    numbers: Sequence[int],
-    bundles: Sequence[str | os.PathLike],
-    jobs: int,
-    options: dict[str, Any],
+    images: Sequence[Path], numbers: Sequence[int], maker: Maker, jobs: int
 ) -> Iterator[tuple[int, Outcome | None]]:
     """Outcomes until a process dies: None for those images that were being predicted then."""
     threads = max(1, (os.cpu_count() or 1) // jobs)
     spawn = multiprocessing.get_context("spawn")  # threads and GPUs do not survive a fork
     waiting, running = list(numbers), dict[Future[Outcome], int]()
-    pool = ProcessPoolExecutor(jobs, spawn, _begin, (list(bundles), options, threads))
+    pool = ProcessPoolExecutor(jobs, spawn, _begin, (maker, threads))
     try:
         while waiting or running:
             while waiting and len(running) < jobs:  # no more, so that few are lost with a process
@@ -121,16 +159,16 @@ def _in_processes(
         pool.shutdown(cancel_futures=True)
 
 
-_worker: _Worker | None = None
+_made: Callable[[Path], Outcome] | None = None
 
 
-def _begin(bundles: Sequence[str | os.PathLike], options: dict[str, Any], threads: int) -> None:
-    global _worker
+def _begin(maker: Maker, threads: int) -> None:
+    global _made
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that waits for this one
     torch.set_num_threads(threads)
-    _worker = _Worker(bundles, options)
+    _made = maker.load()
 
 
 def _predict(image: Path) -> Outcome:
-    assert _worker is not None
-    return _worker.predict(image)
+    assert _made is not None
+    return _made(image)
