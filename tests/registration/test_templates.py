@@ -112,5 +112,5 @@ def test_points_land_where_the_image_shows_them():
     volume, centres = phantom()
     moving, wanted = phantom(matrix)
     found = transferred(Template("t", volume, LandmarkSet(NAMES, centres)), moving)
-    assert np.linalg.norm(found.points - wanted, axis=1).max() < 1
+    assert np.linalg.norm(found.points - wanted, axis=1).max() < 2
     assert found.margin > 0.06

@@ -1,2 +1,3 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Evaluations for people: ``report`` writes pages, ``charts`` draws, ``published`` says what papers found."""
+"""Evaluations for people: ``report`` and ``pictures`` write pages, ``charts`` draws, ``published``
+says what papers found."""

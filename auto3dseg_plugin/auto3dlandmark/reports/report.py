@@ -13,6 +13,7 @@ from typing import Any
 import jinja2
 import numpy as np
 from markupsafe import Markup
+from PIL import Image
 
 from ..data.datalist import Case
 from ..data.slices import three_slices
@@ -23,7 +24,7 @@ from ..files import write_text
 from ..formats import read_landmarks
 from .charts import calibration_chart, cumulative_chart, difference_chart, landmark_chart, rank_chart
 
-__all__ = ["write_comparison_report", "write_report"]
+__all__ = ["png_of", "write_comparison_report", "write_page", "write_report"]
 
 MOST_PICTURES = 6
 LEAST_VIEW_MM, VIEW = 25.0, 2.0  # from a landmark to a picture's border: at least, and times its error
@@ -76,7 +77,7 @@ def write_report(
     if notes:
         sections.append(_section("To be known", list=list(notes)))
     lead = f"{summary['cases']} cases, {summary['points_compared']} points with an error"
-    _write(path, title, lead, _headline(summary), sections)
+    write_page(path, title, lead, _headline(summary), sections)
 
 
 def write_comparison_report(
@@ -136,7 +137,7 @@ def write_comparison_report(
         _section(f"Error of {best} by landmark", chart=landmark_chart(errors[best], evaluations[best].names))
     )
     sections.append(_section("The systems", list=_about(systems, names)))
-    _write(path, f"Benchmark on {dataset}", lead, [], sections)
+    write_page(path, f"Benchmark on {dataset}", lead, [], sections)
 
 
 def _reading() -> str:
@@ -153,13 +154,23 @@ def _section(title: str, *text: str, **parts: Any) -> dict[str, Any]:
     return {"title": title, "text": text, **parts}
 
 
-def _write(
+def write_page(
     path: str | os.PathLike,
     title: str,
     lead: str,
     figures: Sequence[tuple[str, str]],
     sections: Sequence[Mapping[str, Any]],
 ) -> None:
+    """
+    Write a page that loads nothing.
+
+    Args:
+        path: an .html file.
+        title, lead: a heading and a sentence.
+        figures: values to stand out, and what they are.
+        sections: each with a ``title``, and ``text``, ``list``, ``table``, ``chart`` (markup) or ``pictures``
+            (``png``, ``alt`` and ``caption``).
+    """
     loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.ChainableUndefined)
     page = environment.get_template("report.html")
@@ -214,16 +225,21 @@ def _worst(
             image = three_slices(case, landmark, found.points[0], max(LEAST_VIEW_MM, VIEW * error))
         except LandmarkError:
             continue  # an image that has gone since
-        stream = io.BytesIO()
-        image.save(stream, format="PNG")
         pictures.append(
             {
-                "png": base64.b64encode(stream.getvalue()).decode(),
+                "png": png_of(image),
                 "alt": f"sagittal, coronal and axial slice of {case.id} through {landmark}",
                 "caption": f"{case.id}, {landmark}: {_mm(error)} off; mean of the case {_mm(row['mre_mm'])}",
             }
         )
     return pictures
+
+
+def png_of(image: Image.Image) -> str:
+    """A picture as text for a page."""
+    stream = io.BytesIO()
+    image.save(stream, format="PNG")
+    return base64.b64encode(stream.getvalue()).decode()
 
 
 def _rows(head: Sequence[str], rows: Sequence[Sequence[Any]], best: int | None = None) -> dict[str, Any]:

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Predictions to look through, where nothing is known to compare them with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..data.images import read_image
+from ..data.slices import points_tile
+from ..errors import LandmarkError
+from ..formats import read_landmarks
+from ..landmarks import LandmarkSet
+from .report import png_of, write_page
+
+__all__ = ["write_pictures"]
+
+MOST = 200
+
+
+def write_pictures(
+    path: str | os.PathLike, title: str, cases: Sequence[tuple[Path, Path]], advice: str
+) -> None:
+    """
+    Write a page with one slice of each case and all its points, oddest first.
+
+    Args:
+        path: an .html file.
+        cases: of each an image and its prediction; those that cannot be read are left out.
+        advice: a sentence on what to do.
+    """
+    found = [(image, read_landmarks(prediction)) for image, prediction in cases if prediction.is_file()]
+    found.sort(key=lambda one: -_odd(one[1]))
+    pictures = []
+    for image, landmarks in found[:MOST]:
+        try:
+            array, affine = read_image(image)
+        except LandmarkError:
+            continue
+        nowhere = np.full_like(landmarks.points, np.nan)
+        tile = points_tile(array, affine, landmarks.points, nowhere)
+        odd, name = _odd(landmarks), image.name.split(".")[0]
+        doubt = f"; look at it: {_why(landmarks)}" if odd > 1 else ""
+        picture = {"png": png_of(tile), "alt": f"slice of {name} with its landmarks"}
+        pictures.append({**picture, "caption": f"{name}: {int(landmarks.present.sum())} points{doubt}"})
+    doubtful = sum(_odd(landmarks) > 1 for _, landmarks in found)
+    lead = f"{len(found)} images, {doubtful} of them not to be trusted; oddest first"
+    lead += f", the first {MOST} of them." if len(found) > MOST else "."
+    write_page(path, title, lead, [], [{"title": "All cases", "text": [advice], "pictures": pictures}])
+
+
+def _odd(landmarks: LandmarkSet) -> float:
+    value = np.nan if landmarks.estimates is None else landmarks.estimates.unusual
+    return float(value) if np.isfinite(value) else 0.0
+
+
+def _why(landmarks: LandmarkSet) -> str:
+    """The note that most of its points have."""
+    notes = [note for note in (landmarks.estimates.notes if landmarks.estimates else ()) if note]
+    return max(set(notes), key=notes.count) if notes else "it does not look like the others"
