@@ -15,8 +15,6 @@ from auto3dlandmark.geometry import radial_error
 from auto3dlandmark.landmarks import LandmarkSet
 from auto3dlandmark.registration.elastix import elastix_is_there
 
-sys.path.append(str(Path(__file__).parents[1] / "registration"))
-
 pytestmark = pytest.mark.skipif(not elastix_is_there(), reason="the extra 'register' is not installed")
 
 
