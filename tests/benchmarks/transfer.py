@@ -73,12 +73,10 @@ def main(dataset: str, targets: int = 12, counts: Sequence[int] = (1, 3, 5), see
         bad, told = np.array(failed), np.array(odd)
         known = all_errors[np.isfinite(all_errors)]
         rho = spearmanr(all_radii[both], all_errors[both]).statistic
-        print(
-            f"{count:>2} {known.mean():6.2f} {np.median(known):6.2f} {np.percentile(known, 95):6.2f} {rho:6.2f} "
-            f"{100 * np.mean(all_errors[both] <= all_radii[both]):7.0f}% {bad.sum():7d} {(bad & told).sum():8d} "
-            f"{(~bad & told).sum():8d}",
-            flush=True,
-        )
+        inside = 100 * np.mean(all_errors[both] <= all_radii[both])
+        row = f"{count:>2} {known.mean():6.2f} {np.median(known):6.2f} {np.percentile(known, 95):6.2f} "
+        row += f"{rho:6.2f} {inside:7.0f}% {bad.sum():7d} {(bad & told).sum():8d} {(~bad & told).sum():8d}"
+        print(row, flush=True)
 
 
 if __name__ == "__main__":
