@@ -3,6 +3,7 @@
 
     python tests/benchmarks/overlap.py WORK --minutes 6 --patch "[24,24,24]"   # WORK: has a plan
     python tests/benchmarks/overlap.py WORK                                      # of what was trained there
+    python tests/benchmarks/overlap.py WORK --growths "[1,2]"                    # and larger windows
 
 The first form trains a network in ``WORK`` on patches smaller than its images, so that there are windows to
 lay; both then predict the held-out cases of the first fold.
@@ -10,6 +11,7 @@ lay; both then predict the held-out cases of the first fold.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Sequence
 
@@ -29,15 +31,17 @@ def main(
     patch: Sequence[int] | None = None,
     spacing: Sequence[float] | None = None,
     minutes: float | None = None,
+    growths: Sequence[float] = (1.0,),
 ) -> None:
     """
-    Print a row for each overlap.
+    Print a row for each size of windows and each overlap.
 
     Args:
         work: a work folder with a plan of one stage.
         overlaps: shares of a window.
         patch: voxels of the patches to train with, for ``minutes``.
         spacing: of the network's grid, in millimetres; left out, the plan's.
+        growths: times the plan's windows, along each axis.
     """
     folder = WorkFolder(work)
     if minutes is not None:
@@ -49,21 +53,21 @@ def main(
     (member,) = predictor.members
     cases = read_datalist(folder.datalist).held_out(0)
     truth = [read_landmarks(case.label).select(predictor.names).points for case in cases if case.label]
-    print(f"{len(cases)} held-out cases, windows of {tuple(member.inferer.inferer.roi_size)} voxels")
-    print(f"{'overlap':>8}{'mean mm':>9}{'median':>8}{'> 10 mm':>9}{'s an image':>12}")
-    for overlap in overlaps:
-        window = member.inferer.inferer
+    window = member.inferer.inferer
+    planned = tuple(window.roi_size)
+    print(f"{len(cases)} held-out cases, windows of {planned} voxels")
+    print(f"{'windows':>8}{'overlap':>8}{'mean mm':>9}{'median':>8}{'> 10 mm':>9}{'s an image':>12}")
+    for growth, overlap in itertools.product(growths, overlaps):
+        divisor = window.divisor or (1, 1, 1)
+        window.roi_size = [step * round(growth * size / step) for size, step in zip(planned, divisor)]
         window.overlap, window.options["overlap"] = float(overlap), float(overlap)
         began = time.perf_counter()
         found = [predictor.peaks(case.image).first for case in cases]
         each = (time.perf_counter() - began) / len(cases)
         errors = np.concatenate([radial_error(*pair) for pair in zip(found, truth)])
         errors = errors[np.isfinite(errors)]
-        print(
-            f"{overlap:8.3f}{errors.mean():9.3f}{np.median(errors):8.3f}{100 * (errors > 10).mean():8.1f}%"
-            f"{each:12.2f}",
-            flush=True,
-        )
+        row = f"{growth:8.2f}{overlap:8.3f}{errors.mean():9.3f}{np.median(errors):8.3f}"
+        print(f"{row}{100 * (errors > 10).mean():8.1f}%{each:12.2f}", flush=True)
 
 
 if __name__ == "__main__":
