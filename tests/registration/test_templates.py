@@ -25,7 +25,8 @@ def templates_of(points, count, absent=()):
     """So many templates with the same landmarks, in which some are absent."""
     status = np.array([ABSENT if name in absent else PRESENT for name in NAMES])
     known = np.where((status == PRESENT)[:, None], points, np.nan)
-    return [Template(str(number), None, LandmarkSet(NAMES, known, status)) for number in range(count)]
+    volume = Volume(np.zeros((60, 60, 60), dtype=np.float32), np.eye(4))
+    return [Template(str(number), volume, LandmarkSet(NAMES, known, status)) for number in range(count)]
 
 
 @pytest.fixture
@@ -97,6 +98,13 @@ def test_radii_hold_what_templates_say_of_each_other(target):
         inside, total = inside + (errors <= found.estimates.radii_mm[:, 1]).sum(), total + len(errors)
     assert 0.8 < inside / total <= 1
     assert ratios_of(templates[:2], answers) is None
+
+
+def test_a_single_landmark_has_a_spread_too(target):
+    point = np.array([[30.0, 30, 30]])
+    templates = [Template("t", target, LandmarkSet(("a",), point))]
+    found = fused(templates, [Agreement(point + 1, np.array([0.5]), 0.3)], target)
+    assert found.points.tolist() == [[31, 31, 31]] and np.isfinite(found.estimates.unusual)
 
 
 @needs_elastix

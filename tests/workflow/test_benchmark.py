@@ -41,8 +41,8 @@ def bench(demo_dataset, tmp_path_factory):
             system["resize"] = 64 if name in ("h3de", "landmarker") else 32  # halved five times
         definition = system.get("network_def", {})
         definition.update(NARROWER.get(definition.get("_target_", "").split(".")[-1], {}))
-        write_json(folder / f"{name}.json", system)
-        files.append(str(folder / f"{name}.json"))
+        write_json(folder / f"tiny_{name}.json", system)
+        files.append(str(folder / f"tiny_{name}.json"))
     words = ["benchmark", str(demo_dataset), str(folder / "work"), "--folds", "1"]
     main([*words, "--systems", ",".join([*files, "no_image"])])
     return folder, words, files
@@ -55,8 +55,8 @@ def rows_of(path):
 
 def test_each_system_of_the_papers_is_trained_and_stands_in_the_table(bench):
     rows = rows_of(bench[0] / "work" / "results.csv")
-    assert set(rows) == set(SYSTEMS)
-    for name in TRAINED:
+    assert set(rows) == {"no_image", *(f"tiny_{name}" for name in TRAINED)}
+    for name in (f"tiny_{name}" for name in TRAINED):
         assert float(rows[name]["mre_mm"]) > 0 and rows[name]["steps"] == "2"
         assert int(rows[name]["parameters"]) > 1000 and float(rows[name]["seconds_per_image"]) > 0
     assert rows["no_image"]["parameters"] == ""
@@ -93,25 +93,44 @@ def test_a_missing_prediction_is_told(bench, tmp_path):
     made = Benchmark(WorkFolder(bench[0] / "work", say=lambda line: None))
     (tmp_path / "theirs").mkdir()
     with pytest.raises(LandmarkError, match="has no prediction for the held-out case"):
-        made.add_predictions("theirs", tmp_path / "theirs")
+        made.add_predictions("incomplete", tmp_path / "theirs")
+    for case in read_datalist(bench[0] / "work" / "datalist.json").held_out(0):
+        write_landmarks(tmp_path / "theirs" / f"{case.id}.mrk.json", LandmarkSet(("else",), np.zeros((1, 3))))
+    with pytest.raises(LandmarkError, match="has none of the dataset's landmarks"):
+        made.add_predictions("other names", tmp_path / "theirs")
+    assert not {"incomplete", "other names"} & set(made.systems)
+
+
+def test_names_that_would_share_a_folder_are_refused(bench, tmp_path):
+    made = Benchmark(WorkFolder(bench[0] / "work", say=lambda line: None))
+    with pytest.raises(LandmarkError, match="would share a folder"):
+        made.add_predictions("NO image", tmp_path)
+
+
+def test_a_system_of_other_data_is_left_out_and_named(bench):
+    said = []
+    made = Benchmark(WorkFolder(bench[0] / "work", say=said.append))
+    made.systems["tiny_h3de"] = {**made.systems["tiny_h3de"], "made_of": "something else"}
+    assert "tiny_h3de" not in [row["system"] for row in made.report()]
+    assert "note: tiny_h3de is left out, as it is of other data or folds; name it again" in said
 
 
 def test_predictions_never_replace_what_was_trained(bench, tmp_path):
     made = Benchmark(WorkFolder(bench[0] / "work", say=lambda line: None))
-    with pytest.raises(LandmarkError, match="nnlandmark was trained here"):
-        made.add_predictions("nnlandmark", tmp_path)
+    with pytest.raises(LandmarkError, match="tiny_nnlandmark was trained here"):
+        made.add_predictions("tiny_nnlandmark", tmp_path)
 
 
 def test_a_system_without_all_cases_is_left_out_and_named(bench):
     said = []
     made = Benchmark(WorkFolder(bench[0] / "work", say=said.append))
-    gone = sorted((made.work.folder / "systems" / "unet" / "predictions").glob("*.mrk.json"))[0]
+    gone = sorted((made.work.folder / "systems" / "tiny_unet" / "predictions").glob("*.mrk.json"))[0]
     content = gone.read_bytes()
     gone.unlink()
-    assert "unet" not in [row["system"] for row in made.report()]
-    assert any(line.startswith("note: unet is left out") for line in said)
+    assert "tiny_unet" not in [row["system"] for row in made.report()]
+    assert any(line.startswith("note: tiny_unet is left out") for line in said)
     gone.write_bytes(content)
-    assert "unet" in [row["system"] for row in made.report()]
+    assert "tiny_unet" in [row["system"] for row in made.report()]
 
 
 def test_a_network_of_ones_own_is_a_row(bench, tmp_path, monkeypatch):
@@ -157,6 +176,15 @@ def test_test_cases_of_a_dataset_are_predicted_by_all_folds(demo_dataset, tmp_pa
     assert read_json(tmp_path / "work" / "benchmark.json")["dataset"] == "dataset"
 
 
+def test_a_folder_to_test_on_has_to_be_annotated_before_anything_is_trained(bench, tmp_path):
+    folder, words, files = bench
+    shutil.copytree(folder / "work", tmp_path / "work")
+    words = [words[0], words[1], str(tmp_path / "work"), *words[3:], "--systems", files[0]]
+    with pytest.raises(SystemExit) as stop:
+        main([*words, "--test", str(tmp_path / "nowhere")])
+    assert "nowhere" in str(stop.value.code) and "systems failed" not in str(stop.value.code)
+
+
 def test_published_tables_stand_beside_what_was_measured(bench, capsys):
     main(["benchmark", "tables"])
     assert "1.46 ± 1.01" in capsys.readouterr().out
@@ -173,6 +201,7 @@ def test_published_tables_stand_beside_what_was_measured(bench, capsys):
         (["/nowhere", "w", "--minutes", "1", "--epochs", "2"], "two ends of a training"),
         (["/nowhere", "w", "--predictions", "theirs"], "must be NAME=FOLDER"),
         (["report", "/nowhere/at/all"], "there is no benchmark yet"),
+        (["/nowhere", "w", "--epochs", "0"], "epochs=0 must be a number greater than 0"),
     ],
 )
 def test_mistakes_are_told_before_any_work(words, sentence, tmp_path, monkeypatch):

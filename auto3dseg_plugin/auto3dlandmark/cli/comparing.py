@@ -26,7 +26,7 @@ def benchmark(
     predictions: str | None = None,
     modality: str = "MRI",
     landmarks: str | None = None,
-    thresholds_mm: Sequence[float] = (2, 3, 4),
+    thresholds_mm: Sequence[float] | None = None,
 ) -> None:
     """
     Compare systems on the same folds, cases and budget: DATASET WORK.
@@ -43,14 +43,17 @@ def benchmark(
         epochs: of each training instead.
         resize: voxels a side of the cube for systems that see images whole; left out, what their authors
             used, which takes a GPU.
-        test: a folder of images to predict with all folds of a system, and to evaluate if it has landmarks.
+        test: a folder of annotated images to predict with all folds of a system; left out, the test cases of
+            the dataset, where it has some.
         predictions: of others for the held-out cases, to stand in the table: NAME=FOLDER,NAME=FOLDER, of
             .mrk.json, .fcsv or .csv files, or nnLandmark's JSON.
         modality: as for run.
         landmarks: as for run.
-        thresholds_mm: for the success detection rate.
+        thresholds_mm: for the success detection rate; left out, 2, 3 and 4.
     """
-    thresholds = positives("thresholds_mm", thresholds_mm)
+    thresholds = None if thresholds_mm is None else positives("thresholds_mm", thresholds_mm)
+    for name, value in given(epochs=epochs, resize=resize).items():
+        positive(name, value)
     if dataset_work[:1] == (TABLES,):
         from ..reports.published import published_tables
 
@@ -83,10 +86,12 @@ def benchmark(
         budget = Budget(trained, given(minutes=each, epochs=epochs), resize)
         made = Benchmark(folder, thresholds)
         failed = made.train(chosen, budget, test)
-    for name, source in others.items():
-        made.add_predictions(name, source)
-    print(f"\n{comparison_table(made.report())}")
-    print(f"tables: {made.work.folder / 'results.csv'}\nreport: {made.work.folder / 'report.html'}")
+    if made.systems or not failed:
+        for name, source in others.items():
+            made.add_predictions(name, source)
+        if rows := made.report():
+            print(f"\n{comparison_table(rows)}")
+            print(f"tables: {made.work.folder / 'results.csv'}\nreport: {made.work.folder / 'report.html'}")
     if failed:
         reasons = "\n".join(f"{name}: {reason}" for name, reason in failed.items())
         raise LandmarkError(f"{len(failed)} of {len(chosen)} systems failed:\n{reasons}")

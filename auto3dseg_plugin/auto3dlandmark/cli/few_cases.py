@@ -7,7 +7,8 @@ from pathlib import Path
 
 from ..data.folder import find_images
 from ..errors import LandmarkError
-from .main_job import tell, told
+from .arguments import positive
+from .main_job import suffixes_of, tell, told
 
 __all__ = ["transfer"]
 
@@ -46,7 +47,8 @@ def transfer(
     if len(templates_images_out) != 3:
         raise LandmarkError("transfer takes three arguments: TEMPLATES IMAGES OUT.")
     templates, images, out = templates_images_out
-    found = find_images(images)
+    found, suffixes = find_images(images), suffixes_of(format)
+    positive("jobs", jobs)
     from ..data.datalist import scan_folder
     from ..data.folder import prediction_path
     from ..inference.batch import predict_batch
@@ -57,7 +59,6 @@ def transfer(
     annotated = [case for case in (*listed.training, *listed.testing) if case.label is not None]
     if not annotated:
         raise LandmarkError(f"{templates}: has no annotated image. Annotate one, and name its folder.")
-    suffixes = [f".{kind.strip().lstrip('.')}" for kind in format.split(",")]
     maker = TransferMaker(annotated, listed.landmark_names, Path(out) / "templates.json")
     maker.compare()
     report = predict_batch(maker, found, out, suffixes, overwrite, jobs, say=tell)
@@ -66,7 +67,7 @@ def transfer(
     page, title = Path(out) / "report.html", f"Landmarks of {len(annotated)} annotated images on others"
     write_pictures(page, title, pairs, advice)
     print(f"pictures: {page}")
-    told(report, len(found), out)
+    told(report, len(found), out, "templates disagree, or another pose fits nearly as well")
 
 
 def _choose(images: str, count: int) -> None:

@@ -200,7 +200,7 @@ def predict(
     *bundles, images, out = bundles_images_out
     found = find_images(images)
     common_landmarks([BundleFolder(bundle) for bundle in bundles])
-    suffixes = [f".{kind.strip().lstrip('.')}" for kind in format.split(",")]
+    suffixes = suffixes_of(format)
     from ..inference.batch import predict_batch
     from ..inference.parallel import BundleMaker
 
@@ -208,9 +208,29 @@ def predict(
     told(predict_batch(maker, found, out, suffixes, overwrite, jobs, say=tell), len(found), out)
 
 
-def told(report: BatchReport, count: int, out: str) -> None:
+def suffixes_of(format: str) -> list[str]:
+    """
+    Of files, from what was typed: mrk.json,csv.
+
+    Raises:
+        LandmarkError: for one that is unknown.
+    """
+    from ..formats import SUFFIXES
+
+    found = [f".{kind.strip().lstrip('.')}" for kind in format.split(",")]
+    for suffix in found:
+        one_of("format", suffix.lstrip("."), [known.lstrip(".") for known in SUFFIXES])
+    return found
+
+
+def told(
+    report: BatchReport, count: int, out: str, odd: str = "it does not look like the training images"
+) -> None:
     """
     Say what became of some images.
+
+    Args:
+        odd: what it means that one is unusual.
 
     Raises:
         LandmarkError: when some have no prediction.
@@ -224,7 +244,7 @@ def told(report: BatchReport, count: int, out: str) -> None:
             "replaces"
         )
     for case, how in sorted(report.unusual.items(), key=lambda one: -one[1])[:MOST_UNSURE]:
-        print(f"look at {case}: it does not look like the training images ({how:.1f}; usual is below 1)")
+        print(f"look at {case}: {odd} ({how:.1f}; usual is below 1)")
     unsure = sorted(report.unsure.items(), key=lambda one: one[1][0][1])[:MOST_UNSURE]
     for case, low in unsure:
         print(f"look at {case}: " + ", ".join(f"{name} {score:.2f}" for name, score in low[:MOST_UNSURE]))

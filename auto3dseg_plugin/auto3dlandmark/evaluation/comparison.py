@@ -17,13 +17,15 @@ from ..landmarks import PRESENT
 from .compare import Evaluation, success_detection_rate
 from .paired import Difference, differences_to_best
 
-__all__ = ["FAR_MM", "comparison_rows", "comparison_table", "write_results"]
+__all__ = ["FAR_MM", "comparison_rows", "comparison_table", "subjects_of", "worse_text", "write_results"]
 
 FAR_MM = 10.0  # an error that is no inaccuracy any more, but another place
 
 
 def comparison_rows(
-    evaluations: Mapping[str, Evaluation], figures: Mapping[str, Mapping[str, Any]]
+    evaluations: Mapping[str, Evaluation],
+    figures: Mapping[str, Mapping[str, Any]],
+    groups: Mapping[str, str] | None = None,
 ) -> list[dict[str, Any]]:
     """
     One row for each system, best first.
@@ -31,6 +33,7 @@ def comparison_rows(
     Args:
         evaluations: by system, of the same cases and landmarks.
         figures: by system, what else is known of it, such as ``parameters``.
+        groups: of cases that belong together, such as those of one subject.
 
     Returns:
         rows of errors in millimetres (``over_10mm`` and ``sdr_...`` in percent of all points that are there,
@@ -48,7 +51,9 @@ def comparison_rows(
                 f"{name}: has other cases than {next(iter(evaluations))}, such as {', '.join(missing[:5])}. "
                 "Compare predictions of the same cases."
             )
-    best, differences = differences_to_best({name: one.errors_mm for name, one in evaluations.items()})
+    subjects = subjects_of(first.cases, groups or {})
+    errors = {name: one.errors_mm for name, one in evaluations.items()}
+    best, differences = differences_to_best(errors, subjects)
     rows = [
         {
             "system": name,
@@ -58,7 +63,14 @@ def comparison_rows(
         }
         for name, one in evaluations.items()
     ]
-    return sorted(rows, key=lambda row: (row["mre_mm"] is None, row["mre_mm"]))
+    return sorted(rows, key=lambda row: (row["system"] != best, row["mre_mm"] is None, row["mre_mm"]))
+
+
+def subjects_of(cases: Sequence[str], groups: Mapping[str, str]) -> list[str]:
+    """
+    What each case counts as: its group, or itself.
+    """
+    return [f"group {groups[case]}" if groups.get(case) else f"case {case}" for case in cases]
 
 
 def _errors(evaluation: Evaluation) -> dict[str, Any]:
@@ -104,25 +116,26 @@ def comparison_table(rows: Sequence[Mapping[str, Any]]) -> str:
     width = max(len("system"), *(len(row["system"]) for row in rows))
     head = f"{'system':<{width}} {'MRE mm':>7} {'std':>6} {'median':>7}"
     head += "".join(f"{key[4:]:>7}" for key in rates) + f" {'>10mm':>6} {'missed':>6}"
-    lines = [f"{head}  {'worse than the best by (95 %)':30} {'p':>6}  {'steps':>6} {'parameters':>10}"]
+    lines = [f"{head}  {'worse than the best by (95 %)':36} {'p':>6}  {'steps':>6} {'parameters':>10}"]
     for row in rows:
         cells = f"{row['system']:<{width}} {_cell(row['mre_mm']):>7} {_cell(row['std_mm']):>6} "
         cells += f"{_cell(row['median_mm']):>7}" + "".join(f"{_cell(row[key], 1):>7}" for key in rates)
-        cells += f" {_cell(row['over_10mm'], 1):>6} {row['missed']:>6}  {_worse(row):30} "
+        cells += f" {_cell(row['over_10mm'], 1):>6} {row['missed']:>6}  {worse_text(row):36} "
         steps, parameters = row.get("steps"), row.get("parameters")
         cells += f"{_cell(row['p_holm'], 3):>6}  {'-' if steps is None else steps:>6} "
         lines.append(cells + f"{'-' if parameters is None else f'{parameters / 1e6:.2f} M':>10}")
     return "\n".join(lines)
 
 
-def _worse(row: Mapping[str, Any]) -> str:
+def worse_text(row: Mapping[str, Any]) -> str:
+    """
+    How much worse than the best, between which bounds, and whether that is clear.
+    """
     if row["verdict"] == "best":
         return "best"
-    by = _cell(row["worse_by_mm"])
-    if row["worse_low_mm"] is None:
-        return f"{by} ({row['verdict']})"
-    span = f"{by} ({_cell(row['worse_low_mm'])} to {_cell(row['worse_high_mm'])})"
-    return span if row["verdict"] == "worse" else f"{span}, not clear"
+    low, high = row["worse_low_mm"], row["worse_high_mm"]
+    span = "" if low is None else f" ({_cell(low)} to {_cell(high)})"
+    return f"{_cell(row['worse_by_mm'])}{span}, {row['verdict']}"
 
 
 def _cell(value: float | None, digits: int = 2) -> str:

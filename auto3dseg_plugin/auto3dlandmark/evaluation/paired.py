@@ -1,22 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which of several systems is better, told by the cases that all of them predicted.
 
-Cases are the unit: landmarks of one case err together. Of each case the mean error counts, over the landmarks
-that both systems of a pair give a point for.
+Cases are the unit, or subjects where several cases are of one: landmarks of one case err together, and so do
+cases of one subject. Of each case the mean error counts, over the landmarks that both systems of a pair give
+a point for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
 
-__all__ = ["Difference", "differences_to_best", "holm", "rank_shares"]
+__all__ = ["Difference", "best_of", "differences_to_best", "holm", "rank_shares"]
 
 RESAMPLES, LEVEL, SEED = 5000, 0.95, 0
-FEWEST_CASES = 6  # below, no order of signs is rarer than one in twenty
 
 
 @dataclass(frozen=True)
@@ -25,35 +26,57 @@ class Difference:
     How much worse a system is than the best.
 
     Args:
-        mean_mm, low_mm, high_mm: the mean over cases, and where it lies with 95 % over other cases; NaN where
-            cases are too few.
-        p: that a difference so clear comes by chance (Wilcoxon's signed ranks, two-sided); NaN where cases
-            are too few.
-        p_holm: corrected for the number of systems.
-        cases: in how many both have a point.
+        mean_mm, low_mm, high_mm: the mean over units, and where it lies with 95 % over other units; NaN where
+            they are too few.
+        median_mm: of the units.
+        p: that a difference so clear comes by chance (Wilcoxon's signed ranks, two-sided).
+        p_holm: corrected for all pairs of systems, since the best is known only afterwards.
+        units: cases or subjects in which both have a point.
+        pairs: of systems.
     """
 
     mean_mm: float
     low_mm: float
     high_mm: float
+    median_mm: float
     p: float
     p_holm: float
-    cases: int
+    units: int
+    pairs: int
 
     def verdict(self) -> str:
-        """A few words."""
-        if np.isnan(self.p_holm):
-            return "too few cases to tell"
-        return "worse" if self.p_holm < 1 - LEVEL else "no clear difference"
+        """``worse``, ``not clear``, or ``too few cases``: so few that nothing could be clear."""
+        if np.isnan(self.p) or self.pairs * 2.0 ** (1 - self.units) >= 1 - LEVEL:
+            return "too few cases"
+        clear = self.p_holm < 1 - LEVEL and self.mean_mm > 0 and self.median_mm > 0
+        return "worse" if clear else "not clear"
 
 
-def differences_to_best(errors_mm: Mapping[str, np.ndarray]) -> tuple[str, dict[str, Difference]]:
+def best_of(errors_mm: Mapping[str, np.ndarray]) -> str:
     """
-    Compare each system with the one of the least mean error.
+    The system of the least error, on the points that it shares with each other one.
+
+    Args:
+        errors_mm: as for :func:`differences_to_best`.
+    """
+    total = dict.fromkeys(errors_mm, 0.0)
+    for one, other in itertools.permutations(errors_mm, 2):
+        difference = _mean(errors_mm[one] - errors_mm[other])
+        total[one] += 0.0 if np.isnan(difference) else difference
+    nothing = {name: not np.isfinite(errors).any() for name, errors in errors_mm.items()}
+    return min(errors_mm, key=lambda name: (nothing[name], total[name]))
+
+
+def differences_to_best(
+    errors_mm: Mapping[str, np.ndarray], subjects: Sequence[str] | None = None
+) -> tuple[str, dict[str, Difference]]:
+    """
+    Compare each system with the best one.
 
     Args:
         errors_mm: of each system, shape (cases, landmarks), of the same cases and landmarks; NaN where it has
             no point.
+        subjects: of the cases; left out, each is of its own.
 
     Returns:
         the best system, and of each other the difference to it.
@@ -61,30 +84,52 @@ def differences_to_best(errors_mm: Mapping[str, np.ndarray]) -> tuple[str, dict[
     Source: Wiesenfarth et al., "Methods and open-source toolkit for analyzing and visualizing challenge
         results", Scientific Reports 2021.
     """
-    best = min(errors_mm, key=lambda name: _mean(errors_mm[name]))
-    found = {name: _difference(errors, errors_mm[best]) for name, errors in errors_mm.items() if name != best}
-    corrected = holm([one[3] for one in found.values()])
-    return best, {
-        name: Difference(*one[:4], float(p), one[4]) for (name, one), p in zip(found.items(), corrected)
-    }
+    pairs = list(itertools.combinations(errors_mm, 2))
+    units = {}
+    for one, other in pairs:
+        values = _per_subject(errors_mm[one] - errors_mm[other], subjects)
+        units[one, other] = values[np.isfinite(values)]
+    p = {pair: _wilcoxon(values) for pair, values in units.items()}
+    corrected = dict(zip(pairs, holm(list(p.values()))))
+    best = best_of(errors_mm)
+    found = {}
+    for pair in pairs:
+        if best in pair:
+            values = units[pair] * (1 if pair[1] == best else -1)
+            name = pair[0] if pair[1] == best else pair[1]
+            found[name] = _difference(values, p[pair], float(corrected[pair]), len(pairs))
+    return best, {name: found[name] for name in errors_mm if name != best}
 
 
-def _difference(errors: np.ndarray, best: np.ndarray) -> tuple[float, float, float, float, int]:
-    """Mean, its bounds, p, and the number of cases."""
-    values = np.array([_mean(row) for row in errors - best])
-    values = values[np.isfinite(values)]
-    mean = float(values.mean()) if len(values) else float("nan")
-    if len(values) < FEWEST_CASES:
-        return mean, float("nan"), float("nan"), float("nan"), len(values)
-    if np.ptp(values) == 0:
-        return mean, mean, mean, 1.0 if mean == 0 else float(stats.wilcoxon(values).pvalue), len(values)
-    found = stats.bootstrap(
-        (values,), np.mean, confidence_level=LEVEL, n_resamples=RESAMPLES, rng=np.random.default_rng(SEED)
-    ).confidence_interval
-    return mean, float(found.low), float(found.high), float(stats.wilcoxon(values).pvalue), len(values)
+def _per_subject(values: np.ndarray, subjects: Sequence[str] | None) -> np.ndarray:
+    """The mean of each case, or of all cases of a subject; NaN for one that has none."""
+    cases = np.array([_mean(row) for row in values])
+    if subjects is None:
+        return cases
+    names = np.asarray(subjects)
+    return np.array([_mean(cases[names == one]) for one in dict.fromkeys(subjects)])
 
 
-def holm(p_values: list[float]) -> np.ndarray:
+def _wilcoxon(values: np.ndarray) -> float:
+    if not len(values):
+        return float("nan")
+    return 1.0 if not values.any() else float(stats.wilcoxon(values).pvalue)
+
+
+def _difference(values: np.ndarray, p: float, p_holm: float, pairs: int) -> Difference:
+    if not len(values):
+        unknown = float("nan")
+        return Difference(unknown, unknown, unknown, unknown, unknown, unknown, 0, pairs)
+    mean, median = float(values.mean()), float(np.median(values))
+    low = high = mean if len(values) > 1 else float("nan")
+    if len(values) > 1 and np.ptp(values) > 0:
+        low, high = stats.bootstrap(
+            (values,), np.mean, confidence_level=LEVEL, n_resamples=RESAMPLES, rng=np.random.default_rng(SEED)
+        ).confidence_interval
+    return Difference(mean, float(low), float(high), median, p, p_holm, len(values), pairs)
+
+
+def holm(p_values: Sequence[float]) -> np.ndarray:
     """
     Holm's correction of p-values for their number; NaN stays, and does not count.
 
@@ -99,24 +144,25 @@ def holm(p_values: list[float]) -> np.ndarray:
     return p
 
 
-def rank_shares(errors_mm: Mapping[str, np.ndarray]) -> np.ndarray:
+def rank_shares(errors_mm: Mapping[str, np.ndarray], subjects: Sequence[str] | None = None) -> np.ndarray:
     """
-    How often each system takes each rank when cases are drawn again with replacement.
+    How often each system takes each rank when cases, or subjects, are drawn again with replacement.
 
     Args:
-        errors_mm: as for :func:`differences_to_best`.
+        errors_mm, subjects: as for :func:`differences_to_best`; only cases count in which all have a point.
 
     Returns:
         shape (systems, ranks), rows add up to 1; of equal means the earlier system has the better rank.
     """
-    cases = np.array([[_mean(row) for row in errors] for errors in errors_mm.values()])
-    cases = cases[:, np.isfinite(cases).all(axis=0)]
-    count = len(cases)
+    shared = np.isfinite([*errors_mm.values()]).all(axis=0)
+    units = np.array([_per_subject(np.where(shared, one, np.nan), subjects) for one in errors_mm.values()])
+    units = units[:, np.isfinite(units).all(axis=0)]
+    count = len(units)
     shares = np.full((count, count), np.nan)
-    if cases.shape[1]:
+    if units.shape[1]:
         random = np.random.default_rng(SEED)
-        drawn = random.integers(cases.shape[1], size=(RESAMPLES, cases.shape[1]))
-        ranks = cases[:, drawn].mean(axis=2).argsort(axis=0, kind="stable").argsort(axis=0)
+        drawn = random.integers(units.shape[1], size=(RESAMPLES, units.shape[1]))
+        ranks = units[:, drawn].mean(axis=2).argsort(axis=0, kind="stable").argsort(axis=0)
         shares = np.stack([(ranks == rank).mean(axis=1) for rank in range(count)], axis=1)
     return shares
 

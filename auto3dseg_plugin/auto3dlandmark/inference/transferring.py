@@ -92,11 +92,17 @@ class TransferMaker:
         templates, known = self._templates(), self._known()
         ratios = None if known is None or known["ratios"] is None else np.array(known["ratios"])
 
+        places = [Path(case.image).resolve() for case in self.cases]
+
         def predict(image: str | os.PathLike) -> Outcome:
             try:
+                here = Path(image).resolve()
+                others = [one for one, place in zip(templates, places) if place != here]
+                if not others:
+                    return Outcome(None, (), f"{image}: is the template. There is nothing to lay onto it.")
                 target = read_volume(image)
-                said = [transferred(one, target, self.threads) for one in templates]
-                return Outcome(fused(templates, said, target, ratios))
+                said = [transferred(one, target, self.threads) for one in others]
+                return Outcome(fused(others, said, target, ratios))
             except Exception as error:  # whatever a reader or elastix says of an image it cannot take
                 return Outcome(None, (), str(readable_error(error, f"{image}: cannot be registered")))
 

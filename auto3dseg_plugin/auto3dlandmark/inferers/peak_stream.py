@@ -15,6 +15,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from ..errors import LandmarkError
 from ..transforms.decode import LEAST_PEAK, MOST_PEAKS, centroid, cube_reach
 
 __all__ = ["BLOCK", "MOST_BLOCKS", "PeakStream"]
@@ -189,6 +190,11 @@ def _highest_of(
 ) -> dict[tuple[int, ...], _Place]:
     """Those that are among the highest of any network, and high enough for it."""
     corners = list(places)
+    if not corners:  # nothing is above anything
+        raise LandmarkError(
+            "the network gives no numbers (NaN): its training went astray. Train it again with a lower "
+            "learning rate."
+        )
     highest = torch.stack([places[corner].highest for corner in corners], dim=1)  # (M, places)
     order = highest.argsort(dim=1, descending=True)[:, :most]
     kept = {

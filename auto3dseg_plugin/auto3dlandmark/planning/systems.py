@@ -70,6 +70,8 @@ def read_system(name: str | os.PathLike) -> System:
         LandmarkError: when there is none, or its file sets what a system does not have.
     """
     known = str(name) in SYSTEMS
+    if not known and Path(name).stem in SYSTEMS:
+        raise LandmarkError(f"{name}: has the name of a system that is built in. Rename the file.")
     path = FOLDER / f"{name}.json" if known else Path(name)
     if not path.is_file():
         raise LandmarkError(
@@ -80,6 +82,8 @@ def read_system(name: str | os.PathLike) -> System:
     unknown = sorted(set(content) - fields) if isinstance(content, dict) else ["no object"]
     if unknown:
         raise LandmarkError(f"{path}: sets {', '.join(unknown)}. A system has {', '.join(sorted(fields))}.")
+    if isinstance(content.get("departures"), str):
+        content["departures"] = [content["departures"]]
     values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in content.items()}
     system = System(path.stem, **values)
     if system.network is not None and system.network not in PRESETS:

@@ -11,9 +11,10 @@ import numpy as np
 
 from ..data.datalist import Case
 from ..data.images import first_channel, read_image, reorient_to_ras
+from ..errors import LandmarkError
 from ..estimates import LEVELS, Estimates
 from ..formats import read_landmarks
-from ..geometry import radial_error, voxels_outside, world_to_voxel
+from ..geometry import radial_error, voxel_spacing, voxels_outside, world_to_voxel
 from ..landmarks import ABSENT, PRESENT, UNKNOWN, LandmarkSet
 from ..shapes.alignment import size_mm
 from .elastix import register
@@ -35,6 +36,7 @@ ALONE = (1.2, 2.6, 3.3)
 USUAL_MARGIN = 0.06  # of correlation, by which the best pose usually beats one that lies elsewhere
 USUAL_SPREAD = 0.2  # of the landmarks' size: templates that disagree by more say different things
 OUTLYING = 3.0  # times as far from the others' points as the middle template
+LEAST_SIZE = 0.1  # of the image's
 LEAST_TEMPLATES = 3  # to tell which of them is the odd one
 FAILED = "templates lead to different places"
 AMBIGUOUS = "another pose fits nearly as well"
@@ -84,7 +86,10 @@ def read_volume(image: str | os.PathLike) -> Volume:
         LandmarkError: when it cannot be read.
     """
     array, affine = reorient_to_ras(*read_image(image))
-    return Volume.of(first_channel(array), affine)
+    values = first_channel(array)
+    if not np.isfinite(values).all():
+        raise LandmarkError(f"{image}: has NaN or infinite voxels. Replace them, or export the image again.")
+    return Volume.of(values, affine)
 
 
 def transferred(template: Template, target: Volume, threads: int = 1) -> Agreement:
@@ -127,7 +132,7 @@ def fused(
     outside = np.zeros(len(names), dtype=bool)
     outside[inside] = voxels_outside(world_to_voxel(middle[inside], target.affine), target.values.shape) > 0
     status[outside] = ABSENT
-    size = float(np.median([size_mm(one.landmarks.points[one.landmarks.present]) for one in templates]))
+    size = float(np.median([_size_mm(one) for one in templates]))
     disagree = float(np.nanmedian(spread[inside])) / (USUAL_SPREAD * size) if inside.any() else np.nan
     unclear = USUAL_MARGIN / max(float(np.median([one.margin for one in said])), 1e-3)
     note = FAILED if disagree > 1 else AMBIGUOUS if unclear > 1 else ""
@@ -191,6 +196,14 @@ def ratios_of(templates: Sequence[Template], said: Sequence[Sequence[Agreement |
         ratios.append(errors[both] / np.maximum(answer.estimates.radii_mm[both, 0], 1e-6))
     together = np.concatenate(ratios)
     return np.percentile(together, LEVELS) if len(together) else None
+
+
+def _size_mm(template: Template) -> float:
+    """Of the landmarks; where they are too few to have one, a share of the image's."""
+    volume = template.volume
+    extent = float(np.prod(voxel_spacing(volume.affine) * volume.values.shape) ** (1 / 3))
+    points = template.landmarks.points[template.landmarks.present]
+    return max(size_mm(points) if len(points) else 0.0, LEAST_SIZE * extent)
 
 
 def _median(points: np.ndarray) -> np.ndarray:

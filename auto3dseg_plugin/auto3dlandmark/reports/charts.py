@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -35,7 +36,9 @@ def _drawing(width: float, height: float, title: str) -> Iterator[tuple[Any, lis
         axes.spines[["top", "right"]].set_visible(False)
         yield axes, svg
         stream = io.StringIO()
-        figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of letters whose width it does not know; a browser has them
+            figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
     drawn = stream.getvalue()
     label = title.replace("&", "and").replace("<", " ").replace('"', "'")
     svg.append(drawn[drawn.index("<svg") :].replace("<svg", f'<svg role="img" aria-label="{label}"', 1))
@@ -75,19 +78,20 @@ def cumulative_chart(errors_mm: Mapping[str, np.ndarray]) -> str:
     Which share of all points errs by less than so many millimetres.
 
     Args:
-        errors_mm: by system, any shape.
+        errors_mm: by system, any shape; infinite for points that are there and were missed.
     """
     with _drawing(8.5, 3.6, "cumulative error") as (axes, svg):
         far = 0.0
         for number, (name, errors) in enumerate(errors_mm.items()):
-            known = np.sort(errors[np.isfinite(errors)])
-            if len(known):
+            known = np.sort(errors[~np.isnan(errors)])
+            found = known[np.isfinite(known)]
+            if len(found):
                 share = 100 * np.arange(1, len(known) + 1) / len(known)
                 dash = DASHES[number // len(COLOURS) % len(DASHES)]
                 axes.step(
                     known, share, dash, where="post", color=COLOURS[number % len(COLOURS)], label=_plain(name)
                 )
-                far = max(far, float(np.percentile(known, MOST_MM if len(errors_mm) == 1 else 90)))
+                far = max(far, float(np.percentile(found, MOST_MM if len(errors_mm) == 1 else 90)))
         axes.set_xlim(0, far * 1.05 or 1)
         axes.set_ylim(0, 101)
         axes.set_xlabel("error, mm")
@@ -161,4 +165,5 @@ def rank_chart(shares: np.ndarray, names: Sequence[str]) -> str:
 
 def _plain(name: str) -> str:
     """A name that matplotlib does not take for a formula."""
-    return name.replace("$", r"\$")
+    plain = name.replace("$", r"\$")
+    return f" {plain}" if plain.startswith("_") else plain  # else no legend would show it

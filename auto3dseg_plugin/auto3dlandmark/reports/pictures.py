@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data.images import read_image
+from ..data.images import case_id, read_image
 from ..data.slices import points_tile
 from ..errors import LandmarkError
 from ..formats import read_landmarks
@@ -42,7 +42,7 @@ def write_pictures(
             continue
         nowhere = np.full_like(landmarks.points, np.nan)
         tile = points_tile(array, affine, landmarks.points, nowhere)
-        odd, name = _odd(landmarks), image.name.split(".")[0]
+        odd, name = _odd(landmarks), case_id(image) or image.name
         doubt = f"; look at it: {_why(landmarks)}" if odd > 1 else ""
         picture = {"png": png_of(tile), "alt": f"slice of {name} with its landmarks"}
         pictures.append({**picture, "caption": f"{name}: {int(landmarks.present.sum())} points{doubt}"})

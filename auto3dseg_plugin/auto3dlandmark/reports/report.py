@@ -19,9 +19,11 @@ from ..data.datalist import Case
 from ..data.slices import three_slices
 from ..errors import LandmarkError
 from ..evaluation.compare import Evaluation, prediction_of
+from ..evaluation.comparison import subjects_of, worse_text
 from ..evaluation.paired import rank_shares
 from ..files import write_text
 from ..formats import read_landmarks
+from ..landmarks import PRESENT
 from .charts import calibration_chart, cumulative_chart, difference_chart, landmark_chart, rank_chart
 
 __all__ = ["png_of", "write_comparison_report", "write_page", "write_report"]
@@ -59,7 +61,7 @@ def write_report(
     if summary["points_compared"]:
         sections += [
             _section("Error by landmark", chart=landmark_chart(evaluation.errors_mm, evaluation.names)),
-            _section("Cumulative error", chart=cumulative_chart({"": evaluation.errors_mm})),
+            _section("Cumulative error", chart=cumulative_chart({"": _with_missed(evaluation)})),
         ]
     if (told := summary.get("uncertainty")) is not None:
         text = f"The 95 % radius is {_mm(told['radius95_mm'])} in the middle; "
@@ -105,13 +107,17 @@ def write_comparison_report(
     errors = {name: evaluations[name].errors_mm for name in names}
     best = names[0]
     systems = known.get("systems", {})
+    subjects = subjects_of(evaluations[best].cases, {case.id: case.group for case in cases if case.group})
     lead = (
         f"{rows[0]['cases']} cases, folds {', '.join(map(str, known.get('folds', [])))}; "
         f"{_budget(systems, names)}; {known.get('machine', 'machine unknown')}."
     )
     sections = [
         _section("All systems", _reading(), table=_system_rows(rows)),
-        _section("Cumulative error", chart=cumulative_chart(errors)),
+        _section(
+            "Cumulative error",
+            chart=cumulative_chart({name: _with_missed(evaluations[name]) for name in names}),
+        ),
     ]
     if len(rows) > 1:
         sections.append(
@@ -125,7 +131,7 @@ def write_comparison_report(
         sections.append(
             _section(
                 "Would another set of cases give the same ranks?",
-                chart=rank_chart(rank_shares(errors), names),
+                chart=rank_chart(rank_shares(errors, subjects), names),
             )
         )
     sections.append(
@@ -133,9 +139,9 @@ def write_comparison_report(
             f"The largest errors of {best}", pictures=_worst(evaluations[best], cases, predictions[best])
         )
     )
-    sections.append(
-        _section(f"Error of {best} by landmark", chart=landmark_chart(errors[best], evaluations[best].names))
-    )
+    if np.isfinite(errors[best]).any():
+        chart = landmark_chart(errors[best], evaluations[best].names)
+        sections.append(_section(f"Error of {best} by landmark", chart=chart))
     sections.append(_section("The systems", list=_about(systems, names)))
     write_page(path, f"Benchmark on {dataset}", lead, [], sections)
 
@@ -143,9 +149,15 @@ def write_comparison_report(
 def _reading() -> str:
     return (
         "Errors in millimetres. A system is called worse when Wilcoxon's signed ranks of the cases, "
-        "corrected by Holm for the number of systems, say so at 5 %. What is within so many millimetres, and "
-        "above 10 mm, counts missed points."
+        "corrected by Holm for all pairs of systems, say so at 5 %, and the mean and the median difference, "
+        "too. What is within so many millimetres, and above 10 mm, counts missed points."
     )
+
+
+def _with_missed(evaluation: Evaluation) -> np.ndarray:
+    """Errors, infinite for points that are there and were missed."""
+    missed = (evaluation.true_status == PRESENT) & (evaluation.predicted_status != PRESENT)
+    return np.where(missed, np.inf, evaluation.errors_mm)
 
 
 def _section(title: str, *text: str, **parts: Any) -> dict[str, Any]:
@@ -297,9 +309,6 @@ def _system_rows(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     head += ["parameters", "steps", "training s", "s per image", "GB"]
     cells = []
     for row in rows:
-        low, high = row["worse_low_mm"], row["worse_high_mm"]
-        span = "" if low is None else f" ({_cell(low)} to {_cell(high)})"
-        worse = row["verdict"] if row["verdict"] == "best" else f"{_cell(row['worse_by_mm'])}{span}"
         parameters = row.get("parameters")
         cells.append(
             [
@@ -307,7 +316,7 @@ def _system_rows(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
                 *(_cell(row[key]) for key in ("mre_mm", "std_mm", "macro_mre_mm", "median_mm")),
                 *(_cell(row[key], 1) for key in (*rates, "over_10mm")),
                 row["missed"],
-                worse,
+                worse_text(row),
                 _cell(row["p_holm"], 3),
                 _cell(row.get("biometry_mm")),
                 "-" if parameters is None else f"{parameters / 1e6:.2f} M",

@@ -11,14 +11,18 @@ from typing import Any
 from ignite.engine import Engine, Events
 from tqdm import tqdm
 
+from ..errors import LandmarkError
 from .schedule import TrainingSchedule
 
 __all__ = ["ProgressBar"]
 
+MOST_ASTRAY = 20  # steps in a row without a loss: one or two may come of half precision
+
 
 class ProgressBar:
     """
-    Show one bar for the whole training: share done, time left, loss and the latest validation's MRE.
+    Show one bar for the whole training: share done, time left, loss and the latest validation's MRE; and stop
+    a training whose loss is no number any more.
 
     Args:
         schedule: knows how far the training is.
@@ -34,7 +38,7 @@ class ProgressBar:
     ) -> None:
         self.schedule = schedule
         self.begin, self.end = part
-        self.loss, self.mre_mm = math.nan, math.nan
+        self.loss, self.mre_mm, self.astray = math.nan, math.nan, 0
         self.bar: Any = None
         if evaluator is not None:
             evaluator.add_event_handler(Events.COMPLETED, self._validated)
@@ -61,6 +65,12 @@ class ProgressBar:
     def _update(self, engine: Engine) -> None:
         output: Any = engine.state.output
         loss = output["loss"].item()
+        self.astray = 0 if math.isfinite(loss) else self.astray + 1
+        if self.astray == MOST_ASTRAY:
+            raise LandmarkError(
+                f"the loss has been no number for {MOST_ASTRAY} steps: the training went astray. Start it "
+                "again with a lower learning rate (optimizer#lr), in another folder."
+            )
         self.loss = loss if math.isnan(self.loss) else 0.98 * self.loss + 0.02 * loss
         self._show()
 

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,9 @@ import torch
 from ..data.datalist import Case, read_datalist, scan_folder
 from ..data.folder import prediction_path
 from ..data.images import read_geometry
-from ..errors import LandmarkError
+from ..errors import LandmarkError, readable_error
 from ..evaluation.compare import prediction_of
-from ..files import read_json, write_json
+from ..files import digest, read_json, write_json
 from ..formats import read_landmarks, write_landmarks
 from ..formats.nnlandmark_json import read_nnlandmark_cases
 from ..geometry import voxel_to_world
@@ -40,7 +40,7 @@ from .side_by_side import (
     trained,
     work_folder_below,
 )
-from .work_folder import WorkFolder
+from .work_folder import WorkFolder, dataset_state
 
 __all__ = ["Benchmark", "Budget"]
 
@@ -74,16 +74,16 @@ class Benchmark:
 
     Args:
         work: the folder.
-        thresholds_mm: for the success detection rate.
+        thresholds_mm: for the success detection rate; left out, those of before, or 2, 3 and 4.
     """
 
-    def __init__(self, work: WorkFolder, thresholds_mm: Sequence[float] = (2, 3, 4)) -> None:
+    def __init__(self, work: WorkFolder, thresholds_mm: Sequence[float] | None = None) -> None:
         self.work, self.path = work, work.folder / "benchmark.json"
         self.known: dict[str, Any] = read_json(self.path) if self.path.is_file() else {}
         self.systems: dict[str, dict[str, Any]] = self.known.get("systems", {})
         self.folds: list[int] = self.known.get("folds", [])
         self.test: str | None = self.known.get("test")
-        self.thresholds_mm = tuple(thresholds_mm)
+        self.thresholds_mm = tuple(thresholds_mm or self.known.get("thresholds_mm", (2, 3, 4)))
 
     def train(self, systems: Sequence[System], budget: Budget, test: str | None = None) -> dict[str, str]:
         """
@@ -97,38 +97,50 @@ class Benchmark:
             the systems that failed, and why.
 
         Raises:
-            LandmarkError: when two systems would share a folder.
+            LandmarkError: when two systems would share a folder, or ``test`` has no annotated image.
         """
-        names = [folder_name(system.name) for system in systems]
-        for system, name in zip(systems, names):
-            if names.count(name) > 1:
-                raise LandmarkError(f"system {system.name!r} has the name of another one. Rename its file.")
-        self.folds, self.test = list(budget.folds), test
-        failed: dict[str, str] = {}
         for system in systems:
+            self._refuse_shared_folder(system.name, [other.name for other in systems if other is not system])
+        self.folds, self.test = list(budget.folds), None if test is None else str(Path(test).resolve())
+        tested, failed = self.test_cases(), dict[str, str]()
+        if test is not None and not tested:
+            raise LandmarkError(f"{test}: has no annotated image. Name a folder of images with landmarks.")
+        for system in systems:
+            self.systems.pop(system.name, None)  # what is there may be of another budget
             try:
-                figures = self._one(system, budget)
-            except (LandmarkError, RuntimeError) as error:  # such as a network too large for the memory
-                failed[system.name] = str(error)
-                self.work.say(f"{system.name}: failed, and is left out: {error}")
+                figures = self._one(system, budget, tested)
+            except Exception as error:  # whatever anybody's network or loss says
+                failed[system.name] = str(readable_error(error, "it cannot be trained"))
+                self.work.say(f"{system.name}: failed, and is left out: {failed[system.name]}")
                 continue
-            told = {"budget": budget.told(system), "figures": figures}
+            told = {"budget": budget.told(system), "made_of": self._data(), "figures": figures}
             self.systems[system.name] = {**described(system), **told}
             self._remember({"machine": _machine()})
         self.work.drop_store()
         return failed
 
-    def _one(self, system: System, budget: Budget) -> dict[str, Any]:
+    def _refuse_shared_folder(self, name: str, others: Iterable[str]) -> None:
+        known = [*others, *(other for other in self.systems if other != name)]
+        for other in known:
+            if folder_name(other) == folder_name(name):
+                raise LandmarkError(f"{name!r} and {other!r} would share a folder. Rename one of them.")
+
+    def _data(self) -> str:
+        """What all systems have to have learnt from, as a short name."""
+        listed = read_datalist(self.work.datalist)
+        return digest([dataset_state(listed), [[case.id, case.fold] for case in listed.training], self.folds])
+
+    def _one(self, system: System, budget: Budget, tested: Sequence[Case]) -> dict[str, Any]:
         """Train a system, or guess; what it took."""
         files = [self.work.datalist, self.work.fingerprint]
         below = work_folder_below(self.work, system.name, GROUP, files)
         if not system.trained:
-            guess_by_mean(below, budget.folds, self.test_cases(), self.thresholds_mm)
+            guess_by_mean(below, budget.folds, tested, self.thresholds_mm)
             return {}
         plan_as(below, system, budget.resize)
-        values = {**shared_store(self.work, below), **budget.options, **system.values}
+        values = {**shared_store(self.work, below), **system.values, **budget.options}
         found = trained(below, budget.folds, system.recipe, self.thresholds_mm, **values)
-        if tested := self.test_cases():
+        if tested:
             below.predict_test(budget.folds, [Path(case.image) for case in tested])
         taken = {key: found[key] for key in ("steps", "train_seconds")}
         return {**taken, **cost_of(below, budget.folds[0])}
@@ -162,22 +174,36 @@ class Benchmark:
         Raises:
             LandmarkError: when a held-out case has none, or the name is that of a system that was trained.
         """
-        listed = read_datalist(self.work.datalist)
+        self._refuse_nothing()
+        listed, cases = read_datalist(self.work.datalist), held_out(self.work, self.folds)
         if (self.work.folder / GROUP / folder_name(name) / "datalist.json").exists():
             raise LandmarkError(f"predictions={name}={source}: {name} was trained here. Choose another name.")
+        self._refuse_shared_folder(name, ())
         voxels = read_nnlandmark_cases(source) if Path(source).is_file() else None
+        found: dict[Path, LandmarkSet] = {}
         folder = self.work.folder / GROUP / folder_name(name) / "predictions"
-        for case in held_out(self.work, self.folds):
+        for case in cases:
             if voxels is not None:
-                found = _from_voxels(voxels.get(case.id), case, listed.landmark_names)
+                one = _from_voxels(voxels.get(case.id), case, listed.landmark_names)
             else:
                 path = prediction_of(source, case)
-                found = None if path is None else read_landmarks(path)
-            if found is None:
+                one = None if path is None else read_landmarks(path)
+            if one is None:
                 raise LandmarkError(f"{source}: has no prediction for the held-out case {case.id}.")
-            write_landmarks(prediction_path(folder, case.image), found)
-        self.systems[name] = {"about": f"predictions of {source}", "figures": {}}
+            if not set(one.names) & set(listed.landmark_names):
+                raise LandmarkError(
+                    f"{source}: {case.id} has none of the dataset's landmarks "
+                    f"({some_names(listed.landmark_names)}). Name them as the dataset does."
+                )
+            found[prediction_path(folder, case.image)] = one
+        for path, one in found.items():
+            write_landmarks(path, one)
+        self.systems[name] = {"about": f"predictions of {source}", "made_of": self._data(), "figures": {}}
         self._remember({})
+
+    def _refuse_nothing(self) -> None:
+        if not self.systems:
+            raise LandmarkError(f"{self.path}: there is no benchmark yet. Run 'auto3dlandmark benchmark'.")
 
     def report(self) -> list[dict[str, Any]]:
         """
@@ -190,22 +216,30 @@ class Benchmark:
         Raises:
             LandmarkError: when no system has been trained.
         """
-        if not self.systems:
-            raise LandmarkError(f"{self.path}: there is no benchmark yet. Run 'auto3dlandmark benchmark'.")
+        self._refuse_nothing()
         rows = self._compare(held_out(self.work, self.folds), "predictions", "")
-        if tested := self.test_cases():
-            self._compare(tested, "test_predictions", "test_")
+        tested = self.test_cases()
+        if not tested or not self._compare(tested, "test_predictions", "test_"):
+            for name in ("test_results.csv", "test_report.html"):  # of an earlier call
+                (self.work.folder / name).unlink(missing_ok=True)
         return rows
 
     def _compare(self, cases: Sequence[Case], predictions: str, prefix: str) -> list[dict[str, Any]]:
-        folders = {name: self.work.folder / GROUP / folder_name(name) / predictions for name in self.systems}
-        there = {}
-        for name, folder in folders.items():
+        """Compare those that have all cases, and learnt from the data as they are now."""
+        there, data = {}, self._data()
+        for name, system in self.systems.items():
+            folder = self.work.folder / GROUP / folder_name(name) / predictions
             missing = [case.id for case in cases if prediction_of(folder, case) is None]
-            if not missing:
-                there[name] = folder
-            elif folder.is_dir():  # who only predicted held-out cases has none of test cases
+            if not folder.is_dir():  # who only predicted held-out cases has none of test cases
+                continue
+            if system.get("made_of") != data:
+                self.work.say(f"note: {name} is left out, as it is of other data or folds; name it again")
+            elif missing:
                 self.work.say(f"note: {name} is left out, as it has no prediction for {some_names(missing)}")
+            else:
+                there[name] = folder
+        if not there:
+            return []
         known = {**self.known, "thresholds_mm": self.thresholds_mm}
         return compare(self.work, cases, there, known, self.work.folder, prefix)
 

@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -18,9 +19,9 @@ from ..bundles.folder import BundleFolder
 from ..errors import LandmarkError
 from ..files import write_json
 
-__all__ = ["write_cost"]
+__all__ = ["MOST_IMAGES", "write_cost"]
 
-MOST_IMAGES = 5  # after one that is not counted, as a first one takes longer
+MOST_IMAGES, MOST_SECONDS = 6, 60.0  # that are predicted
 
 
 def write_cost(
@@ -28,7 +29,7 @@ def write_cost(
 ) -> None:
     """
     Write the ``parameters`` of a bundle's networks, ``seconds_per_image``, and ``peak_gb`` of memory above
-    that of an idle process: of a GPU's, where there is one.
+    that of a process which has loaded them: of a GPU's, where there is one.
 
     Raises:
         LandmarkError: when the bundle cannot predict them.
@@ -42,7 +43,6 @@ def write_cost(
 
 def measure(bundle: str, images: Sequence[str]) -> None:
     """Print the figures, as JSON."""
-    import torch
 
     from ..inference.predictor import LandmarkPredictor
 
@@ -54,27 +54,46 @@ def measure(bundle: str, images: Sequence[str]) -> None:
     networks = [one.members[0].network for one in stages]
     parameters = sum(weight.numel() for network in networks for weight in network.parameters())
     del stages, networks
-    idle = psutil.Process().memory_info().rss
-    predictor.predict(images[0])
-    timed = list(images[1 : 1 + MOST_IMAGES]) or list(images)
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
-    began = time.perf_counter()
-    for image in timed:
+    peak, seconds = _Peak(), []
+    for image in images:
+        began = time.perf_counter()
         predictor.predict(image)
+        seconds.append(time.perf_counter() - began)
+        if sum(seconds) > MOST_SECONDS:
+            break
+    timed = seconds[1:] or seconds  # a first one takes longer
     figures: dict[str, Any] = {
         "parameters": parameters,
-        "seconds_per_image": round((time.perf_counter() - began) / len(timed), 3),
-        "peak_gb": round(_peak(idle) / 2**30, 3),
+        "seconds_per_image": round(sum(timed) / len(timed), 3),
+        "peak_gb": round(peak.bytes_more() / 2**30, 3),
     }
     print(json.dumps(figures))
 
 
-def _peak(idle: int) -> int:
-    """Bytes."""
-    import torch
+class _Peak:
+    """The most memory that is taken from now on, more than now: of a GPU, where there is one."""
 
-    if torch.cuda.is_available():
-        return int(torch.cuda.max_memory_allocated())
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most * (1 if sys.platform == "darwin" else 1024) - idle
+    def __init__(self) -> None:
+        import torch
+
+        self.gpu = torch.cuda.is_available()
+        if self.gpu:
+            torch.cuda.reset_peak_memory_stats()
+            self.before = torch.cuda.memory_allocated()
+            return
+        with contextlib.suppress(OSError):  # Linux counts anew; else a parent's peak would be ours
+            Path("/proc/self/clear_refs").write_text("5")
+        self.before = psutil.Process().memory_info().rss
+
+    def bytes_more(self) -> int:
+        """Since then."""
+        import torch
+
+        if self.gpu:
+            return int(torch.cuda.max_memory_allocated() - self.before)
+        memory = psutil.Process().memory_info()
+        status = Path("/proc/self/status")
+        lines = status.read_text().splitlines() if status.is_file() else []
+        peaks = [int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")]
+        most = peaks[0] if peaks else getattr(memory, "peak_wset", memory.rss)
+        return int(max(0, most - self.before))

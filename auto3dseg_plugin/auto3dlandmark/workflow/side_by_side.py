@@ -30,7 +30,7 @@ from ..planning.plan import read_plan, write_plan
 from ..planning.presets import default_network
 from ..planning.systems import System, plan_system
 from ..reports.report import write_comparison_report
-from .cost import write_cost
+from .cost import MOST_IMAGES, write_cost
 from .work_folder import WorkFolder, dataset_state, visible_devices
 
 __all__ = [
@@ -49,7 +49,7 @@ __all__ = [
 
 def folder_name(name: str) -> str:
     """A name as that of a folder; several names may give the same."""
-    return re.sub(r"[^a-z0-9.]+", "_", name.casefold()).strip("_.") or "_"
+    return re.sub(r"[^\w.]+", "_", name.casefold()).strip("_.") or "_"
 
 
 def work_folder_below(work: WorkFolder, name: str, group: str, files: Sequence[Path]) -> WorkFolder:
@@ -133,7 +133,7 @@ def held_out(work: WorkFolder, folds: Sequence[int]) -> list[Case]:
 def cost_of(work: WorkFolder, fold: int) -> dict[str, Any]:
     """What a prediction costs: ``parameters``, ``seconds_per_image``, ``peak_gb``; measured once."""
     bundle, path = work.bundle(fold), work.folder / "cost.json"
-    images = [case.image for case in read_datalist(work.datalist).held_out(fold)]
+    images = [case.image for case in read_datalist(work.datalist).held_out(fold)][:MOST_IMAGES]
     made_from = [files_digest([bundle.models.weights]), bundle.read_config("inference")]
     work.record.once("cost", made_from, [path], partial(write_cost, path, bundle.path, images))
     return dict(read_json(path))
@@ -158,7 +158,12 @@ def guess_by_mean(
             for path, found in zip(paths, mean_positions(known, cases, listed.landmark_names)):
                 write_landmarks(path, found)
 
-        work.record.once(f"predict {name}", dataset_state(listed), paths, action)
+        made_from = [
+            dataset_state(listed),
+            [case.id for case in known],
+            files_digest(case.image for case in cases),
+        ]
+        work.record.once(f"predict {name}", made_from, paths, action)
     work.evaluate(held_out(work, folds), thresholds_mm=thresholds_mm)
 
 
@@ -191,7 +196,8 @@ def compare(
         for system, place in predictions.items()
     }
     figures = {system: one.get("figures", {}) for system, one in known["systems"].items()}
-    rows = comparison_rows(evaluations, figures)
+    groups = {case.id: case.group for case in cases if case.group}
+    rows = comparison_rows(evaluations, figures, groups)
     write_results(folder / f"{prefix}results.csv", rows)
     page, dataset = folder / f"{prefix}report.html", listed.root.name
     write_comparison_report(page, dataset, rows, evaluations, known, cases, predictions)
