@@ -304,8 +304,14 @@ def _biometry_rows(biometry: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _system_rows(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     rates = [key for key in rows[0] if _is_rate(key)]
-    head = ["system", "mean mm", "std", "macro mean", "median", *(f"within {key[4:-2]} mm" for key in rates)]
-    head += ["above 10 mm %", "missed", "worse by mm (95 %)", "p (Holm)", "lengths mm"]
+    head = ["system", "mean mm", "std", "median", "worse by mm (95 %)", "p (Holm)"]
+    head += [
+        *(f"within {key[4:-2]} mm" for key in rates),
+        "above 10 mm %",
+        "missed",
+        "macro mean",
+        "lengths mm",
+    ]
     head += ["parameters", "steps", "training s", "s per image", "GB"]
     cells = []
     for row in rows:
@@ -313,11 +319,12 @@ def _system_rows(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         cells.append(
             [
                 row["system"],
-                *(_cell(row[key]) for key in ("mre_mm", "std_mm", "macro_mre_mm", "median_mm")),
-                *(_cell(row[key], 1) for key in (*rates, "over_10mm")),
-                row["missed"],
+                *(_cell(row[key]) for key in ("mre_mm", "std_mm", "median_mm")),
                 worse_text(row),
                 _cell(row["p_holm"], 3),
+                *(_cell(row[key], 1) for key in (*rates, "over_10mm")),
+                row["missed"],
+                _cell(row["macro_mre_mm"]),
                 _cell(row.get("biometry_mm")),
                 "-" if parameters is None else f"{parameters / 1e6:.2f} M",
                 row.get("steps", "-"),
