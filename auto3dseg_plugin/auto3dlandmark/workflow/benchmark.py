@@ -176,9 +176,9 @@ class Benchmark:
         """
         self._refuse_nothing()
         listed, cases = read_datalist(self.work.datalist), held_out(self.work, self.folds)
+        self._refuse_shared_folder(name, ())
         if (self.work.folder / GROUP / folder_name(name) / "datalist.json").exists():
             raise LandmarkError(f"predictions={name}={source}: {name} was trained here. Choose another name.")
-        self._refuse_shared_folder(name, ())
         voxels = read_nnlandmark_cases(source) if Path(source).is_file() else None
         found: dict[Path, LandmarkSet] = {}
         folder = self.work.folder / GROUP / folder_name(name) / "predictions"
