@@ -22,7 +22,7 @@ def transfer(
     landmarks: str | None = None,
 ) -> None:
     """
-    Lay landmarks onto other images by registration, no training: TEMPLATES IMAGES OUT.
+    Lay landmarks onto other images by registration: TEMPLATES IMAGES OUT.
 
     Every point comes with a radius; a case whose templates disagree, or of which another pose fits nearly as
     well, is named. With three templates or more their median is taken, and radii are learnt from laying the
