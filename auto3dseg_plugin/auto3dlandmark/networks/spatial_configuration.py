@@ -85,7 +85,10 @@ class SpatialConfigurationNet(nn.Module):
             heatmaps, shape (B, N, H, W, D).
         """
         local = self.appearance(image)
-        seen = self.configuration(F.avg_pool3d(local, self.factor))
+        # In float32: of so large kernels on so small maps, PyTorch 2.13 gives weights' gradients of 1e34 in
+        # bfloat16 on a CPU.
+        with torch.autocast(image.device.type, enabled=False):
+            seen = self.configuration(F.avg_pool3d(local.float(), self.factor))
         return local * _enlarged(seen, self.factor)
 
     def appearance(self, image: torch.Tensor) -> torch.Tensor:
