@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import itertools
+from contextlib import nullcontext
 
 import torch
 import torch.nn.functional as F
@@ -87,7 +88,8 @@ class SpatialConfigurationNet(nn.Module):
         local = self.appearance(image)
         # In float32: of so large kernels on so small maps, PyTorch 2.13 gives weights' gradients of 1e34 in
         # bfloat16 on a CPU.
-        with torch.autocast(image.device.type, enabled=False):
+        kind = image.device.type
+        with nullcontext() if kind == "meta" else torch.autocast(kind, enabled=False):
             seen = self.configuration(F.avg_pool3d(local.float(), self.factor))
         return local * _enlarged(seen, self.factor)
 
