@@ -172,7 +172,8 @@ class Benchmark:
             source: a folder of landmark files named after the cases, or nnLandmark's JSON of voxels.
 
         Raises:
-            LandmarkError: when a held-out case has none, or the name is that of a system that was trained.
+            LandmarkError: when there is no benchmark yet, a held-out case has no prediction or none of the
+                dataset's landmarks, or the name is, or would share the folder of, that of another system.
         """
         self._refuse_nothing()
         listed, cases = read_datalist(self.work.datalist), held_out(self.work, self.folds)

@@ -43,7 +43,6 @@ def write_cost(
 
 def measure(bundle: str, images: Sequence[str]) -> None:
     """Print the figures, as JSON."""
-
     from ..inference.predictor import LandmarkPredictor
 
     predictor = LandmarkPredictor([bundle], trust=True)
