@@ -31,8 +31,8 @@ __all__ = [
 ]
 
 # Times how far the free-form step moved its points, to hold a point with 50, 90 and 95 %, where one template
-# has no others to compare with: chosen on a few pairs. The last held 97 % on skulls and 94 % on hippocampi, six
-# targets each, and 21 % on spines, most of which fail (tests/benchmarks/transfer.py).
+# has no others to compare with: chosen on a few pairs. The last held 97 % on skulls and 94 % on hippocampi,
+# six targets each, and 21 % on spines, most of which fail (tests/benchmarks/transfer.py).
 ALONE = (1.2, 2.6, 3.3)
 USUAL_MARGIN = 0.06  # of correlation, by which the best pose usually beats one that lies elsewhere
 USUAL_SPREAD = 0.2  # of the landmarks' size: templates that disagree by more say different things
