@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from auto3dlandmark.inferers.autocast import AutocastInferer, autocast_dtype
+from auto3dlandmark.inferers.autocast import AutocastInferer, autocast, autocast_dtype
 from auto3dlandmark.inferers.window import FittedSlidingWindowInferer, nnunet_weights
 
 
@@ -35,6 +35,47 @@ def test_autocast_can_be_switched_off():
     spy = Spy()
     AutocastInferer(enabled=False)(torch.zeros(1, 1, 8, 8, 8), spy)
     assert spy.seen_type == torch.float32
+
+
+@pytest.mark.parametrize(
+    "convolution, shape",
+    [
+        (torch.nn.Conv3d(24, 32, 3, padding=1), (2, 2, 4)),
+        (torch.nn.Conv3d(24, 32, 3, stride=2, padding=1), (1, 1, 1)),
+        (torch.nn.Conv3d(24, 32, 7, padding=3), (5, 7, 5)),
+        (torch.nn.ConvTranspose3d(24, 32, 3, stride=2, padding=1), (1, 1, 1)),
+        (torch.nn.Conv2d(24, 32, 3, padding=1), (2, 2)),
+        (torch.nn.Conv3d(24, 32, 3, padding=1), (4, 4, 4)),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, torch.nn.Module) else str(value),
+)
+def test_gradients_on_a_cpu_are_those_of_float32(convolution, shape):
+    # PyTorch 2.13 gets those of maps smaller than their kernels wrong in bfloat16, up to infinity.
+    image = torch.randn(2, 24, *shape, generator=torch.Generator().manual_seed(0))
+    gradients = []
+    for dtype in (None, torch.bfloat16):
+        convolution.zero_grad()
+        with autocast("cpu", dtype):
+            given = convolution(image)
+        given.float().square().sum().backward()
+        gradients.append(convolution.weight.grad.clone())
+    torch.testing.assert_close(
+        gradients[1], gradients[0], rtol=0, atol=0.02 * float(gradients[0].abs().max())
+    )
+
+
+def test_only_small_maps_stay_in_float32():
+    convolution, transposed = torch.nn.Conv3d(1, 1, 3, padding=1), torch.nn.ConvTranspose3d(1, 1, 2, 2)
+    with autocast("cpu", torch.bfloat16):
+        assert convolution(torch.zeros(1, 1, 2, 4, 4)).dtype == torch.float32
+        assert convolution(torch.zeros(1, 1, 4, 4, 4)).dtype == torch.bfloat16
+        assert transposed(torch.zeros(1, 1, 2, 2, 2)).dtype == torch.bfloat16
+        by_name = {"weight": convolution.weight, "bias": convolution.bias, "padding": 1}
+        assert torch.nn.functional.conv3d(torch.zeros(1, 1, 2, 4, 4), **by_name).dtype == torch.float32
+    with torch.no_grad(), autocast("cpu", torch.bfloat16):  # what is given is right in both
+        assert convolution(torch.zeros(1, 1, 2, 4, 4)).dtype == torch.bfloat16
+    with autocast("cpu", None):
+        assert convolution(torch.zeros(1, 1, 4, 4, 4)).dtype == torch.float32
 
 
 @pytest.mark.parametrize(

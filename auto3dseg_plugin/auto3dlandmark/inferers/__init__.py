@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from .autocast import AutocastInferer, autocast_dtype
+from .autocast import AutocastInferer, autocast, autocast_dtype
 from .window import FittedSlidingWindowInferer, nnunet_weights
 
-__all__ = ["AutocastInferer", "FittedSlidingWindowInferer", "autocast_dtype", "nnunet_weights"]
+__all__ = ["AutocastInferer", "FittedSlidingWindowInferer", "autocast", "autocast_dtype", "nnunet_weights"]

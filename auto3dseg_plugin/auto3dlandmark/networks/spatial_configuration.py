@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import itertools
-from contextlib import nullcontext
 
 import torch
 import torch.nn.functional as F
@@ -86,11 +85,7 @@ class SpatialConfigurationNet(nn.Module):
             heatmaps, shape (B, N, H, W, D).
         """
         local = self.appearance(image)
-        # In float32: of so large kernels on so small maps, PyTorch 2.13 gives weights' gradients of 1e34 in
-        # bfloat16 on a CPU.
-        kind = image.device.type
-        with nullcontext() if kind == "meta" else torch.autocast(kind, enabled=False):
-            seen = self.configuration(F.avg_pool3d(local.float(), self.factor))
+        seen = self.configuration(F.avg_pool3d(local, self.factor))
         return local * _enlarged(seen, self.factor)
 
     def appearance(self, image: torch.Tensor) -> torch.Tensor:

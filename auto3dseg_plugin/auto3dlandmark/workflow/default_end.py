@@ -8,7 +8,7 @@ import time
 import torch
 from monai.bundle import ConfigParser
 
-from ..inferers import autocast_dtype
+from ..inferers import autocast, autocast_dtype
 from ..planning.plan import Plan
 
 __all__ = ["default_minutes"]
@@ -44,7 +44,7 @@ def _seconds_per_step(plan: Plan) -> float:
     seconds = []
     for _ in range(TIMED_STEPS + 1):  # the first one also allocates
         began = time.perf_counter()
-        with torch.autocast("cpu", dtype=dtype or torch.bfloat16, enabled=dtype is not None):
+        with autocast("cpu", dtype):
             logits = network(patch)
         logits.float().mean().backward()
         seconds.append(time.perf_counter() - began)
