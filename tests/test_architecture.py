@@ -21,7 +21,7 @@ ROOT = PACKAGE.name
 LAYERS = (
     (ROOT,),
     ("formats", "shapes"),
-    ("data", "data.published", "checks", "frames", "registration", "store"),
+    ("bids", "data", "data.published", "checks", "frames", "registration", "store"),
     ("networks", "transforms", "inferers", "losses", "metrics", "planning"),
     ("bundles", "training", "inference"),
     ("evaluation", "reports", "workflow"),

@@ -20,7 +20,7 @@ import pytest
 from auto3dlandmark import LandmarkError, read_landmarks
 from auto3dlandmark.cli import main
 from auto3dlandmark.inference import parallel
-from auto3dlandmark.inference.batch import predict_batch
+from auto3dlandmark.inference.batch import CaseFiles, predict_batch
 from auto3dlandmark.inference.parallel import BundleMaker
 
 CASES = [f"demo_0{number}" for number in range(6)]
@@ -102,14 +102,14 @@ def test_an_edited_prediction_is_kept_whatever_changes_until_it_may_be_replaced(
 
 
 def test_several_kinds_of_file_are_written(predicted, tmp_path):
-    predicted(suffixes=(".fcsv", ".csv"))
+    predicted(files=CaseFiles((".fcsv", ".csv")))
     assert (tmp_path / "out" / "demo_00.fcsv").is_file() and not (
         tmp_path / "out" / "demo_00.mrk.json"
     ).exists()
     one, other = (read_landmarks(tmp_path / "out" / f"demo_00{end}") for end in (".fcsv", ".csv"))
     np.testing.assert_allclose(one.points, other.points, atol=1e-3)
     with pytest.raises(LandmarkError, match=r"format '\.txt' is unknown"):
-        predicted(suffixes=(".txt",))
+        predicted(files=CaseFiles((".txt",)))
 
 
 def test_several_at_a_time_give_the_same_files(predicted, tmp_path):

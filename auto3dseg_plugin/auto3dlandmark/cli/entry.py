@@ -13,10 +13,10 @@ from .arguments import Command, suggestion
 from .comparing import ablate, benchmark
 from .completion import completion_script
 from .datasets import check, convert, export_nnlandmark
-from .few_cases import transfer
 from .help import command_page, overview_page
-from .main_job import demo, evaluate, predict, run
+from .main_job import demo, evaluate, run
 from .models import calibrate, import_nnlandmark, publish, stress
+from .new_images import predict, transfer
 from .review import serve
 from .single_steps import analyze, build, plan, train
 

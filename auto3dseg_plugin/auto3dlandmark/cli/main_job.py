@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The commands most people need: everything at once, new images, how good predictions are, and a try."""
+"""The commands most people need: everything at once, how good predictions are, and a try."""
 
 from __future__ import annotations
 
@@ -7,23 +7,17 @@ import math
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ..bundles.folder import BundleFolder, common_landmarks
 from ..data.annotations import has_landmarks
 from ..data.folder import find_images
 from ..errors import LandmarkError
 from ..estimates import POSTERIOR_MODES
-from ..landmarks import some_names
 from .arguments import first_folds, given, one_of, positive, positives
 
-if TYPE_CHECKING:
-    from ..inference.batch import BatchReport
-
-__all__ = ["demo", "evaluate", "predict", "run"]
+__all__ = ["demo", "evaluate", "run"]
 
 FOLDS = 5
-MOST_UNSURE = 5  # cases and landmarks named after a prediction
 
 
 def run(
@@ -161,106 +155,6 @@ def channels(modality: str) -> str | list[str]:
     """
     names = [name.strip() for name in modality.split(",")]
     return names if len(names) > 1 else modality
-
-
-def predict(
-    *bundles_images_out: str,
-    device: str | None = None,
-    format: str = "mrk.json",
-    overwrite: bool = False,
-    trust: bool = False,
-    posterior: str | None = None,
-    tta: bool = False,
-    jobs: int = 1,
-) -> None:
-    """
-    Find the landmarks of new images: BUNDLE [BUNDLE ...] IMAGES OUT.
-
-    The heatmaps of several bundles are averaged. What the same bundles made of the same image before is kept,
-    and so is a prediction that somebody edited. A broken image does not stop the others: it is named at the
-    end.
-
-    Args:
-        bundles_images_out: folders of trained bundles; a folder of images, or one image; and the folder for
-            one file of each image, and predictions.csv with all points.
-        device: cpu or cuda:0; left out, a GPU if there is one.
-        format: of the files: mrk.json, fcsv or csv, or several: mrk.json,csv.
-        overwrite: predict again whatever is there, edited predictions too.
-        trust: run bundles whose configs hold code from outside the template.
-        posterior: whether the landmarks decide together: auto (where held-out cases say that it helps), on
-            or off; left out, what the bundle says.
-        tta: look at each image turned a little, too, and in a mirror if it was trained with flips: six times
-            the work.
-        jobs: how many images are predicted at the same time, each by a process with its share of the cores;
-            for many images on a machine with many.
-    """
-    if len(bundles_images_out) < 3:
-        raise LandmarkError("predict takes at least three arguments: BUNDLE [BUNDLE ...] IMAGES OUT.")
-    one_of("posterior", posterior, POSTERIOR_MODES)
-    *bundles, images, out = bundles_images_out
-    found = find_images(images)
-    common_landmarks([BundleFolder(bundle) for bundle in bundles])
-    suffixes = suffixes_of(format)
-    from ..inference.batch import predict_batch
-    from ..inference.parallel import BundleMaker
-
-    maker = BundleMaker(bundles, device, trust, posterior, tta)
-    told(predict_batch(maker, found, out, suffixes, overwrite, jobs, say=tell), len(found), out)
-
-
-def suffixes_of(format: str) -> list[str]:
-    """
-    Of files, from what was typed: mrk.json,csv.
-
-    Raises:
-        LandmarkError: for one that is unknown.
-    """
-    from ..formats import SUFFIXES
-
-    found = [f".{kind.strip().lstrip('.')}" for kind in format.split(",")]
-    for suffix in found:
-        one_of("format", suffix.lstrip("."), [known.lstrip(".") for known in SUFFIXES])
-    return found
-
-
-def told(
-    report: BatchReport, count: int, out: str, odd: str = "it does not look like the training images"
-) -> None:
-    """
-    Say what became of some images.
-
-    Args:
-        odd: what it means that one is unusual.
-
-    Raises:
-        LandmarkError: when some have no prediction.
-    """
-    print(f"{len(report.made)} images predicted to {out}")
-    if report.kept:
-        print(f"{len(report.kept)} unchanged, kept")
-    if report.edited:
-        print(
-            f"kept, because edited since or made by something else: {some_names(report.edited)}; --overwrite "
-            "replaces"
-        )
-    for case, how in sorted(report.unusual.items(), key=lambda one: -one[1])[:MOST_UNSURE]:
-        print(f"look at {case}: {odd} ({how:.1f}; usual is below 1)")
-    unsure = sorted(report.unsure.items(), key=lambda one: one[1][0][1])[:MOST_UNSURE]
-    for case, low in unsure:
-        print(f"look at {case}: " + ", ".join(f"{name} {score:.2f}" for name, score in low[:MOST_UNSURE]))
-    if report.failed:
-        reasons = "\n".join(report.failed.values())
-        raise LandmarkError(
-            f"{len(report.failed)} of {count} images have no prediction, see "
-            f"{Path(out) / 'failed.csv'}:\n{reasons}"
-        )
-
-
-def tell(line: str) -> None:
-    """A line above the progress bar."""
-    from tqdm import tqdm
-
-    tqdm.write(line)
 
 
 def evaluate(

@@ -9,7 +9,7 @@ from ..errors import LandmarkError
 from ..estimates import POSTERIOR_MODES
 from ..landmarks import some_names
 from .arguments import one_of, positive
-from .main_job import tell
+from .new_images import tell
 
 __all__ = ["calibrate", "import_nnlandmark", "publish", "stress"]
 

@@ -16,6 +16,7 @@ import io
 import math
 import os
 import re
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -25,7 +26,7 @@ from ..geometry import lps_to_ras
 from ..landmarks import ABSENT, PRESENT, UNKNOWN, LandmarkSet
 from .descriptions import description_of, estimates_of, read_description
 
-__all__ = ["read_fcsv", "write_fcsv"]
+__all__ = ["header_of", "read_fcsv", "write_fcsv"]
 
 COLUMNS = (
     "id",
@@ -146,14 +147,21 @@ def _position(path: str | os.PathLike, number: int, cells: dict[str, str]) -> tu
     return (point if state == DEFINED else np.full(3, math.nan)), state
 
 
+def header_of(columns: Sequence[str]) -> str:
+    """
+    The three comment lines, of a file in RAS.
+    """
+    lines = ("Markups fiducial file version = 4.11", "CoordinateSystem = 0", f"columns = {','.join(columns)}")
+    return "".join(f"# {line}\n" for line in lines)
+
+
 def write_fcsv(path: str | os.PathLike, landmarks: LandmarkSet) -> None:
     """
     Write a file that every version of Slicer reads. Landmarks without a position get ``nan``, never a made-up
     place.
     """
     stream = io.StringIO(newline="")
-    stream.write("# Markups fiducial file version = 4.11\n# CoordinateSystem = 0\n")
-    stream.write(f"# columns = {','.join(COLUMNS)}\n")
+    stream.write(header_of(COLUMNS))
     writer = csv.writer(stream, lineterminator="\n")
     for row, (name, point, status) in enumerate(zip(landmarks.names, landmarks.points, landmarks.status)):
         place = [repr(float(value)) for value in point]

@@ -14,12 +14,13 @@ import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from tqdm import tqdm
 
 from ..data.folder import prediction_path
+from ..data.images import case_id
 from ..errors import LandmarkError
 from ..files import files_digest, readable_write_errors, write_text
 from ..formats import SUFFIXES, read_landmarks, write_landmarks
@@ -27,11 +28,51 @@ from ..journal import append_record, checksum_of, read_records
 from ..landmarks import LandmarkSet
 from .parallel import Maker, Outcome, predict_each
 
-__all__ = ["BatchReport", "predict_batch"]
+__all__ = ["BatchReport", "CaseFiles", "Files", "predict_batch"]
 
 RECORD, TABLE, FAILED = "predictions.jsonl", "predictions.csv", "failed.csv"
 EDITED = "edited since, or not made by this bundle"
 UNSURE = 0.5  # a point with a lower score is worth a look
+
+
+class Files(Protocol):
+    """How predictions lie in their folder."""
+
+    def paths(self, folder: Path, image: Path) -> tuple[Path, ...]:
+        """Where those of an image go; the first one is what is read again."""
+
+    def write(self, path: Path, landmarks: LandmarkSet) -> None:
+        """Write one of those."""
+
+
+@dataclass(frozen=True)
+class CaseFiles:
+    """
+    Files named after the cases, all in one folder.
+
+    Args:
+        suffixes: of ``auto3dlandmark.formats.SUFFIXES``.
+
+    Raises:
+        LandmarkError: for an unknown one, or none.
+    """
+
+    suffixes: Sequence[str] = (".mrk.json",)
+
+    def __post_init__(self) -> None:
+        unknown = [suffix for suffix in self.suffixes if suffix not in SUFFIXES]
+        if unknown or not self.suffixes:
+            raise LandmarkError(
+                f"format {''.join(unknown[:1])!r} is unknown. Choose of {', '.join(SUFFIXES)}."
+            )
+
+    def paths(self, folder: Path, image: Path) -> tuple[Path, ...]:
+        """As :class:`Files` says."""
+        return tuple(prediction_path(folder, image, suffix) for suffix in self.suffixes)
+
+    def write(self, path: Path, landmarks: LandmarkSet) -> None:
+        """As :class:`Files` says."""
+        write_landmarks(path, landmarks)
 
 
 @dataclass
@@ -81,20 +122,20 @@ def predict_batch(
     maker: Maker,
     images: Iterable[str | os.PathLike],
     folder: str | os.PathLike,
-    suffixes: Sequence[str] = (".mrk.json",),
+    files: Files | None = None,
     overwrite: bool = False,
     jobs: int = 1,
     progress: bool = True,
     say: Callable[[str], None] = print,
 ) -> BatchReport:
     """
-    Write the landmarks of each image to ``<folder>/<case><suffix>``, and a table of all of them.
+    Write files with the landmarks of each image, and a table of all of them.
 
     Args:
         maker: of landmarks, loaded only when there is something to do.
         images: files, or folders that are one image.
         folder: of the predictions; may hold earlier ones.
-        suffixes: the kinds of file to write, of ``auto3dlandmark.formats.SUFFIXES``.
+        files: that are written; left out, ``<folder>/<case>.mrk.json``.
         overwrite: predict again whatever is there.
         jobs: images that are predicted at the same time, in processes of their own.
         say: told about images that are much larger than the training images, before they are predicted.
@@ -103,14 +144,11 @@ def predict_batch(
         LandmarkError: when the maker cannot be loaded, or the folder cannot be written to; never for an
             image.
     """
-    unknown = [suffix for suffix in suffixes if suffix not in SUFFIXES]
-    if unknown or not suffixes:
-        raise LandmarkError(f"format {''.join(unknown[:1])!r} is unknown. Choose of {', '.join(SUFFIXES)}.")
     if not isinstance(jobs, int) or jobs < 1:
         raise LandmarkError(f"jobs={jobs!r} must be a whole number of processes, 1 or more.")
-    folder, report = Path(folder), BatchReport()
+    folder, report, files = Path(folder), BatchReport(), files or CaseFiles()
     made_by = maker.identity
-    cases = [_case(image, folder, suffixes, made_by) for image in images]
+    cases = [_case(Path(image), folder, files, made_by) for image in images]
     earlier = {entry["case"]: entry for entry in read_records(folder / RECORD) if "case" in entry}
     waiting = []
     for case in cases:
@@ -123,7 +161,7 @@ def predict_batch(
         outcomes = predict_each([case.image for case in waiting], maker, jobs)
         bar = tqdm(outcomes, "predict", len(waiting), unit="image", disable=not progress)
         for number, outcome in bar:
-            _note(report, waiting[number], outcome, folder, say)
+            _note(report, waiting[number], outcome, folder, files, say)
         made = set(report.made)  # in the order of the images, whichever was done first
         report.made = [case.id for case in waiting if case.id in made]
     _write_table(folder, [case for case in cases if case.id not in report.failed], set(report.edited))
@@ -131,14 +169,18 @@ def predict_batch(
     return report
 
 
-def _case(image: str | os.PathLike, folder: Path, suffixes: Sequence[str], made_by: str) -> _Case:
-    paths = tuple(prediction_path(folder, image, suffix) for suffix in suffixes)
-    name = paths[0].name.removesuffix(suffixes[0])
-    return _Case(name, Path(image), paths, {"bundles": made_by, "image": files_digest([image])})
+def _case(image: Path, folder: Path, files: Files, made_by: str) -> _Case:
+    made_from = {"bundles": made_by, "image": files_digest([image])}
+    return _Case(case_id(image) or image.name, image, files.paths(folder, image), made_from)
 
 
 def _note(
-    report: BatchReport, case: _Case, outcome: Outcome, folder: Path, say: Callable[[str], None]
+    report: BatchReport,
+    case: _Case,
+    outcome: Outcome,
+    folder: Path,
+    files: Files,
+    say: Callable[[str], None],
 ) -> None:
     """Write what became of a case, and remember it."""
     for warning in outcome.warnings:
@@ -147,24 +189,25 @@ def _note(
     if landmarks is None:
         report.failed[case.id] = str(outcome.failed)
         return
-    _write(case, landmarks, folder)
+    _write(case, landmarks, folder, files)
     report.made.append(case.id)
     report.unsure.update(_unsure(case.id, landmarks))
     if landmarks.estimates is not None and landmarks.estimates.unusual > 1:
         report.unusual[case.id] = landmarks.estimates.unusual
 
 
-def _write(case: _Case, landmarks: LandmarkSet, folder: Path) -> None:
+def _write(case: _Case, landmarks: LandmarkSet, folder: Path, files: Files) -> None:
     """Remember the files, then put them there: one that nobody remembers would be taken for edited."""
     with readable_write_errors(case.paths[0]):
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".writing_", dir=folder) as temporary:
             written = {path: Path(temporary) / path.name for path in case.paths}
             for path in written.values():
-                write_landmarks(path, landmarks)
-            files = {path.name: checksum_of(path.read_bytes()) for path in written.values()}
-            append_record(folder / RECORD, {"case": case.id, "made_from": case.made_from, "files": files})
+                files.write(path, landmarks)
+            sums = {path.name: checksum_of(path.read_bytes()) for path in written.values()}
+            append_record(folder / RECORD, {"case": case.id, "made_from": case.made_from, "files": sums})
             for path, made in written.items():
+                path.parent.mkdir(parents=True, exist_ok=True)
                 os.replace(made, path)
 
 
