@@ -58,7 +58,7 @@ def fill_bundle(
     folder: str | os.PathLike,
     plan: Plan,
     datalist: str | os.PathLike,
-    fold: int,
+    fold: int | None,
     recipe: str | None = None,
     **overrides: Any,
 ) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def fill_bundle(
         folder: the bundle.
         plan: what to train.
         datalist: the datalist file.
-        fold: the held-out fold.
+        fold: the held-out fold; None: nothing is held out.
         recipe: how to train, as for :func:`auto3dlandmark.planning.recipes.read_recipe`; left out, what
             suits the network.
         overrides: further values of train.json, such as ``minutes`` or ``optimizer#lr``.
@@ -82,7 +82,7 @@ def fill_bundle(
     """
     datalist = Path(datalist).resolve()
     listed = read_datalist(datalist)
-    if fold not in listed.folds:
+    if fold is not None and fold not in listed.folds:
         raise LandmarkError(f"{datalist}: has no fold {fold}, only {listed.folds}.")
     places: dict[str, Any] = {
         "dataset_dir": str(listed.root.resolve()),

@@ -83,7 +83,9 @@ def run(
     folder = WorkFolder(work)
     folder.check(dataset, landmarks=landmarks)
     listed = read_datalist(folder.datalist)
-    chosen = first_folds(listed.folds, folds)
+    alone = len(listed.folds) == 1
+    held_out = [] if alone else first_folds(listed.folds, folds)
+    chosen: list[int | None] = [*held_out] or [None]  # of a single case nothing can be held out
     annotated = (
         scan_folder(test, listed.landmark_names, landmarks=landmarks) if tested and test is not None else None
     )
@@ -107,13 +109,19 @@ def run(
         folder.build(fold, recipe, **options, **given(posterior=posterior))
     folder.train_folds(chosen, devices)
     folder.predict_held_out(chosen)
-    metrics = folder.cross_validate(chosen, thresholds)
+    metrics = folder.cross_validate(held_out, thresholds) if held_out else None
     if test is not None:
         folder.predict_test(chosen, find_images(test))
-    title = "held-out cases" if len(chosen) == 1 else f"cross-validation over {len(chosen)} folds"
-    print(summary_text(metrics.parent, title))
+    if metrics is not None:
+        title = "held-out cases" if len(chosen) == 1 else f"cross-validation over {len(chosen)} folds"
+        print(summary_text(metrics.parent, title))
     for line in (*folder.choices(chosen), *folder.doubts(chosen)):
         print(line)
+    if metrics is not None:
+        from ..workflow.by_registration import compare_with_registration
+
+        for line in compare_with_registration(folder, held_out, metrics, thresholds):
+            print(line)
     if annotated is not None:
         cases = (*annotated.training, *annotated.testing)
         metrics_of_test = folder.evaluate(cases, "test_predictions", "test_evaluation", thresholds)
@@ -126,8 +134,10 @@ def run(
     if not keep_store:
         folder.drop_store()
     bundles = " ".join(str(folder.bundle(fold).path) for fold in chosen)
-    print(f"report:      {metrics.parent / 'report.html'}\ntables:      {metrics.parent}")
-    print(f"predictions: {folder.folder / 'predictions'}\nbundles:     {bundles}")
+    if metrics is not None:
+        print(f"report:      {metrics.parent / 'report.html'}\ntables:      {metrics.parent}")
+        print(f"predictions: {folder.folder / 'predictions'}")
+    print(f"bundles:     {bundles}")
     print(f"new images:  auto3dlandmark predict {bundles} IMAGES OUT")
 
 

@@ -59,9 +59,9 @@ class Datalist:
         """The folds that have at least one case."""
         return sorted({case.fold for case in self.training if case.fold is not None})
 
-    def held_out(self, fold: int) -> list[Case]:
-        """The cases that fold ``fold`` does not train on."""
-        return [case for case in self.training if case.fold == fold]
+    def held_out(self, fold: int | None) -> list[Case]:
+        """The cases that fold ``fold`` does not train on; None trains on all."""
+        return [] if fold is None else [case for case in self.training if case.fold == fold]
 
 
 def scan_folder(
@@ -225,14 +225,14 @@ def _pairs(path: Path, pairs: object, names: Sequence[str]) -> tuple[tuple[str, 
 
 
 def training_items(
-    path: str | os.PathLike, fold: int, dataset_dir: str | os.PathLike | None = None
+    path: str | os.PathLike, fold: int | None, dataset_dir: str | os.PathLike | None = None
 ) -> list[dict[str, str]]:
     """
     What MONAI's datasets take for training: ``image`` and ``label`` of every case outside ``fold``.
 
     Args:
         path: a datalist file.
-        fold: the held-out fold.
+        fold: the held-out fold; None: nothing is held out.
         dataset_dir: where the files are now; left out, where the datalist says.
     """
     return _items(
@@ -241,11 +241,13 @@ def training_items(
 
 
 def held_out_items(
-    path: str | os.PathLike, fold: int, dataset_dir: str | os.PathLike | None = None
+    path: str | os.PathLike, fold: int | None, dataset_dir: str | os.PathLike | None = None
 ) -> list[dict[str, str]]:
     """
     As :func:`training_items`, for the cases inside ``fold``.
     """
+    if fold is None:
+        return []
     return _items(path, dataset_dir, lambda case: case.fold == fold, f"no case in fold {fold}")
 
 

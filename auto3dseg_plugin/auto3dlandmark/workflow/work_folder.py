@@ -80,9 +80,9 @@ class WorkFolder:
         self.peaks = self.folder / "peaks"
         self.store = self.folder / "store"  # of prepared images, where they are too many for the memory
 
-    def bundle(self, fold: int) -> BundleFolder:
-        """The bundle that holds out this fold; named as Auto3DSeg names it."""
-        return BundleFolder(self.folder / f"heatmap_{fold}")
+    def bundle(self, fold: int | None) -> BundleFolder:
+        """The bundle that holds out this fold, or none; named as Auto3DSeg names it."""
+        return BundleFolder(self.folder / f"heatmap_{_named(fold)}")
 
     def check(
         self,
@@ -178,8 +178,8 @@ class WorkFolder:
         wishes = [network, gpu_memory_gb, own, fit_memory, stages]
         self.record.once("plan", [plan.VERSION, *wishes, read_json(self.fingerprint)], [self.plan], action)
 
-    def build(self, fold: int, recipe: str | None = None, **overrides: Any) -> None:
-        """Write the bundle of one fold; a trained model that lies there stays."""
+    def build(self, fold: int | None, recipe: str | None = None, **overrides: Any) -> None:
+        """Write the bundle that holds out a fold, or None; a trained model that lies there stays."""
         planned = read_plan(self.plan)
         recipe = recipe or default_recipe(planned.network)
         made_from = [
@@ -198,15 +198,15 @@ class WorkFolder:
             fill_bundle(bundle.path, planned, self.datalist, fold, recipe, **overrides)
             write_algo_object(bundle, recipe=recipe)
 
-        self.record.once(f"build fold {fold}", made_from, [*outputs, bundle.algo_object], action)
+        self.record.once(f"build fold {_named(fold)}", made_from, [*outputs, bundle.algo_object], action)
 
-    def minutes_by_default(self, folds: Sequence[int]) -> float | None:
+    def minutes_by_default(self, folds: Sequence[int | None]) -> float | None:
         """
         How long to train each of these folds on a CPU when nobody says so; None where the recipe decides. The
         same work folder keeps its answer, and one that was begun without it goes on without it.
         """
         if not self.record.knows("minutes by default"):
-            begun = any(self.record.knows(f"build fold {fold}") for fold in folds)
+            begun = any(self.record.knows(f"build fold {_named(fold)}") for fold in folds)
             planned = read_plan(self.plan)
             if begun or default_recipe(planned.network) != "quick":
                 return None
@@ -217,7 +217,7 @@ class WorkFolder:
             self.record.remember("minutes by default", default_minutes(planned, training))
         return float(self.record.record["minutes by default"])
 
-    def train(self, fold: int, device: str | None = None) -> None:
+    def train(self, fold: int | None, device: str | None = None) -> None:
         """
         Train the bundle of one fold, going on where an earlier run of the same training was stopped.
 
@@ -236,13 +236,13 @@ class WorkFolder:
             note_score(bundle)
 
         self.record.once(
-            f"train fold {fold}",
+            f"train fold {_named(fold)}",
             [settings, dataset_state(read_datalist(self.datalist))],
             [bundle.models.weights, bundle.models.outcome],
             action,
         )
 
-    def train_folds(self, folds: Sequence[int], devices: Sequence[str] = ()) -> None:
+    def train_folds(self, folds: Sequence[int | None], devices: Sequence[str] = ()) -> None:
         """
         Train several folds: one after the other, or spread over several devices, each taking the next fold.
 
@@ -257,7 +257,7 @@ class WorkFolder:
         for device in devices:
             free.put(device)
 
-        def train(fold: int) -> None:
+        def train(fold: int | None) -> None:
             device = free.get()
             try:
                 self.train(fold, device)
@@ -267,7 +267,7 @@ class WorkFolder:
         with ThreadPoolExecutor(len(devices)) as pool:
             list(pool.map(train, folds))
 
-    def predict_held_out(self, folds: Sequence[int]) -> None:
+    def predict_held_out(self, folds: Sequence[int | None]) -> None:
         """
         Find every held-out case's landmarks by the fold that did not see it: ``peaks/<case>.json`` says what
         was found, the bundle's ``models/shape.json`` what that says of others, and
@@ -278,7 +278,7 @@ class WorkFolder:
             self._find_held_out(fold)
             self._calibrate(fold)
 
-    def _find_held_out(self, fold: int) -> None:
+    def _find_held_out(self, fold: int | None) -> None:
         images = [case.image for case in read_datalist(self.datalist).held_out(fold)]
 
         def action() -> None:
@@ -288,10 +288,10 @@ class WorkFolder:
 
         outputs = [self.peaks, *(peaks_path(self.peaks, image) for image in images)]
         self.record.once(
-            f"predict fold {fold}", [files_digest(images), self._made_by([fold])], outputs, action
+            f"predict fold {_named(fold)}", [files_digest(images), self._made_by([fold])], outputs, action
         )
 
-    def _calibrate(self, fold: int) -> None:
+    def _calibrate(self, fold: int | None) -> None:
         listed, bundle, folder = read_datalist(self.datalist), self.bundle(fold), self.folder / "predictions"
         mode, held_out = posterior_mode(bundle), listed.held_out(fold)
 
@@ -306,17 +306,17 @@ class WorkFolder:
             write_held_out(evidence, shape, mode, folder)
             written = [prediction_path(folder, case.image) for case in evidence]
             sums = {path.name: checksum_of(path.read_bytes()) for path in written}
-            self.record.remember(f"predictions of fold {fold}", sums)
+            self.record.remember(f"predictions of fold {_named(fold)}", sums)
             calibrate_bundle(bundle, shape, list(evidence.values()))
 
         peaks = files_digest(peaks_path(self.peaks, case.image) for case in held_out)
         made_from = [calibration.VERSION, peaks, dataset_state(listed), mode, read_json(self.datalist)]
         outputs = [bundle.models.shape, *(prediction_path(folder, case.image) for case in held_out)]
-        self.record.once(f"calibrate fold {fold}", made_from, outputs, action)
+        self.record.once(f"calibrate fold {_named(fold)}", made_from, outputs, action)
 
-    def _edited(self, fold: int) -> list[Path]:
+    def _edited(self, fold: int | None) -> list[Path]:
         """Predictions of held-out cases that somebody changed since they were written."""
-        written = self.record.record.get(f"predictions of fold {fold}", {})
+        written = self.record.record.get(f"predictions of fold {_named(fold)}", {})
         paths = {self.folder / "predictions" / name: value for name, value in written.items()}
         return [
             path
@@ -324,7 +324,7 @@ class WorkFolder:
             if path.is_file() and checksum_of(path.read_bytes()) != value
         ]
 
-    def predict_test(self, folds: Sequence[int], images: Sequence[Path]) -> None:
+    def predict_test(self, folds: Sequence[int | None], images: Sequence[Path]) -> None:
         """Write ``test_predictions/<case>.mrk.json``, with the mean of all folds' heatmaps."""
         folder = self.folder / "test_predictions"
         bundles = [self.bundle(fold) for fold in folds]
@@ -340,12 +340,12 @@ class WorkFolder:
             "predict test", [files_digest(images), self._made_by(folds), shapes], outputs, action
         )
 
-    def _made_by(self, folds: Sequence[int]) -> list[Any]:
+    def _made_by(self, folds: Sequence[int | None]) -> list[Any]:
         """What decides the heatmaps of these folds."""
         bundles = [self.bundle(fold) for fold in folds]
         return [[files_digest([one.models.weights]), one.read_config("inference")] for one in bundles]
 
-    def cross_validate(self, folds: Sequence[int], thresholds_mm: Sequence[float] = (2, 3, 4)) -> Path:
+    def cross_validate(self, folds: Sequence[int | None], thresholds_mm: Sequence[float] = (2, 3, 4)) -> Path:
         """
         Evaluate the held-out predictions of these folds together, and keep errors and scores with each
         bundle.
@@ -362,7 +362,7 @@ class WorkFolder:
         """Remove the prepared images, which a further training would prepare again."""
         shutil.rmtree(self.store, ignore_errors=True)
 
-    def choices(self, folds: Sequence[int]) -> list[str]:
+    def choices(self, folds: Sequence[int | None]) -> list[str]:
         """What the held-out cases of these folds say of landmarks that decide together, in sentences."""
         found = []
         for fold in folds:
@@ -371,10 +371,11 @@ class WorkFolder:
                 found.append(
                     f"note: edited since, so these figures are not the network's: {some_names(edited)}"
                 )
-            found.append(f"fold {fold}: {verdict(self.bundle(fold))}")
+            if fold is not None:
+                found.append(f"fold {fold}: {verdict(self.bundle(fold))}")
         return found
 
-    def doubts(self, folds: Sequence[int]) -> list[str]:
+    def doubts(self, folds: Sequence[int | None]) -> list[str]:
         """Why the figures of these folds may say little, in sentences."""
         steps = [read_json(self.bundle(fold).models.outcome)["steps"] for fold in folds]
         listed = read_datalist(self.datalist)
@@ -382,7 +383,9 @@ class WorkFolder:
         found = []
         if min(steps) < FEW_STEPS:
             found.append(f"note: {min(steps)} steps are far too few to learn from; give it more minutes")
-        if cases < FEW_CASES:
+        if cases == 0:
+            found.append("note: nothing is held out, so nothing says how far off it is; annotate more")
+        elif cases < FEW_CASES:
             what = "a single held-out case says" if cases == 1 else f"{cases} held-out cases say"
             found.append(f"note: {what} next to nothing; train more folds, or annotate more")
         return found
@@ -427,6 +430,10 @@ class WorkFolder:
         drawn = [by_id[row["case"]] for row in rows if row["mre_mm"] is not None]
         if drawn:
             write_preview(path, drawn, predictions, worst_first=True)
+
+
+def _named(fold: int | None) -> str:
+    return "all" if fold is None else str(fold)
 
 
 def visible_devices() -> list[str]:
