@@ -7,13 +7,15 @@ kill nor a full disk leaves half a file behind.
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import json
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,7 @@ __all__ = [
     "readable_write_errors",
     "unique_keys",
     "write_json",
+    "write_rows",
     "write_text",
 ]
 
@@ -120,6 +123,24 @@ def write_text(path: str | os.PathLike, text: str) -> None:
     """
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def write_rows(
+    path: str | os.PathLike, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()
+) -> None:
+    """
+    Write a CSV file.
+
+    Args:
+        rows: values by column; one that a row lacks stays empty.
+        columns: in their order; left out, all that any row has.
+    """
+    stream = io.StringIO(newline="")
+    found = columns or list(dict.fromkeys(key for row in rows for key in row))
+    writer = csv.DictWriter(stream, found, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, stream.getvalue())
 
 
 def write_json(path: str | os.PathLike, content: Any) -> None:

@@ -3,21 +3,18 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..errors import LandmarkError
-from ..files import write_text
 from ..landmarks import PRESENT
 from .compare import Evaluation, success_detection_rate
 from .paired import Difference, differences_to_best
+from .tables import figure_text
 
-__all__ = ["FAR_MM", "comparison_rows", "comparison_table", "subjects_of", "worse_text", "write_results"]
+__all__ = ["FAR_MM", "comparison_rows", "comparison_table", "subjects_of", "worse_text"]
 
 FAR_MM = 10.0  # an error that is no inaccuracy any more, but another place
 
@@ -118,11 +115,13 @@ def comparison_table(rows: Sequence[Mapping[str, Any]]) -> str:
     head += "".join(f"{key[4:]:>7}" for key in rates) + f" {'>10mm':>6} {'missed':>6}"
     lines = [f"{head}  {'worse than the best by (95 %)':36} {'p':>6}  {'steps':>6} {'parameters':>10}"]
     for row in rows:
-        cells = f"{row['system']:<{width}} {_cell(row['mre_mm']):>7} {_cell(row['std_mm']):>6} "
-        cells += f"{_cell(row['median_mm']):>7}" + "".join(f"{_cell(row[key], 1):>7}" for key in rates)
-        cells += f" {_cell(row['over_10mm'], 1):>6} {row['missed']:>6}  {worse_text(row):36} "
+        cells = f"{row['system']:<{width}} {figure_text(row['mre_mm']):>7} {figure_text(row['std_mm']):>6} "
+        cells += f"{figure_text(row['median_mm']):>7}" + "".join(
+            f"{figure_text(row[key], 1):>7}" for key in rates
+        )
+        cells += f" {figure_text(row['over_10mm'], 1):>6} {row['missed']:>6}  {worse_text(row):36} "
         steps, parameters = row.get("steps"), row.get("parameters")
-        cells += f"{_cell(row['p_holm'], 3):>6}  {'-' if steps is None else steps:>6} "
+        cells += f"{figure_text(row['p_holm'], 3):>6}  {'-' if steps is None else steps:>6} "
         lines.append(cells + f"{'-' if parameters is None else f'{parameters / 1e6:.2f} M':>10}")
     return "\n".join(lines)
 
@@ -134,21 +133,5 @@ def worse_text(row: Mapping[str, Any]) -> str:
     if row["verdict"] == "best":
         return "best"
     low, high = row["worse_low_mm"], row["worse_high_mm"]
-    span = "" if low is None else f" ({_cell(low)} to {_cell(high)})"
-    return f"{_cell(row['worse_by_mm'])}{span}, {row['verdict']}"
-
-
-def _cell(value: float | None, digits: int = 2) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
-
-
-def write_results(path: str | os.PathLike, rows: Sequence[Mapping[str, Any]]) -> None:
-    """
-    Write the rows as a CSV file.
-    """
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    stream = io.StringIO(newline="")
-    writer = csv.DictWriter(stream, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(path, stream.getvalue())
+    span = "" if low is None else f" ({figure_text(low)} to {figure_text(high)})"
+    return f"{figure_text(row['worse_by_mm'])}{span}, {row['verdict']}"

@@ -4,8 +4,6 @@ files and as a table for a terminal."""
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from ..files import write_json, write_text
+from ..files import write_json, write_rows
 from .disturbances import DISTURBANCES
+from .tables import figure_text
 
 __all__ = ["UNDISTURBED", "Look", "StressTest", "stress_table", "write_stress"]
 
@@ -100,16 +99,16 @@ class StressTest:
         rows = self.rows()
         told = [row for row in rows if row["severity"] == SEVERITIES[-1] and row["median_mm"] is not None]
         worst = sorted(told, key=lambda row: -row["median_mm"])[:NAMED]
-        named = ", ".join(f"{row['disturbance']} {_cell(row['median_mm'])}" for row in worst)
+        named = ", ".join(f"{row['disturbance']} {figure_text(row['median_mm'])}" for row in worst)
         failing = sum(row["failing_cases"] for row in rows)
         flagged = [row["failing_cases_flagged"] for row in rows if row["failing_cases_flagged"] is not None]
         if not failing:
-            verdict = f"no mean over a case is above {_cell(self.failing_mm)} mm"
+            verdict = f"no mean over a case is above {figure_text(self.failing_mm)} mm"
         elif not flagged:
             verdict = f"{failing} failing cases, none of which this bundle can flag: calibrate it"
         else:
             verdict = f"{sum(flagged)} of {failing} failing cases flagged"
-        return f"stress: {_cell(rows[0]['median_mm'])} mm -> {named} (median, severest); {verdict}"
+        return f"stress: {figure_text(rows[0]['median_mm'])} mm -> {named} (median, severest); {verdict}"
 
     def to_json(self) -> dict[str, Any]:
         """What :func:`write_stress` writes."""
@@ -171,11 +170,7 @@ def write_stress(folder: str | os.PathLike, test: StressTest) -> None:
     """
     content = test.to_json()
     for name, rows in (("stress", content["rows"]), ("stress_cases", content["case_rows"])):
-        stream = io.StringIO(newline="")
-        writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        write_text(Path(folder) / f"{name}.csv", stream.getvalue())
+        write_rows(Path(folder) / f"{name}.csv", rows)
     write_json(Path(folder) / "stress.json", content)
 
 
@@ -188,15 +183,17 @@ def stress_table(test: StressTest) -> str:
     heads = ("missed", "claimed", ">10 mm", "in 95 %", "flagged", "failing")
     lines = [
         f"\nundisturbed: {len(test.cases)} cases, {start['points']} points, "
-        f"median {_cell(start['median_mm'])} mm, mean {_cell(start['mean_mm'])} mm, "
-        f"95 % within {_cell(start['p95_mm'])} mm",
+        f"median {figure_text(start['median_mm'])} mm, mean {figure_text(start['mean_mm'])} mm, "
+        f"95 % within {figure_text(start['p95_mm'])} mm",
         f"{'':{width}}  {'median / mean error in mm, by severity':<43}  at severity {SEVERITIES[-1]}",
         f"{'disturbance':{width}}  {'  '.join(f'{number:^13}' for number in SEVERITIES)}  {' '.join(heads)}",
     ]
     for number in range(0, len(rows), len(SEVERITIES)):
         severities = rows[number : number + len(SEVERITIES)]
         last = severities[-1]
-        errors = "  ".join(f"{_cell(row['median_mm']):>5} / {_cell(row['mean_mm']):<5}" for row in severities)
+        errors = "  ".join(
+            f"{figure_text(row['median_mm']):>5} / {figure_text(row['mean_mm']):<5}" for row in severities
+        )
         shares = [
             "-" if last[key] is None else f"{last[key]:.0f} %"
             for key in ("above_10mm_percent", "in_radius95_percent", "flagged_percent")
@@ -219,7 +216,3 @@ def _rounded(value: float) -> float | None:
 
 def _percent(held: np.ndarray) -> float | None:
     return round(float(100 * held.mean()), 2) if len(held) else None
-
-
-def _cell(value: float | None) -> str:
-    return "-" if value is None or not np.isfinite(value) else f"{value:.2f}"

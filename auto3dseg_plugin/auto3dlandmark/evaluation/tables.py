@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import csv
-import io
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from ..files import read_json, write_json, write_text
+from ..files import read_json, write_json, write_rows
 from ..landmarks import some_names
 from .compare import Evaluation
 
-__all__ = ["landmark_table", "summary_text", "write_cross_validation", "write_evaluation"]
+__all__ = ["figure_text", "landmark_table", "summary_text", "write_cross_validation", "write_evaluation"]
 
 MOST_ODD = 5  # cases named
 
@@ -60,11 +60,7 @@ def write_evaluation(folder: str | os.PathLike, evaluation: Evaluation) -> None:
     if evaluation.biometry:
         tables["biometry"] = evaluation.biometry
     for name, rows in tables.items():
-        stream = io.StringIO(newline="")
-        writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        write_text(Path(folder) / f"{name}.csv", stream.getvalue())
+        write_rows(Path(folder) / f"{name}.csv", rows)
     write_json(Path(folder) / "metrics.json", evaluation.summary())
 
 
@@ -92,20 +88,22 @@ def summary_text(folder: str | os.PathLike, title: str) -> str:
         + "".join(f"{key:>9}" for key in shown),
     ]
     for row in [*rows, total]:
-        cells = " ".join(f"{_cell(row[key]):>6}" for key in ("std_mm", "median_mm", "max_mm"))
+        cells = " ".join(f"{figure_text(row[key]):>6}" for key in ("std_mm", "median_mm", "max_mm"))
         lines.append(
-            f"{row['landmark']:{width}}  {_cell(row['mre_mm']):>7} {cells}  "
-            + "  ".join(f"{_cell(row[rate], 1):>6}" for rate in rates)
+            f"{row['landmark']:{width}}  {figure_text(row['mre_mm']):>7} {cells}  "
+            + "  ".join(f"{figure_text(row[rate], 1):>6}" for rate in rates)
             + "".join(f"{row[key]:>9}" for key in shown)
         )
     if metrics.get("no_image_mre_mm") is not None:
-        lines.append(f"without looking at the image (mean position): {_cell(metrics['no_image_mre_mm'])} mm")
+        lines.append(
+            f"without looking at the image (mean position): {figure_text(metrics['no_image_mre_mm'])} mm"
+        )
     lines += _posterior_lines(metrics)
     without = [row["landmark"] for row in rows if row.get("present") == "0"]
     if without:
         lines.append(f"no error for {some_names(without)}: it is present in none of these cases")
     for row in metrics.get("biometry", ()):
-        error, bias = _cell(row["mean_absolute_error"]), _cell(row["bias"])
+        error, bias = figure_text(row["mean_absolute_error"]), figure_text(row["bias"])
         lines.append(
             f"{row['measurement']}: mean absolute error {error} {row['unit']}, bias {bias} {row['unit']}"
         )
@@ -128,14 +126,16 @@ def _posterior_lines(metrics: dict[str, Any]) -> list[str]:
     """What the landmarks gained by deciding together, and whether their radii hold."""
     lines = []
     if (found := metrics.get("as_found")) is not None:
-        before = f"{_cell(found['mre_mm'])} mm (median {_cell(found['median_mm'])})"
-        after = f"{_cell(metrics['mre_mm'])} mm ({_cell(metrics['median_mm'])})"
+        before = f"{figure_text(found['mre_mm'])} mm (median {figure_text(found['median_mm'])})"
+        after = f"{figure_text(metrics['mre_mm'])} mm ({figure_text(metrics['median_mm'])})"
         lines.append(f"posterior: {before} as the network found them, {after} after all decided together")
     if (told := metrics.get("uncertainty")) is not None:
-        held = ", ".join(f"{_cell(share, 1)} % in {level} %" for level, share in told["coverage"].items())
+        held = ", ".join(
+            f"{figure_text(share, 1)} % in {level} %" for level, share in told["coverage"].items()
+        )
         lines.append(
-            f"radii: {held}; the 95 % radius is {_cell(told['radius95_mm'])} mm in the middle, its rank "
-            f"correlation with the error {_cell(told['spearman'])}"
+            f"radii: {held}; the 95 % radius is {figure_text(told['radius95_mm'])} mm in the middle, its "
+            f"rank correlation with the error {figure_text(told['spearman'])}"
         )
     return lines
 
@@ -146,5 +146,9 @@ def _presence_of_all(rows: Sequence[dict[str, str]]) -> dict[str, int]:
     return {key: sum(int(row[key]) for row in rows) for key in counted if key in rows[0]}
 
 
-def _cell(value: Any, digits: int = 2) -> str:
-    return "-" if value in (None, "") else f"{float(value):.{digits}f}"
+def figure_text(value: Any, digits: int = 2) -> str:
+    """
+    A number for people, or for one that there is not.
+    """
+    known = value not in (None, "") and math.isfinite(float(value))
+    return f"{float(value):.{digits}f}" if known else "-"

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..errors import LandmarkError
-from ..files import read_text, write_text
+from ..files import read_text, write_rows
 from ..landmarks import ABSENT, PRESENT, STATUSES, UNKNOWN, LandmarkSet
 from .descriptions import Description, description_of, estimates_of, read_description
 
@@ -152,9 +152,7 @@ def write_table(path: str | os.PathLike, landmarks: LandmarkSet) -> None:
         columns.append("score")
     if landmarks.estimates is not None:
         columns.append("description")
-    stream = io.StringIO(newline="")
-    writer = csv.DictWriter(stream, columns, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
+    rows = []
     for row, (name, point, status, score) in enumerate(
         zip(landmarks.names, landmarks.points, landmarks.status, landmarks.scores)
     ):
@@ -162,8 +160,8 @@ def write_table(path: str | os.PathLike, landmarks: LandmarkSet) -> None:
         score_text = "" if math.isnan(score) else repr(float(score))
         told = description_of(landmarks, row)
         values = {"name": name, **cells, "status": STATUSES[status], "score": score_text, "description": told}
-        writer.writerow(values)
-    write_text(path, stream.getvalue())
+        rows.append(values)
+    write_rows(path, rows, columns)
 
 
 def _number(path: str | os.PathLike, row: int, column: str, text: str) -> float:

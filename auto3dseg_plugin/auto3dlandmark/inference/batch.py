@@ -7,8 +7,6 @@ something failed, and ``predictions.jsonl``, which remembers what each file was 
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
@@ -22,7 +20,7 @@ from tqdm import tqdm
 from ..data.folder import prediction_path
 from ..data.images import case_id
 from ..errors import LandmarkError
-from ..files import files_digest, readable_write_errors, write_text
+from ..files import files_digest, readable_write_errors, write_rows
 from ..formats import SUFFIXES, read_landmarks, write_landmarks
 from ..journal import append_record, checksum_of, read_records
 from ..landmarks import LandmarkSet
@@ -228,9 +226,11 @@ def _write_table(folder: Path, cases: Iterable[_Case], edited: set[str]) -> None
         columns = landmarks.columns()
         if case.id in edited:
             columns["note"] = [EDITED] * len(landmarks)
-        rows += [[case.id, *map(_cell, values)] for values in zip(*columns.values())]
+        rows += [
+            {"case": case.id, **dict(zip(columns, map(_cell, values)))} for values in zip(*columns.values())
+        ]
     if rows:
-        write_text(folder / TABLE, _csv([["case", *columns], *rows]))
+        write_rows(folder / TABLE, rows)
 
 
 def _cell(value: Any) -> str:
@@ -241,13 +241,12 @@ def _cell(value: Any) -> str:
 def _write_failed(folder: Path, report: BatchReport, images: dict[str, Path]) -> None:
     """The failures of this call; no file when there are none."""
     if report.failed:
-        rows = [[case, str(images[case]), reason] for case, reason in report.failed.items()]
-        write_text(folder / FAILED, _csv([["case", "image", "reason"], *rows]))
+        write_rows(
+            folder / FAILED,
+            [
+                {"case": case, "image": str(images[case]), "reason": reason}
+                for case, reason in report.failed.items()
+            ],
+        )
     else:
         (folder / FAILED).unlink(missing_ok=True)
-
-
-def _csv(rows: Iterable[Sequence[Any]]) -> str:
-    stream = io.StringIO(newline="")
-    csv.writer(stream, lineterminator="\n").writerows(rows)
-    return stream.getvalue()

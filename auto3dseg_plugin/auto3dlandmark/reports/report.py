@@ -21,6 +21,7 @@ from ..errors import LandmarkError
 from ..evaluation.compare import Evaluation, prediction_of
 from ..evaluation.comparison import subjects_of, worse_text
 from ..evaluation.paired import rank_shares
+from ..evaluation.tables import figure_text
 from ..files import write_text
 from ..formats import read_landmarks
 from ..landmarks import PRESENT
@@ -69,7 +70,7 @@ def write_report(
         sections.append(
             _section(
                 "Does it know how far off it is?",
-                text + f"{_cell(told['spearman'])}.",
+                text + f"{figure_text(told['spearman'])}.",
                 chart=calibration_chart(told["coverage"]),
             )
         )
@@ -194,7 +195,7 @@ def _headline(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         (_mm(summary["mre_mm"]), "mean error"),
         (_mm(summary["median_mm"]), "median"),
         *(
-            (f"{_cell(value, 1)} %", f"within {key[4:-2]} mm")
+            (f"{figure_text(value, 1)} %", f"within {key[4:-2]} mm")
             for key, value in summary.items()
             if _is_rate(key)
         ),
@@ -268,8 +269,8 @@ def _landmark_rows(evaluation: Evaluation) -> dict[str, Any]:
     rows = [
         [
             row["landmark"],
-            *(_cell(row[key]) for key in ("mre_mm", "std_mm", "median_mm", "max_mm")),
-            *(_cell(row[key], 1) for key in rates),
+            *(figure_text(row[key]) for key in ("mre_mm", "std_mm", "median_mm", "max_mm")),
+            *(figure_text(row[key], 1) for key in rates),
             row["present"],
             row["missed"],
             row["false"],
@@ -283,11 +284,11 @@ def _case_rows(evaluation: Evaluation) -> dict[str, Any]:
     rows = [
         [
             row["case"],
-            _cell(row["mre_mm"]),
-            _cell(row["max_mm"]),
+            figure_text(row["mre_mm"]),
+            figure_text(row["max_mm"]),
             row["worst_landmark"] or "-",
             row["missed"],
-            _cell(row.get("unusual"), 1),
+            figure_text(row.get("unusual"), 1),
         ]
         for row in evaluation.per_case()
     ]
@@ -296,7 +297,13 @@ def _case_rows(evaluation: Evaluation) -> dict[str, Any]:
 
 def _biometry_rows(biometry: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     rows = [
-        [row["measurement"], row["unit"], row["cases"], _cell(row["mean_absolute_error"]), _cell(row["bias"])]
+        [
+            row["measurement"],
+            row["unit"],
+            row["cases"],
+            figure_text(row["mean_absolute_error"]),
+            figure_text(row["bias"]),
+        ]
         for row in biometry
     ]
     return _rows(["measurement", "unit", "cases", "mean absolute error", "bias"], rows)
@@ -319,18 +326,18 @@ def _system_rows(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         cells.append(
             [
                 row["system"],
-                *(_cell(row[key]) for key in ("mre_mm", "std_mm", "median_mm")),
+                *(figure_text(row[key]) for key in ("mre_mm", "std_mm", "median_mm")),
                 worse_text(row),
-                _cell(row["p_holm"], 3),
-                *(_cell(row[key], 1) for key in (*rates, "over_10mm")),
+                figure_text(row["p_holm"], 3),
+                *(figure_text(row[key], 1) for key in (*rates, "over_10mm")),
                 row["missed"],
-                _cell(row["macro_mre_mm"]),
-                _cell(row.get("biometry_mm")),
+                figure_text(row["macro_mre_mm"]),
+                figure_text(row.get("biometry_mm")),
                 "-" if parameters is None else f"{parameters / 1e6:.2f} M",
                 row.get("steps", "-"),
-                _cell(row.get("train_seconds"), 0),
-                _cell(row.get("seconds_per_image")),
-                _cell(row.get("peak_gb")),
+                figure_text(row.get("train_seconds"), 0),
+                figure_text(row.get("seconds_per_image")),
+                figure_text(row.get("peak_gb")),
             ]
         )
     return _rows(head, cells, best=0)
@@ -363,7 +370,3 @@ def _about(systems: Mapping[str, Mapping[str, Any]], names: Sequence[str]) -> li
 
 def _mm(value: Any) -> str:
     return "-" if value is None else f"{value:.2f} mm"
-
-
-def _cell(value: Any, digits: int = 2) -> str:
-    return "-" if value is None or (isinstance(value, float) and np.isnan(value)) else f"{value:.{digits}f}"

@@ -21,8 +21,8 @@ from ..data.folder import prediction_path
 from ..data.measurements import dataset_measurements
 from ..evaluation.baseline import mean_positions
 from ..evaluation.compare import evaluate
-from ..evaluation.comparison import comparison_rows, write_results
-from ..files import files_digest, read_json
+from ..evaluation.comparison import comparison_rows
+from ..files import files_digest, read_json, write_rows
 from ..formats import write_landmarks
 from ..planning import plan
 from ..planning.fingerprint import read_fingerprint
@@ -198,7 +198,7 @@ def compare(
     figures = {system: one.get("figures", {}) for system, one in known["systems"].items()}
     groups = {case.id: case.group for case in cases if case.group}
     rows = comparison_rows(evaluations, figures, groups)
-    write_results(folder / f"{prefix}results.csv", rows)
+    write_rows(folder / f"{prefix}results.csv", rows)
     page, dataset = folder / f"{prefix}report.html", listed.root.name
     write_comparison_report(page, dataset, rows, evaluations, known, cases, predictions)
     return rows
