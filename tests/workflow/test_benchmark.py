@@ -201,6 +201,8 @@ def test_published_tables_stand_beside_what_was_measured(bench, capsys):
         (["/nowhere", "w", "--minutes", "1", "--epochs", "2"], "two ends of a training"),
         (["/nowhere", "w", "--predictions", "theirs"], "must be NAME=FOLDER"),
         (["report", "/nowhere/at/all"], "there is no benchmark yet"),
+        (["report", "w", "--minutes", "3"], "benchmark report has no use for --minutes"),
+        (["tables", "w", "--predictions", "a=b"], "benchmark tables has no use for --predictions"),
         (["/nowhere", "w", "--epochs", "0"], "epochs=0 must be a number greater than 0"),
     ],
 )

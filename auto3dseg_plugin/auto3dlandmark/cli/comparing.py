@@ -54,6 +54,12 @@ def benchmark(
     thresholds = None if thresholds_mm is None else positives("thresholds_mm", thresholds_mm)
     for name, value in given(epochs=epochs, resize=resize).items():
         positive(name, value)
+    if dataset_work[:1] in ((REPORT,), (TABLES,)):
+        training = {"minutes": minutes, "epochs": epochs, "resize": resize, "systems": systems, "test": test}
+        drawn = {"predictions": predictions, "thresholds_mm": thresholds_mm}
+        idle = {**training, "landmarks": landmarks, **(drawn if dataset_work[0] == TABLES else {})}
+        if typed := [name.replace("_", "-") for name in given(**idle)]:
+            raise LandmarkError(f"benchmark {dataset_work[0]} has no use for --{typed[0]}. Leave it out.")
     if dataset_work[:1] == (TABLES,):
         from ..reports.published import published_tables
 
