@@ -16,7 +16,8 @@ from auto3dlandmark.evaluation.compare import evaluate
 from auto3dlandmark.evaluation.comparison import comparison_rows
 from auto3dlandmark.formats import read_landmarks, write_landmarks
 from auto3dlandmark.landmarks import LandmarkSet
-from auto3dlandmark.reports.report import write_comparison_report, write_report
+from auto3dlandmark.reports.comparison_report import write_comparison_report
+from auto3dlandmark.reports.report import write_report
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next((path for path in map(shutil.which, BROWSERS) if path), None)
@@ -61,7 +62,7 @@ def systems(write_dataset, tmp_path):
 @pytest.fixture
 def pages(systems, tmp_path):
     cases, places, evaluations = systems
-    write_report(tmp_path / "one.html", EVIL, evaluations["good"], cases, places["good"], notes=[EVIL])
+    write_report(tmp_path / "one.html", EVIL, evaluations["good"], cases, places["good"])
     rows = comparison_rows(evaluations, {"good": {"parameters": 1_234_567, "steps": 10}})
     known = {"systems": {EVIL: {"about": EVIL}, "good": {"about": "as it should be"}}, "folds": [0]}
     write_comparison_report(tmp_path / "all.html", EVIL, rows, evaluations, known, cases, places)

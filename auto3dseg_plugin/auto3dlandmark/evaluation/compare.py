@@ -127,6 +127,11 @@ class Evaluation:
         odd = {case: _rounded(value) for case, value in zip(self.cases, self.unusual) if value > 1}
         return {"unusual_cases": dict(sorted(odd.items(), key=lambda one: -one[1]))}
 
+    def errors_with_missed(self) -> np.ndarray:
+        """``errors_mm``, infinite for points that are there and were missed."""
+        missed = (self.true_status == PRESENT) & (self.predicted_status != PRESENT)
+        return np.where(missed, np.inf, self.errors_mm)
+
     def per_landmark(self) -> list[dict[str, Any]]:
         """One row per landmark."""
         return [

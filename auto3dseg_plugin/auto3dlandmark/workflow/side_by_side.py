@@ -29,7 +29,7 @@ from ..planning.fingerprint import read_fingerprint
 from ..planning.plan import read_plan, write_plan
 from ..planning.presets import default_network
 from ..planning.systems import System, plan_system
-from ..reports.report import write_comparison_report
+from ..reports.comparison_report import write_comparison_report
 from .cost import MOST_IMAGES, write_cost
 from .work_folder import WorkFolder, dataset_state, visible_devices
 
@@ -181,7 +181,7 @@ def compare(
     Args:
         work: whose datalist says which landmarks are compared.
         predictions: by system, a folder of files named after the cases.
-        known: as for :func:`auto3dlandmark.reports.report.write_comparison_report`; each system's
+        known: as for :func:`auto3dlandmark.reports.comparison_report.write_comparison_report`; each system's
             ``figures`` stand in the table.
         prefix: of the names of the files.
 
