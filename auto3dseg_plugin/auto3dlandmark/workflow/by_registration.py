@@ -33,10 +33,7 @@ def compare_with_registration(
         metrics: of the network on the same cases.
 
     Returns:
-        sentences.
-
-    Raises:
-        LandmarkError: when an image cannot be registered.
+        sentences; of an image that cannot be registered, too.
     """
     listed = read_datalist(work.datalist)
     if len(listed.training) > MOST_CASES:
@@ -46,8 +43,11 @@ def compare_with_registration(
             "note: with so few cases registration alone may be better; after pip install "
             "'auto3dlandmark[register]', 'run' compares"
         ]
-    for fold in folds:
-        _transfer(work, listed, fold)
+    try:
+        for fold in folds:
+            _transfer(work, listed, fold)
+    except LandmarkError as error:
+        return [f"note: registration alone cannot be compared with: {error}"]
     cases = [case for fold in folds for case in listed.held_out(fold)]
     theirs = read_json(work.evaluate(cases, PREDICTIONS, EVALUATION, thresholds_mm))["mre_mm"]
     ours = read_json(metrics)["mre_mm"]
