@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from ..errors import LandmarkError
 from ..files import write_text
 from ..landmarks import LandmarkSet
-from .fcsv import COLUMNS, header_of
+from .fcsv import header_lines
 
 __all__ = ["AFIDS", "are_afids", "write_afids"]
 
@@ -82,7 +82,7 @@ def write_afids(path: str | os.PathLike, landmarks: LandmarkSet) -> None:
             f"{path}: these landmarks are not the {len(AFIDS)} AFIDs, called 1 to 32 or AC to LOSF."
         )
     stream = io.StringIO(newline="")
-    stream.write(header_of(COLUMNS))
+    stream.write(header_lines())
     writer = csv.writer(stream, lineterminator="\n")
     rows = {NUMBERS[name]: point for name, point in zip(landmarks.names, landmarks.points)}
     for number, described in enumerate(AFIDS.values(), start=1):

@@ -16,7 +16,6 @@ import io
 import math
 import os
 import re
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -26,7 +25,7 @@ from ..geometry import lps_to_ras
 from ..landmarks import ABSENT, PRESENT, UNKNOWN, LandmarkSet
 from .descriptions import description_of, estimates_of, read_description
 
-__all__ = ["header_of", "read_fcsv", "write_fcsv"]
+__all__ = ["header_lines", "read_fcsv", "write_fcsv"]
 
 COLUMNS = (
     "id",
@@ -147,11 +146,11 @@ def _position(path: str | os.PathLike, number: int, cells: dict[str, str]) -> tu
     return (point if state == DEFINED else np.full(3, math.nan)), state
 
 
-def header_of(columns: Sequence[str]) -> str:
+def header_lines() -> str:
     """
     The three comment lines, of a file in RAS.
     """
-    lines = ("Markups fiducial file version = 4.11", "CoordinateSystem = 0", f"columns = {','.join(columns)}")
+    lines = ("Markups fiducial file version = 4.11", "CoordinateSystem = 0", f"columns = {','.join(COLUMNS)}")
     return "".join(f"# {line}\n" for line in lines)
 
 
@@ -161,7 +160,7 @@ def write_fcsv(path: str | os.PathLike, landmarks: LandmarkSet) -> None:
     place.
     """
     stream = io.StringIO(newline="")
-    stream.write(header_of(COLUMNS))
+    stream.write(header_lines())
     writer = csv.writer(stream, lineterminator="\n")
     for row, (name, point, status) in enumerate(zip(landmarks.names, landmarks.points, landmarks.status)):
         place = [repr(float(value)) for value in point]
