@@ -24,7 +24,7 @@ LAYERS = (
     ("bids", "data", "data.published", "checks", "frames", "registration", "store"),
     ("networks", "transforms", "inferers", "losses", "metrics", "planning"),
     ("bundles", "training", "inference"),
-    ("evaluation", "reports", "workflow"),
+    ("evaluation", "few_shot", "reports", "workflow"),
     ("auto3dseg", "review"),
     ("cli",),
 )

@@ -7,7 +7,6 @@ import math
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from ..data.annotations import has_landmarks
 from ..data.folder import find_images
@@ -18,6 +17,7 @@ from .arguments import first_folds, given, one_of, positive, positives
 __all__ = ["demo", "evaluate", "run"]
 
 FOLDS = 5
+SUPERVISED_SHARE = 0.2  # of the minutes, where further images are learnt from, too
 
 
 def run(
@@ -38,6 +38,7 @@ def run(
     stages: int | None = None,
     store: str | None = None,
     keep_store: bool = False,
+    unlabelled: str | None = None,
 ) -> None:
     """
     Do everything: check, analyze, plan, build, train, predict, evaluate.
@@ -67,6 +68,8 @@ def run(
         store: a folder for prepared images, which may be shared and stays; left out, they are in memory, or
             in WORK/store while it trains when they are more than 8 GB.
         keep_store: leave WORK/store there for further trainings.
+        unlabelled: a folder of images without landmarks to learn from, too, in 80 % of the minutes; the
+            networks of that are used if they err no more on held-out cases.
     """
     thresholds = positives("thresholds_mm", thresholds_mm)
     one_of("posterior", posterior, POSTERIOR_MODES)
@@ -74,6 +77,7 @@ def run(
     if not 1 <= folds <= FOLDS:
         raise LandmarkError(f"folds={folds} must be a whole number from 1 to {FOLDS}.")
     together = None if minutes is None else positive("minutes", minutes)
+    further = None if unlabelled is None else find_images(unlabelled)
     tested = test is not None and bool(find_images(test)) and has_landmarks(test, landmarks)
     check_wishes(network, recipe, network_def, gpu_memory_gb)
     from ..data.datalist import read_datalist, scan_folder
@@ -86,6 +90,10 @@ def run(
     alone = len(listed.folds) == 1
     held_out = [] if alone else first_folds(listed.folds, folds)
     chosen: list[int | None] = [*held_out] or [None]  # of a single case nothing can be held out
+    if further is not None:
+        from ..few_shot.unlabelled import unlabelled_images
+
+        further = unlabelled_images(further, listed.training)
     annotated = (
         scan_folder(test, listed.landmark_names, landmarks=landmarks) if tested and test is not None else None
     )
@@ -93,50 +101,59 @@ def run(
     folder.make_plan(network, gpu_memory_gb, network_def, fit_memory, stages, recipe)
     devices = visible_devices()
     rounds = math.ceil(len(chosen) / max(1, len(devices)))
-    options: dict[str, Any] = {}
-    if together is not None:
-        options = {"minutes": together / rounds}
-    elif not devices and recipe is None and (each := folder.minutes_by_default(chosen)) is not None:
-        options = {"minutes": each}
-        end = datetime.now() + timedelta(minutes=each * rounds)
-        print(
-            f"training: {each:g} minutes for each of {len(chosen)} folds, until about {end:%H:%M on %d %B}; "
-            "--minutes N for all of them together sets another end"
-        )
+    if together is None and not devices and recipe is None:
+        each = folder.minutes_by_default(chosen)
+        together = None if each is None else each * rounds
+        if each is not None:
+            end = datetime.now() + timedelta(minutes=each * rounds)
+            print(
+                f"training: {each:g} minutes for each of {len(chosen)} folds, until about "
+                f"{end:%H:%M on %d %B}; --minutes N for all of them together sets another end"
+            )
+    options = dict(given(posterior=posterior))
     if store is not None:
         options["store"] = str(Path(store).resolve())
+    share = 1.0 if further is None else SUPERVISED_SHARE
+    end_of_each = given(minutes=None if together is None else together * share / rounds)
     for fold in chosen:
-        folder.build(fold, recipe, **options, **given(posterior=posterior))
+        folder.build(fold, recipe, **options, **end_of_each)
     folder.train_folds(chosen, devices)
     folder.predict_held_out(chosen)
     metrics = folder.cross_validate(held_out, thresholds) if held_out else None
-    if test is not None:
-        folder.predict_test(chosen, find_images(test))
     if metrics is not None:
         title = "held-out cases" if len(chosen) == 1 else f"cross-validation over {len(chosen)} folds"
         print(summary_text(metrics.parent, title))
     for line in (*folder.choices(chosen), *folder.doubts(chosen)):
         print(line)
     if metrics is not None:
-        from ..workflow.by_registration import compare_with_registration
+        from ..few_shot.by_registration import compare_with_registration
 
         for line in compare_with_registration(folder, held_out, metrics, thresholds):
             print(line)
+    best = folder
+    if further is not None:
+        from ..few_shot.unlabelled import better_of, learn_from_unlabelled
+
+        student = learn_from_unlabelled(folder, further, chosen, recipe, together, thresholds, **options)
+        best, sentence = better_of(folder, student, len(further))
+        print(sentence)
+        metrics = metrics and best.folder / "evaluation" / "metrics.json"
+    if test is not None:
+        best.predict_test(chosen, find_images(test))
     if annotated is not None:
         cases = (*annotated.training, *annotated.testing)
-        metrics_of_test = folder.evaluate(cases, "test_predictions", "test_evaluation", thresholds)
+        metrics_of_test = best.evaluate(cases, "test_predictions", "test_evaluation", thresholds)
         print(summary_text(metrics_of_test.parent, "test cases"))
     elif test is not None:
         print(
-            f"test cases: predicted to {folder.folder / 'test_predictions'}; {test} has no landmarks to "
-            "compare"
+            f"test cases: predicted to {best.folder / 'test_predictions'}; {test} has no landmarks to compare"
         )
     if not keep_store:
         folder.drop_store()
-    bundles = " ".join(str(folder.bundle(fold).path) for fold in chosen)
+    bundles = " ".join(str(best.bundle(fold).path) for fold in chosen)
     if metrics is not None:
         print(f"report:      {metrics.parent / 'report.html'}\ntables:      {metrics.parent}")
-        print(f"predictions: {folder.folder / 'predictions'}")
+        print(f"predictions: {best.folder / 'predictions'}")
     print(f"bundles:     {bundles}")
     print(f"new images:  auto3dlandmark predict {bundles} IMAGES OUT")
 

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ..errors import LandmarkError
 from ..files import read_json, write_json
@@ -26,10 +27,12 @@ __all__ = [
     "Datalist",
     "assign_folds",
     "held_out_items",
+    "item_weights",
     "read_datalist",
     "scan_folder",
     "training_items",
     "write_datalist",
+    "write_taught",
 ]
 
 
@@ -225,19 +228,49 @@ def _pairs(path: Path, pairs: object, names: Sequence[str]) -> tuple[tuple[str, 
 
 
 def training_items(
-    path: str | os.PathLike, fold: int | None, dataset_dir: str | os.PathLike | None = None
-) -> list[dict[str, str]]:
+    path: str | os.PathLike,
+    fold: int | None,
+    dataset_dir: str | os.PathLike | None = None,
+    taught: str | os.PathLike | None = None,
+) -> list[dict[str, Any]]:
     """
-    What MONAI's datasets take for training: ``image`` and ``label`` of every case outside ``fold``.
+    What MONAI's datasets take for training: ``image`` and ``label`` of every case outside ``fold``, and then
+    of those that a teacher annotated, which are ``taught``.
 
     Args:
         path: a datalist file.
         fold: the held-out fold; None: nothing is held out.
         dataset_dir: where the files are now; left out, where the datalist says.
+        taught: a file of :func:`write_taught`; None: there are none.
     """
-    return _items(
+    annotated = _items(
         path, dataset_dir, lambda case: case.fold != fold, f"no case to train on outside fold {fold}"
     )
+    return (
+        annotated if taught is None else [*annotated, *({**one, "taught": True} for one in read_json(taught))]
+    )
+
+
+def write_taught(path: str | os.PathLike, labels: Mapping[Path, Path]) -> None:
+    """
+    List cases that a teacher annotated, for :func:`training_items`.
+
+    Args:
+        labels: the landmark file of each image.
+    """
+    write_json(path, [{"image": str(image), "label": str(label)} for image, label in labels.items()])
+
+
+def item_weights(items: Sequence[Mapping[str, Any]], taught_share: float) -> list[float]:
+    """
+    How often each of :func:`training_items` is to be drawn, so that those taught are so large a share of all.
+    """
+    taught = sum(bool(item.get("taught")) for item in items)
+    annotated = len(items) - taught
+    if not taught or not annotated:
+        return [1.0] * len(items)
+    each = {True: taught_share / taught, False: (1 - taught_share) / annotated}
+    return [each[bool(item.get("taught"))] for item in items]
 
 
 def held_out_items(

@@ -9,7 +9,7 @@ from .intensity import RandLowResolution, RandNoised, RandPerChanneld
 from .load import CheckImaged, LoadChannelsd
 from .other_scanners import RandConvolution, RandFieldOfViewd, RandTapered
 from .patch import RandPatchLandmarksd
-from .points import LoadLandmarksd, SaveLandmarksd, VoxelLandmarksd
+from .points import LoadLandmarksd, RandSpreadd, SaveLandmarksd, VoxelLandmarksd
 from .posterior_step import PosteriorLandmarksd
 from .presence import predicted_landmarks
 from .resample import AntiAliasd, SplineSpacingd, separate_axis
@@ -33,6 +33,7 @@ __all__ = [
     "RandNoised",
     "RandPatchLandmarksd",
     "RandPerChanneld",
+    "RandSpreadd",
     "RandTapered",
     "SaveLandmarksd",
     "SplineSpacingd",

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from monai.config import KeysCollection
-from monai.transforms import MapTransform
+from monai.transforms import MapTransform, RandomizableTransform
 
 from ..data.folder import prediction_path
 from ..formats import read_landmarks, write_landmarks
@@ -24,7 +24,7 @@ from ..landmarks import LandmarkSet
 from .load import source_file
 from .presence import predicted_landmarks
 
-__all__ = ["LoadLandmarksd", "SaveLandmarksd", "VoxelLandmarksd"]
+__all__ = ["LoadLandmarksd", "RandSpreadd", "SaveLandmarksd", "VoxelLandmarksd"]
 
 
 class LoadLandmarksd(MapTransform):
@@ -34,7 +34,9 @@ class LoadLandmarksd(MapTransform):
     Args:
         keys: hold the path of a landmark file, or an empty text where nothing is known; they stay.
         names: the landmarks to take, in channel order; one that a file lacks is unknown.
-        landmarks_key, status_key: where the two arrays go, as float64 (N, 3) and int64 (N,).
+        landmarks_key, status_key: where the two arrays go, as float64 (N, 3) and int64 (N,). Beside them
+            ``<landmarks_key>_spread`` is, of a case that is ``taught``, the standard deviation of each point
+            along an axis, mm, float64 (N,); zero for what people annotated.
 
     Raises:
         LandmarkError: when the file cannot be read.
@@ -60,6 +62,42 @@ class LoadLandmarksd(MapTransform):
                 landmarks = LandmarkSet(self.names, np.full((len(self.names), 3), np.nan))
             result[self.landmarks_key] = torch.tensor(np.array(landmarks.points), dtype=torch.float64)
             result[self.status_key] = torch.tensor(np.array(landmarks.status), dtype=torch.int64)
+            spread = _spread_mm(landmarks) if result.get("taught") else np.zeros(len(self.names))
+            result[f"{self.landmarks_key}_spread"] = torch.tensor(spread, dtype=torch.float64)
+        return result
+
+
+def _spread_mm(landmarks: LandmarkSet) -> np.ndarray:
+    """Standard deviation along an axis, shape (N,); zero where none is known."""
+    if landmarks.estimates is None:
+        return np.zeros(len(landmarks))
+    variance = np.trace(landmarks.estimates.covariance, axis1=1, axis2=2) / 3
+    return np.asarray(np.sqrt(np.nan_to_num(variance)))
+
+
+class RandSpreadd(RandomizableTransform, MapTransform):
+    """
+    Move each point of a case that a teacher annotated by as much as it may be off: over many draws, its
+    target is as wide as the teacher was unsure. Points that people annotated stay.
+
+    Args:
+        keys: hold points in RAS millimetres, shape (N, 3).
+        spread_postfix: ``<key><spread_postfix>`` holds the standard deviation along an axis, mm, shape (N,).
+    """
+
+    def __init__(self, keys: KeysCollection = "landmarks", spread_postfix: str = "_spread") -> None:
+        RandomizableTransform.__init__(self)
+        MapTransform.__init__(self, keys)
+        self.spread_postfix = spread_postfix
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        result = dict(data)
+        for key in self.key_iterator(result):
+            spread = torch.as_tensor(result[f"{key}{self.spread_postfix}"])
+            if bool((spread > 0).any()):
+                points = torch.as_tensor(result[key])
+                noise = torch.as_tensor(self.R.normal(size=tuple(points.shape)), dtype=points.dtype)
+                result[key] = points + noise * spread[:, None].to(points)
         return result
 
 

@@ -13,7 +13,7 @@ from ..files import files_digest, read_json
 from ..formats import write_landmarks
 from ..inference.transferring import TransferMaker
 from ..registration.elastix import elastix_is_there
-from .work_folder import WorkFolder
+from ..workflow.work_folder import WorkFolder
 
 __all__ = ["compare_with_registration"]
 
