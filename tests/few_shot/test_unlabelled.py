@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 
-from auto3dlandmark import LandmarkError, LandmarkSet, read_landmarks
+from auto3dlandmark import LandmarkError, LandmarkSet, read_landmarks, write_landmarks
 from auto3dlandmark.cli import main
 from auto3dlandmark.data.datalist import Case, item_weights, read_datalist, training_items
 from auto3dlandmark.few_shot import unlabelled
@@ -42,6 +42,12 @@ def test_with_nothing_held_out_nobody_knows(tmp_path):
     assert best is after and "nobody knows" in sentence
 
 
+def test_with_no_teacher_the_network_of_the_annotated_images_stays(tmp_path):
+    before = evaluated(tmp_path / "a", 2.0)
+    best, sentence = better_of(before, None, 3)
+    assert best is before and "are not used" in sentence
+
+
 def test_annotated_images_are_left_out_and_names_must_differ(tmp_path):
     case = Case("a", tmp_path / "a.nii.gz", tmp_path / "a.mrk.json", 0)
     found = unlabelled_images([tmp_path / "a.nii.gz", tmp_path / "b.nii.gz"], [case])
@@ -61,17 +67,25 @@ def test_those_taught_are_so_large_a_share_of_what_is_drawn():
 
 @pytest.fixture
 def few(demo_dataset, tmp_path):
-    """Three annotated cases and three images."""
+    """Three annotated cases and three images: the same one, at different places."""
+    image = nib.load(demo_dataset / "images" / "demo_00.nii.gz")
+    landmarks = read_landmarks(demo_dataset / "landmarks" / "demo_00.mrk.json")
     for number in range(6):
-        case = f"demo_0{number}"
+        affine = image.affine.copy()
+        affine[:3, 3] += moved(number)
         place = tmp_path / ("few" if number < 3 else "more")
         (place / "images").mkdir(parents=True, exist_ok=True)
-        shutil.copy(demo_dataset / "images" / f"{case}.nii.gz", place / "images")
+        nib.save(nib.Nifti1Image(image.dataobj, affine), place / "images" / f"case_{number}.nii.gz")
         if number < 3:
-            (place / "landmarks").mkdir(exist_ok=True)
-            shutil.copy(demo_dataset / "landmarks" / f"{case}.mrk.json", place / "landmarks")
+            points = landmarks.points + moved(number)
+            label = LandmarkSet(landmarks.names, points, landmarks.status)
+            write_landmarks(place / "landmarks" / f"case_{number}.mrk.json", label)
     (tmp_path / "more" / "images" / "broken.nii.gz").write_bytes(b"broken")
     return tmp_path / "few", tmp_path / "more"
+
+
+def moved(number):
+    return np.array([2.0, -1.0, 3.0]) * number
 
 
 @pytest.mark.slow
@@ -104,14 +118,15 @@ def test_a_teacher_that_errs_systematically_is_found_out(few, demo_dataset, tmp_
     """Its students learn to be 15 mm off, and held-out cases say so."""
     dataset, more = few
     (more / "images" / "broken.nii.gz").unlink()
+    one = read_landmarks(demo_dataset / "landmarks" / "demo_00.mrk.json")
 
     def shifted(work, registered, fold, images):
-        names = [image.name.split(".")[0] for image in images]
-        truth = {name: read_landmarks(demo_dataset / "landmarks" / f"{name}.mrk.json") for name in names}
-        moved = {
-            name: LandmarkSet(one.names, one.points + [15, 0, 0], one.status) for name, one in truth.items()
-        }
-        return [(moved, 1.0)]
+        said = {}
+        for image in images:
+            case = image.name.split(".")[0]
+            points = one.points + moved(int(case[-1])) + [15, 0, 0]
+            said[case] = LandmarkSet(one.names, points, one.status)
+        return [(said, 1.0)]
 
     monkeypatch.setattr(unlabelled, "_teachers", shifted)
     monkeypatch.setattr(unlabelled, "_registered", lambda *unused: {})
@@ -124,4 +139,4 @@ def test_a_teacher_that_errs_systematically_is_found_out(few, demo_dataset, tmp_
     said = capsys.readouterr().out
     assert "is worse, and is not used" in said
     assert f"bundles:     {work / 'heatmap_0'}\n" in said
-    assert (work / "test_predictions" / "demo_03.mrk.json").is_file()
+    assert (work / "test_predictions" / "case_3.mrk.json").is_file()

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from ..bundles.algo_object import write_algo_object
 from ..bundles.fill import continue_bundle
 from ..data.datalist import Case, read_datalist, write_taught
 from ..data.folder import prediction_path
@@ -33,7 +34,7 @@ from ..training.workers import cores
 from ..workflow.side_by_side import shared_store, work_folder_below
 from ..workflow.work_folder import WorkFolder, visible_devices
 from .by_registration import EVALUATION, MOST_CASES
-from .opinions import Opinion, of_templates, weighed
+from .teachers import Opinion, of_templates, weighed
 
 __all__ = ["SHARES", "better_of", "learn_from_unlabelled", "unlabelled_images"]
 
@@ -83,7 +84,7 @@ def learn_from_unlabelled(
     minutes: float | None,
     thresholds_mm: Sequence[float] = (2, 3, 4),
     **options: Any,
-) -> WorkFolder:
+) -> WorkFolder | None:
     """
     Train students, fold by fold.
 
@@ -95,7 +96,7 @@ def learn_from_unlabelled(
         options: further values of train.json.
 
     Returns:
-        the work folder of the last students.
+        the work folder of the last students; None where no teacher could say anything of the images.
     """
     rounds = -(-len(folds) // max(1, len(visible_devices())))
 
@@ -111,6 +112,8 @@ def learn_from_unlabelled(
     for fold in folds:
         teachers = _teachers(work, registered, fold, images)
         taught = _teach(first, fold, teachers, images)
+        if taught is None:
+            return None
         values = {"taught": str(taught), "train#sampler": SAMPLER, "augmentation": _augmentation(work, fold)}
         first.build(fold, recipe, **{**shared_store(work, first), **values, **options, **each("first")})
     _train(first, folds, thresholds_mm)
@@ -119,22 +122,30 @@ def learn_from_unlabelled(
         earlier = _read(_place(first, fold), images)
         own = _predicted(first, fold, images)
         taught = _teach(second, fold, [(own, 1.0), (earlier, HARDLY)], images)
+        if taught is None:
+            return first
         _continue(first, second, fold, taught, each("second"))
     _train(second, folds, thresholds_mm)
     return second
 
 
-def better_of(work: WorkFolder, student: WorkFolder, images: int) -> tuple[WorkFolder, str]:
+def better_of(work: WorkFolder, student: WorkFolder | None, images: int) -> tuple[WorkFolder, str]:
     """
     Which of the two is to be used: the student, if on held-out cases it errs no more and misses no more.
 
     Args:
         work: trained on what is annotated alone.
+        student: None when it could not be taught.
         images: how many without landmarks the student learnt from.
 
     Returns:
         it, and why, in a sentence.
     """
+    if student is None:
+        return work, (
+            "note: the images without landmarks are not used: neither registration nor the network knows "
+            "where their landmarks lie. Annotate a few more"
+        )
     paths = [one.folder / "evaluation" / "metrics.json" for one in (work, student)]
     told = f"learning from {images} images without landmarks, too"
     if not all(path.is_file() for path in paths):
@@ -186,9 +197,10 @@ def _continue(
 
     def action() -> None:
         continue_bundle(before.path, bundle.path, GENTLER, **values)
+        write_algo_object(bundle, **read_json(before.algo_object)["_state_"]["options"])
 
     made_from = [files_digest([before.models.weights]), values]
-    outputs = [bundle.config_path(name) for name in ("train", "inference")]
+    outputs = [*(bundle.config_path(name) for name in ("train", "inference")), bundle.algo_object]
     student.record.once(f"build fold {bundle.path.name}", made_from, outputs, action)
 
 
@@ -293,13 +305,18 @@ def _teach(
     fold: int | None,
     teachers: Sequence[tuple[Opinion, float]],
     images: Sequence[Path],
-) -> Path:
-    """Write what a student is to learn from; the list of it, which is another file for other landmarks."""
+) -> Path | None:
+    """
+    Write what a student is to learn from.
+
+    Returns:
+        the list of it, which is another file for other landmarks; None when nobody knows any.
+    """
     merged, folder = weighed(teachers), _place(student, fold)
     given = {image: merged[_name(image)] for image in images if _name(image) in merged}
     given = {image: found for image, found in given.items() if found.present.any()}
     if not given:
-        raise LandmarkError("no image without landmarks could be given any. See what was left out above.")
+        return None
     content = digest([[str(image), _numbers(found)] for image, found in given.items()])
     listed = folder.with_name(f"{folder.name}_{content}.json")
     labels = {image: prediction_path(folder, image) for image in given}

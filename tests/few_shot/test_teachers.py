@@ -8,7 +8,7 @@ import dataclasses
 import numpy as np
 
 from auto3dlandmark.estimates import Estimates
-from auto3dlandmark.few_shot.opinions import of_templates, weighed
+from auto3dlandmark.few_shot.teachers import of_templates, weighed
 from auto3dlandmark.landmarks import LandmarkSet
 
 NAMES = ("a", "b")
