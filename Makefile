@@ -33,7 +33,7 @@ lint: .venv/installed
 # says. With KEEP=1 all versions stay, and only what is not needed any more goes.
 constraints:
 	$(call freeze,constraints.txt,.[dev])
-	$(call freeze,constraints-label.txt,.[label] pytest pytest-xdist schemathesis)
+	$(call freeze,constraints-label.txt,.[label,register] pytest pytest-xdist schemathesis)
 
 define freeze
 	rm -rf build/fresh && $(PYTHON) -m venv build/fresh
@@ -51,7 +51,7 @@ endef
 
 .venv-label/installed: setup.cfg pyproject.toml constraints-label.txt
 	$(PYTHON) -m venv .venv-label
-	PIP_CONSTRAINT=constraints-label.txt $(LABEL_BIN)/python -m pip install --quiet --editable '.[label]' pytest pytest-xdist schemathesis
+	PIP_CONSTRAINT=constraints-label.txt $(LABEL_BIN)/python -m pip install --quiet --editable '.[label,register]' pytest pytest-xdist schemathesis
 	touch $@
 
 clean:

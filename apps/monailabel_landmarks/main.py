@@ -4,11 +4,13 @@ STUDIES``.
 
 Its settings are ``--conf NAME VALUE``: ``bundles``, one folder or a JSON list of them (left out, those in
 ``model/``); ``minutes`` of a retraining; ``case_seconds``, the most that one image may take; ``score``,
-false to predict nothing in advance; ``landmarks``, which landmark files are meant.
+false to predict nothing in advance; ``landmarks``, which landmark files are meant; ``templates``, true to
+begin without a bundle, by registration of the cases that are annotated, whose images are of a ``modality``.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import sys
@@ -18,19 +20,22 @@ from typing import Any
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.tasks.batch_infer import BatchInferTask
 from monailabel.utils.async_tasks.task import AsyncTask
+from starlette.exceptions import HTTPException
 from starlette.routing import Mount
 
 from auto3dlandmark.errors import LandmarkError
 from auto3dlandmark.formats.markups import markups_bytes
 from auto3dlandmark.review.choice import STRATEGIES
+from auto3dlandmark.review.retraining import learnt_from, retraining_status, worth_training
 from auto3dlandmark.review.store import ORIGINAL, ReviewStore
 from auto3dlandmark.review.submission import ReviewError
-from auto3dlandmark.review.versions import ServedModel
+from auto3dlandmark.review.versions import ReviewedCases, ServedModel
 from monailabel_landmarks.lib.datastore import LandmarkDatastore
 from monailabel_landmarks.lib.infer import SPHERES, LandmarkBatchTask, LandmarkInferTask
 from monailabel_landmarks.lib.predictor import SECONDS_PER_CASE, Predictors
 from monailabel_landmarks.lib.server import create_app, end_in_time
 from monailabel_landmarks.lib.strategy import ChoiceStrategy, UncertaintyScoring
+from monailabel_landmarks.lib.task_routes import start_training
 from monailabel_landmarks.lib.train import LandmarkTrainTask
 
 MODEL = "landmarks"
@@ -48,12 +53,16 @@ class LandmarksApp(MONAILabelApp):
     """
 
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
-        trust = str((conf or {}).get("trust", "")).lower() == "true"
-        bundles = bundles_of(conf or {}, Path(app_dir))
-        self.model = ServedModel(Path(studies) / "review" / "models" / MODEL, bundles, trust)
-        self.store = ReviewStore(studies, self.model.names, (conf or {}).get("landmarks"))
+        trust, landmarks = _is_true(conf, "trust"), (conf or {}).get("landmarks")
+        templates = None
+        if _is_true(conf, "templates"):
+            templates = ReviewedCases(Path(studies).resolve(), landmarks, (conf or {}).get("modality", "MRI"))
+        bundles = bundles_of(conf or {}, Path(app_dir)) if templates is None else []
+        self.model = ServedModel(Path(studies) / "review" / "models" / MODEL, bundles, trust, templates)
+        self.store = ReviewStore(studies, self.model.names, landmarks)
         seconds = float((conf or {}).get("case_seconds", SECONDS_PER_CASE))
         self.predictor = Predictors(self.model, seconds)
+        self.learnt = 0  # cases of the last training
         self.minutes = float((conf or {}).get("minutes", 15))
         self.score_ahead = str((conf or {}).get("score", "true")).lower() != "false"
         described = f"Finds {len(self.model.names)} landmarks and learns from their review. For research."
@@ -84,8 +93,8 @@ class LandmarksApp(MONAILabelApp):
         Run a model on an image of the studies folder.
 
         Args:
-            request: ``model`` and ``image``, an id, never a path; ``save_label`` keeps the points as the
-                image's prediction; a reviewed label is never touched.
+            request: ``model`` and ``image``, an id, never a path. The points are kept as the image's
+                prediction; a reviewed label is never touched.
             uploaded: a file to look at instead; no request can name one.
 
         Raises:
@@ -103,9 +112,21 @@ class LandmarksApp(MONAILabelApp):
             if not ending and uploaded is None and image_id in self.store.images():
                 self.store.note(image_id, unreadable=True)  # others come first from now on
             raise
-        if request.get("save_label") and uploaded is None:
-            self.store.save(image_id, markups_bytes(landmarks), ORIGINAL)
+        if uploaded is None:  # what a reviewer was shown tells what she corrected
+            details = {"version": params["version"]}
+            self.store.save(image_id, markups_bytes(landmarks), ORIGINAL, details=details)
         return {"label": image_id, "tag": ORIGINAL, "file": file, "params": params}
+
+    def learn_when_due(self) -> None:
+        """Begin a training where there was no bundle, and many more cases are reviewed than at the last."""
+        if self.model.templates is None:
+            return
+        reviewed = len(self.store.labelled())
+        self.learnt = self.learnt or learnt_from(retraining_status(self.model))
+        if worth_training(reviewed, self.learnt):
+            with contextlib.suppress(LandmarkError, HTTPException):  # such as that one runs already
+                start_training(MODEL)
+                self.learnt = reviewed
 
     def next_sample(self, request: dict[str, Any]) -> dict[str, Any]:
         """The next case, as the stock app gives it; cases are scored in the background meanwhile."""
@@ -130,6 +151,10 @@ class LandmarksApp(MONAILabelApp):
         shutil.rmtree(self.store.folder / "uploads", ignore_errors=True)  # what a killed server left
         end_in_time(self.predictor.close)
         self.predictor.start()  # so that the first reviewer need not wait for it
+
+
+def _is_true(conf: dict[str, str] | None, name: str) -> bool:
+    return str((conf or {}).get(name, "")).lower() == "true"
 
 
 def bundles_of(conf: dict[str, str], app_dir: Path) -> list[Path]:

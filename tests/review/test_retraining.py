@@ -17,7 +17,6 @@ import pytest
 from auto3dlandmark.data.datalist import scan_folder
 from auto3dlandmark.errors import LandmarkError
 from auto3dlandmark.files import read_json, write_json
-from auto3dlandmark.formats import write_landmarks
 from auto3dlandmark.inference.predictor import LandmarkPredictor
 from auto3dlandmark.landmarks import LandmarkSet
 from auto3dlandmark.review import retraining
@@ -82,19 +81,15 @@ def test_only_a_model_that_is_at_least_as_good_is_served(reviewed, monkeypatch, 
         retraining, "train_bundle", lambda bundle, **_: (bundle / "models").mkdir(exist_ok=True)
     )
 
-    class Predictor:
-        def __init__(self, bundles, trust):
-            self.names, self.new = list(model.names), "candidates" in str(bundles[0])
+    class Network:
+        def __init__(self, bundles):
+            self.new = "candidates" in str(bundles[0])
 
-    def predict(predictor, images, folder, progress):
-        for image in images:
-            case = image.name.removesuffix(".nii.gz")
-            truth = store.landmarks(case)
-            moved = truth.points + np.array([errors[predictor.new], 0, 0])
-            write_landmarks(folder / f"{case}.mrk.json", LandmarkSet(truth.names, moved, truth.status))
+        def predict(self, image):
+            truth = store.landmarks(image.name.removesuffix(".nii.gz"))
+            return LandmarkSet(truth.names, truth.points + [errors[self.new], 0, 0], truth.status)
 
-    monkeypatch.setattr(retraining, "LandmarkPredictor", Predictor)
-    monkeypatch.setattr(retraining, "predict_images", predict)
+    monkeypatch.setattr(retraining, "ByNetworks", Network)
     outcome = retrain(model, store, 1, tolerance_mm=0.5, say=lambda line: None)
     assert outcome["state"] == state and outcome["old"]["mre_mm"] == pytest.approx(errors[0], abs=1e-3)
     assert outcome["new"]["beyond_tolerance_mm"] == pytest.approx(max(0, errors[1] - 0.5), abs=1e-3)

@@ -106,6 +106,7 @@ def save_label(
     else:
         content = label.file.read(MOST_BYTES + 1)
     saved = store.save(image, content, tag, reviewer, base)
+    app_instance().learn_when_due()
     return {
         "image": image,
         "label": image,

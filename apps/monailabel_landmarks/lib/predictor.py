@@ -94,10 +94,10 @@ class Predictor:
         if self.pipe is None or self.process is None or self.process.poll() is not None:
             self.pipe, theirs = Pipe()
             command = [sys.executable, "-m", __name__, str(theirs.fileno()), str(os.getpid())]
-            command += [str(self.model.folder), *map(str, self.model.given)]
             environment = {**os.environ, "PYTHONSAFEPATH": "1"}
             self.process = subprocess.Popen(command, env=environment, pass_fds=[theirs.fileno()])
             theirs.close()
+            self.pipe.send(self.model)
         return self.pipe
 
     def predict(self, image: str) -> tuple[LandmarkSet, int]:
@@ -160,39 +160,39 @@ def end_with(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def serve_pipe(pipe: Connection, model: ServedModel) -> None:
-    """Take paths of images from a pipe; answer each in three steps: loaded, opened, and what was found."""
-    from auto3dlandmark.bundles.folder import BundleFolder
-    from auto3dlandmark.inference.plausibility import size_warnings
-    from auto3dlandmark.inference.predictor import LandmarkPredictor
+def serve_pipe(pipe: Connection) -> None:
+    """
+    Take a model from a pipe, and then paths of images; answer each in three steps: loaded, opened, and what
+    was found.
+    """
+    from auto3dlandmark.review.answering import Answering, answering
 
-    loaded: tuple[Served, LandmarkPredictor] | None = None
+    model: ServedModel = pipe.recv()
+    loaded: tuple[Served, Answering] | None = None
     while True:
-        image = pipe.recv()
+        image = Path(pipe.recv())
         try:
             served = model.current()
             if loaded is None or loaded[0] != served:
-                loaded = served, LandmarkPredictor(served.bundles, trust=True)
+                loaded = served, answering(model, served)
             pipe.send("loaded")
-            plan = BundleFolder(served.bundles[0]).read_plan()
-            size_warnings(image, plan, most_gb=MOST_GB)  # before one image takes all there is
+            loaded[1].refuse_too_large(image, MOST_GB)  # before one image takes all there is
             pipe.send("opened")
             pipe.send((loaded[1].predict(image), served.version))
         except LandmarkError as error:
             pipe.send(error)
         except Exception as error:  # whatever a network says of an image it cannot take
             logger.exception("inference of %s failed", image)
-            pipe.send(readable_error(error, f"{Path(image).name}: the model cannot look at this image"))
+            pipe.send(readable_error(error, f"{image.name}: the model cannot look at this image"))
 
 
-def main(pipe: str, parent: str, folder: str, *bundles: str) -> None:
+def main(pipe: str, parent: str) -> None:
     """The process: until the other end of the pipe is closed, or its parent is gone."""
     logging.basicConfig(level=logging.WARNING)
     end_with(int(parent))
     os.nice(LOW_PRIORITY)
-    model = ServedModel(folder, bundles, trust=True)  # the parent has looked at the bundles' code
     with contextlib.suppress(EOFError, OSError, KeyboardInterrupt):
-        serve_pipe(Connection(int(pipe)), model)
+        serve_pipe(Connection(int(pipe)))
 
 
 if __name__ == "__main__":

@@ -32,10 +32,9 @@ from auto3dlandmark.errors import LandmarkError
 from auto3dlandmark.review.store import ORIGINAL
 from auto3dlandmark.review.submission import ReviewError, parse_parameters
 from monailabel_landmarks.lib.data_routes import received
-from monailabel_landmarks.lib.infer import SPHERES
 from monailabel_landmarks.lib.predictor import AT_ONCE
 
-__all__ = ["close", "router"]
+__all__ = ["close", "router", "start_training"]
 
 router = APIRouter()
 starting = threading.RLock()  # of two that start the same, one is refused
@@ -78,8 +77,7 @@ async def infer(
 ) -> Any:
     parse_parameters(params)
     instance = app_instance()
-    # A ball that comes back untouched is told by the prediction that is kept.
-    request: dict[str, Any] = {"model": model, "image": image, "save_label": model == SPHERES}
+    request: dict[str, Any] = {"model": model, "image": image}
     uploaded: Optional[Path] = None
     folder = tempfile.TemporaryDirectory()
     background.add_task(folder.cleanup)

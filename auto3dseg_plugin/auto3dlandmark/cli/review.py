@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command that lets people review and correct."""
+"""The commands that let people review and correct, and tell how much they had to."""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from ..errors import LandmarkError
 from .arguments import positive
 
-__all__ = ["serve"]
+__all__ = ["effort", "serve"]
 
 
 def serve(
@@ -21,11 +22,14 @@ def serve(
     hosts: str = "",
     trust: bool = False,
     landmarks: str | None = None,
+    templates: bool = False,
+    modality: str = "MRI",
 ) -> None:
     """
     Start the MONAI Label server, for review and retraining in 3D Slicer.
 
-    Ctrl-C stops it.
+    Ctrl-C stops it. Without a bundle, --templates begins by registration of the cases that are annotated
+    already, one at least, and trains a network as reviewed cases come.
 
     Args:
         studies: a folder of images; reviewed landmarks go where it keeps its landmarks, or to labels/final.
@@ -38,13 +42,42 @@ def serve(
         trust: serve bundles whose configs hold code from outside the template.
         landmarks: which landmark files, where there are several for an image: a folder or a pattern such as
             "*-1.mrk.json".
+        templates: begin without a bundle, from the cases of STUDIES that have landmarks.
+        modality: of the images, for the first network then: CT, MRI or another name.
     """
     from ..review.server import server_command
 
     if not 0 < port < 2**16:
         raise LandmarkError(f"port={port} is none. Choose a number from 1 to 65535, such as 8000.")
     bundles = [one for one in (bundle, *more) if one is not None]
+    if templates == bool(bundles):
+        raise LandmarkError(
+            "what is to find landmarks? Name a trained bundle by --bundle, or begin without by --templates."
+        )
     settings = {"minutes": positive("minutes", minutes), "hosts": hosts or None, "landmarks": landmarks}
+    settings |= {"templates": "true", "modality": modality} if templates else {}
     command, environment = server_command(studies, bundles, host, port, trust, **settings)
     print(f"studies: {studies}\nserver:  http://{host}:{port}", flush=True)
     os.execve(command[0], command, environment)
+
+
+def effort(studies: str) -> None:
+    """
+    Tell how much reviewers corrected, case by case, in a table and in curves.
+
+    Args:
+        studies: a folder that was reviewed; the table and the page go to its folder review.
+    """
+    from ..files import write_rows
+    from ..journal import read_records
+    from ..reports.effort_report import effort_rows, write_effort_report
+
+    folder = Path(studies).resolve() / "review"
+    rows = effort_rows(read_records(folder / "log.jsonl"))
+    if not rows:
+        raise LandmarkError(f"{studies}: no case was reviewed. Begin with 'auto3dlandmark serve {studies}'.")
+    write_rows(folder / "effort.csv", rows)
+    write_effort_report(folder / "effort.html", folder.parent.name, rows)
+    made, asked = (sum(row[key] for row in rows) for key in ("corrections", "landmarks"))
+    print(f"{len(rows)} cases reviewed, {made} of {asked} landmarks corrected")
+    print(f"report: {folder / 'effort.html'}\ntable:  {folder / 'effort.csv'}")

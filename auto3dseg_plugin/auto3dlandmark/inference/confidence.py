@@ -13,11 +13,12 @@ __all__ = ["confidence_of", "disagreement_of", "expected_gain"]
 ABSENCE_MM = 10.0  # what finding that a landmark is there, or not, is worth
 
 
-def confidence_of(landmarks: LandmarkSet) -> float:
+def confidence_of(landmarks: LandmarkSet) -> float | None:
     """
-    The score of the least certain landmark, in [0, 1].
+    The score of the least certain landmark, in [0, 1]; None where there are no scores, as of registration.
     """
-    return float(np.nanmin(landmarks.scores))
+    known = landmarks.scores[np.isfinite(landmarks.scores)]
+    return float(known.min()) if len(known) else None
 
 
 def expected_gain(landmarks: LandmarkSet) -> float | None:

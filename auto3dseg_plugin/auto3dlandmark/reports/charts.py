@@ -13,12 +13,20 @@ import numpy as np
 
 from ..estimates import LEVELS
 
-__all__ = ["calibration_chart", "cumulative_chart", "difference_chart", "landmark_chart", "rank_chart"]
+__all__ = [
+    "calibration_chart",
+    "course_chart",
+    "cumulative_chart",
+    "difference_chart",
+    "landmark_chart",
+    "rank_chart",
+]
 
 # Told apart by the colour-blind, too. Source: Okabe and Ito, "Color universal design", 2008.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#8c8c8c")
 DASHES = ("-", "--", ":")  # of further lines of the same colours
 MOST_LANDMARKS = 60  # boxes that can be read; of more, the worst are shown
+AROUND = 2  # cases on either side that are averaged with one
 MOST_MM = 99.0  # percentile of the errors that a cumulative curve goes up to
 
 
@@ -160,6 +168,34 @@ def rank_chart(shares: np.ndarray, names: Sequence[str]) -> str:
         axes.set_ylim(-0.6, len(names) - 0.4)
         axes.set_xlabel("rank; the area of a dot is how often")
         axes.grid(alpha=0.2)
+    return svg[0]
+
+
+def course_chart(values: Sequence[float | None], groups: Sequence[Any], label: str) -> str:
+    """
+    A value for each of many cases in their order, and the mean of those around it.
+
+    Args:
+        values: None where a case has none.
+        groups: what each case belongs to, told apart by colours.
+        label: of the values.
+    """
+    known = np.array([np.nan if value is None else value for value in values], dtype=float)
+    kinds = list(dict.fromkeys(groups))
+    with _drawing(8.5, 3.2, label) as (axes, svg):
+        places = np.arange(1, len(known) + 1)
+        for number, kind in enumerate(kinds):
+            mine = np.array([group == kind for group in groups])
+            axes.plot(
+                places[mine], known[mine], "o", color=COLOURS[number % len(COLOURS)], label=str(kind).lower()
+            )
+        beside = [known[max(0, at - AROUND) : at + AROUND + 1] for at in range(len(known))]
+        means = [np.nanmean(some) if np.isfinite(some).any() else np.nan for some in beside]
+        axes.plot(places, means, "-", color=COLOURS[7])
+        axes.set_xlabel("case")
+        axes.set_ylabel(label)
+        axes.set_ylim(bottom=0)
+        axes.legend(title="model", fontsize=8, frameon=False)
     return svg[0]
 
 

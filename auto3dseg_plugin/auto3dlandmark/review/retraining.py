@@ -12,7 +12,7 @@ import contextlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,22 +24,34 @@ import psutil
 from ..bundles.fill import continue_bundle
 from ..bundles.folder import BundleFolder
 from ..data.datalist import Datalist, write_datalist
+from ..data.folder import prediction_path
 from ..data.folds import Case, assign_folds
 from ..errors import LandmarkError
 from ..evaluation.compare import evaluate
 from ..files import read_json, write_json
-from ..inference.predictor import LandmarkPredictor, predict_images
+from ..formats import write_landmarks
 from ..journal import time_stamp
 from ..landmarks import ABSENT, PRESENT
 from ..training.run import train_bundle
+from ..workflow.work_folder import WorkFolder
+from .answering import Answering, ByNetworks, ByRegistration
 from .store import FINAL, ReviewStore
 from .submission import ReviewError
-from .versions import Served, ServedModel
+from .versions import MOST_TEMPLATES, Served, ServedModel
 
-__all__ = ["RUNNING", "Agreement", "announce", "retrain", "retraining_status"]
+__all__ = [
+    "RUNNING",
+    "Agreement",
+    "announce",
+    "learnt_from",
+    "retrain",
+    "retraining_status",
+    "worth_training",
+]
 
 RUNNING = ("starting", "preparing", "training", "comparing")
 FEWEST_CASES = 3
+FIRST_CASES, GROWTH = 6, 1.5  # reviewed, when a server begins to train by itself, and how many more each time
 HELD_OUT = 0  # this fold of five is never trained on
 GENTLER = 0.3  # of the learning rate the bundle was first trained with
 KEPT_CANDIDATES = 3
@@ -81,7 +93,7 @@ def retrain(
 ) -> dict[str, Any]:
     """
     Train the served bundles on with all reviewed cases but the held-out fifth, compare, and promote or
-    refuse.
+    refuse. Where there is no bundle yet, the first network is trained, and has to be as good as registration.
 
     Args:
         minutes: of training, shared by the bundles.
@@ -120,6 +132,22 @@ def announce(model: ServedModel, store: ReviewStore, minutes: float) -> None:
         if announced and said.get("by") != os.getpid() and psutil.pid_exists(said.get("by", 0)):
             raise ReviewError(BUSY, 429)
         _set_status(model, state="starting", began=now, minutes=minutes, by=os.getpid())
+
+
+def learnt_from(status: Mapping[str, Any]) -> int:
+    """How many reviewed cases the last retraining that ended had, by its status; 0 before the first."""
+    return len(status.get("training", ())) + len(status.get("held_out", ()))
+
+
+def worth_training(reviewed: int, learnt: int) -> bool:
+    """
+    Whether a server that was begun without a bundle is to train now.
+
+    Args:
+        reviewed: cases now.
+        learnt: cases of the training before; 0 before the first.
+    """
+    return reviewed >= max(FIRST_CASES, GROWTH * learnt)
 
 
 @contextlib.contextmanager
@@ -218,12 +246,18 @@ def _retrain(
     )
     counts = {"cases": len(training), "held_out": len(held_out)}
     _set_status(model, state="training", began=began, minutes=minutes, **counts)
-    names = _train_candidate(served, candidate, store, minutes, say)
+    if served.bundles:
+        names = _train_on(served, candidate, store, minutes, say)
+        before: Answering = ByNetworks(served.bundles)
+    else:
+        names = [_train_first(model, candidate, minutes, say)]
+        before = ByRegistration(training[:MOST_TEMPLATES], model.names, candidate / "templates.json")
     _set_status(model, state="comparing", began=began, minutes=minutes, version=served.version)
+    bundles = [candidate / name for name in names]
     if tolerance_mm is None:
-        tolerance_mm = float(np.mean(BundleFolder(served.bundles[0]).read_plan().spacing))
-    old = _agreement(served.bundles, held_out, candidate / "old", tolerance_mm)
-    new = _agreement([candidate / name for name in names], held_out, candidate / "new", tolerance_mm)
+        tolerance_mm = float(np.mean(BundleFolder(bundles[0]).read_plan().spacing))
+    old = _agreement(before, model.names, held_out, candidate / "old", tolerance_mm)
+    new = _agreement(ByNetworks(bundles), model.names, held_out, candidate / "new", tolerance_mm)
     better = new.at_least_as_good_as(old)
     outcome = {
         "state": "promoted" if better else "refused",
@@ -242,7 +276,20 @@ def _retrain(
     return _set_status(model, **outcome)
 
 
-def _train_candidate(
+def _train_first(model: ServedModel, candidate: Path, minutes: float, say: Callable[[str], None]) -> str:
+    """Train a network where there is none yet; returns the bundle's path inside the candidate's folder."""
+    work = WorkFolder(candidate / "work", say)
+    work.check(candidate / "datalist.json")
+    work.analyze(model.templates.modality if model.templates is not None else "MRI")
+    work.make_plan()
+    work.build(HELD_OUT, minutes=minutes)
+    work.train(HELD_OUT)
+    work.predict_held_out([HELD_OUT])
+    work.drop_store()
+    return str(work.bundle(HELD_OUT).path.relative_to(candidate.resolve()))
+
+
+def _train_on(
     served: Served, candidate: Path, store: ReviewStore, minutes: float, say: Callable[[str], None]
 ) -> list[str]:
     """Train each served bundle on; returns the names of the new ones inside the candidate's folder."""
@@ -301,10 +348,12 @@ def _take_cases(model: ServedModel, store: ReviewStore, candidate: Path) -> tupl
     return [case for case in cases if case.fold != HELD_OUT], held_out
 
 
-def _agreement(bundles: Any, cases: list[Case], folder: Path, tolerance_mm: float) -> Agreement:
-    predictor = LandmarkPredictor(bundles, trust=True)
-    predict_images(predictor, [case.image for case in cases], folder, progress=False)
-    found = evaluate(cases, predictor.names, folder)
+def _agreement(
+    answers: Answering, names: Sequence[str], cases: list[Case], folder: Path, tolerance_mm: float
+) -> Agreement:
+    for case in cases:
+        write_landmarks(prediction_path(folder, case.image), answers.predict(case.image))
+    found = evaluate(cases, names, folder)
     errors = found.errors_mm[~np.isnan(found.errors_mm)]
     known = np.isin(found.true_status, (PRESENT, ABSENT))
     mistaken = known & ((found.true_status == PRESENT) != (found.predicted_status == PRESENT))

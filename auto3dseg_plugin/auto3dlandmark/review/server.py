@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import LandmarkError
 from ..files import write_text
-from .versions import ServedModel
+from .versions import ReviewedCases, ServedModel
 
 __all__ = ["server_command"]
 
@@ -39,11 +39,11 @@ def server_command(
 
     Args:
         studies: the folder of images; logs and everything that is kept go to its folder ``review``.
-        bundles: trained bundles that find the same landmarks; several are averaged.
+        bundles: trained bundles that find the same landmarks; several are averaged. None with ``templates``.
         host: the address to listen at. Whoever reaches it may read images and change labels: there is no
             log-in.
         trust: serve bundles whose configs hold code from outside the template.
-        settings: of the app, such as ``minutes`` or ``hosts``.
+        settings: of the app, such as ``minutes``, ``hosts`` or ``templates``.
 
     Raises:
         LandmarkError: when MONAI Label is not installed here, or a folder is missing or no bundle.
@@ -56,10 +56,12 @@ def server_command(
     folder = Path(studies).resolve()
     if not folder.is_dir():
         raise LandmarkError(f"{studies}: there is no such folder. Give the folder of the images to review.")
-    model = ServedModel(folder / "review" / "models", bundles, trust)
+    templates = ReviewedCases(folder, settings.get("landmarks")) if settings.get("templates") else None
+    model = ServedModel(folder / "review" / "models", bundles, trust, templates)
     app = folder / "review" / "app"  # MONAI Label writes its log beside the app's main.py
     write_text(app / "main.py", APP)
-    conf = {"bundles": json.dumps([str(bundle) for bundle in model.given]), **settings}
+    given = json.dumps([str(bundle) for bundle in model.given]) if model.given else None
+    conf = {"bundles": given, **settings}
     conf |= {"trust": "true"} if trust else {}
     command = [
         sys.executable,

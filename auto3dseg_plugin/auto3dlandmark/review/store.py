@@ -27,7 +27,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ from ..data.annotations import read_folder
 from ..data.folder import image_folder, list_images
 from ..data.images import IMAGE_SUFFIXES, case_id
 from ..errors import LandmarkError
+from ..evaluation.corrections import corrections
 from ..files import atomic_path
 from ..formats import landmark_file, landmark_suffix
 from ..journal import append_record, checksum_of, read_records, sync, time_stamp
@@ -248,10 +249,12 @@ class ReviewStore:
             raise ReviewError("the name of the reviewer must be a line of at most 100 characters.")
         check_plain(details)
         image, path, new = self.image(image_id), self._label(image_id, tag), checksum_of(content)
-        check_submission(content, self.names, image)
+        submitted = check_submission(content, self.names, image)
         with self.locked():
             old = self.checksum(image_id, tag)
-            facts = {"tag": tag, "reviewer": reviewer, "checksum": new, "replaced": old}
+            facts: dict[str, Any] = {"tag": tag, "reviewer": reviewer, "checksum": new, "replaced": old}
+            if tag == FINAL:
+                facts["corrected"] = self._corrected(image_id, submitted, old is not None)
             if old == new:  # sent again after a lost answer, or somebody else agrees
                 self._log("same label", image_id, **facts)
                 return Saved(new, None)
@@ -273,6 +276,14 @@ class ReviewStore:
                 temporary.write_bytes(content)
             sync(path.parent)
         return Saved(new, old)
+
+    def _corrected(self, image_id: str, submitted: LandmarkSet, again: bool) -> dict[str, Any]:
+        """How a label differs from what the reviewer was shown: the label before, or else the prediction."""
+        before = None
+        with contextlib.suppress(LandmarkError):  # whatever was done to it by hand
+            before = self.landmarks(image_id, FINAL if again else ORIGINAL)
+        shown = "nothing" if before is None else FINAL if again else ORIGINAL
+        return {"from": shown, **asdict(corrections(before, submitted))}
 
     def remove_label(self, image_id: str, tag: str = FINAL) -> None:
         """Move a label to the trash."""

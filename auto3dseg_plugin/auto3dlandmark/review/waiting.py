@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from ..errors import LandmarkError
 from ..formats.markups import markups_bytes
-from ..inference.confidence import confidence_of, disagreement_of, expected_gain
-from ..inference.predictor import LandmarkPredictor
+from ..inference.confidence import confidence_of, expected_gain
+from .answering import answering
 from .store import ORIGINAL, ReviewStore
 from .submission import refuse_special_file
 from .versions import ServedModel
@@ -36,20 +36,22 @@ def predict_waiting(
     ]
     if not waiting:
         return {}
-    predictor, found = LandmarkPredictor(served.bundles, trust=True), {}
+    answers, found = answering(model, served, compare=True), {}
     for number, image in enumerate(waiting, start=1):
         try:
             path = store.image(image)
             refuse_special_file(path)
-            landmarks = predictor.predict(path)
+            landmarks = answers.predict(path)
             found[image] = {
                 "gain": expected_gain(landmarks),
                 "confidence": confidence_of(landmarks),
-                "disagreement": disagreement_of(predictor.points_of_each(path)[:, landmarks.present]),
+                "disagreement": answers.disagreement(path, landmarks),
             }
-            store.save(image, markups_bytes(landmarks), ORIGINAL)
-            store.note(image, version=served.version, **found[image])
-            say(f"{number} of {len(waiting)}: {image}: confidence {found[image]['confidence']:.3f}")
+            details = {"version": served.version}
+            store.save(image, markups_bytes(landmarks), ORIGINAL, details=details)
+            store.note(image, **details, **found[image])
+            sure = found[image]["confidence"]
+            say(f"{number} of {len(waiting)}: {image}" + ("" if sure is None else f": confidence {sure:.3f}"))
         except LandmarkError as error:
             say(f"{number} of {len(waiting)}: {image}: left out: {error}")
             if image in store.images():
