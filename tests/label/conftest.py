@@ -31,8 +31,13 @@ collect_ignore_glob = [] if importlib.util.find_spec("monailabel") else ["test_*
 class Server:
     """A server in a process group of its own, so that nothing of it outlives a test."""
 
-    def __init__(self, studies: Path, stock: list[str] | None = None) -> None:
-        self.studies, self.stock = studies, stock
+    def __init__(
+        self,
+        studies: Path,
+        stock: list[str] | None = None,
+        options: tuple[str, ...] = ("--bundle", str(BUNDLE)),
+    ) -> None:
+        self.studies, self.stock, self.options = studies, stock, options
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -40,7 +45,7 @@ class Server:
         self.start()
 
     def start(self) -> None:
-        ours = ["auto3dlandmark", "serve", str(self.studies), "--bundle", str(BUNDLE)]
+        ours = ["auto3dlandmark", "serve", str(self.studies), *self.options]
         if self.stock is not None:
             ours = ["monailabel.main", "start_server", "--app", str(APP), "--studies", str(self.studies)]
             ours += ["--host", "127.0.0.1", *self.stock]
