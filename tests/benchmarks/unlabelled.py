@@ -32,6 +32,7 @@ def main(
     folds: int = 5,
     seed: int = 0,
     registration: bool = True,
+    alone: bool = True,
 ) -> None:
     """
     Print the table.
@@ -45,6 +46,7 @@ def main(
         folds: of each training.
         seed: of the draw.
         registration: measure that, too.
+        alone: train on the annotated cases alone, too.
     """
     top = Path(work)
     listed = scan_folder(dataset)
@@ -63,9 +65,10 @@ def main(
         flush=True,
     )
     common = ["--minutes", str(minutes), "--folds", str(folds), "--test", str(top / "hidden")]
-    alone, more = top / "alone", top / "more"
-    _run(["run", str(top / "annotated"), str(alone), *common])
-    _tell("annotated alone", evaluate(hidden, names, alone / "test_predictions"))
+    supervised, more = top / "alone", top / "more"
+    if alone:
+        _run(["run", str(top / "annotated"), str(supervised), *common])
+        _tell("annotated alone", evaluate(hidden, names, supervised / "test_predictions"))
     if registration:
         _run(["transfer", str(top / "annotated"), str(top / "hidden"), str(top / "transferred")])
         _tell("registration", evaluate(hidden, names, top / "transferred"))

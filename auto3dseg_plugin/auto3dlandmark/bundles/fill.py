@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data.datalist import read_datalist
+from ..data.datalist import read_datalist, with_taught
 from ..errors import LandmarkError
 from ..formats import read_landmarks
 from ..planning.plan import Plan, write_plan
@@ -89,7 +89,8 @@ def fill_bundle(
         "datalist": str(datalist),
         "fold": fold,
     }
-    known = [read_landmarks(case.label).select(plan.landmark_names) for case in listed.training if case.label]
+    learnt = with_taught(listed, overrides.get("taught")).training
+    known = [read_landmarks(case.label).select(plan.landmark_names) for case in learnt if case.label]
     shapes = np.array([one.points for one in known])
     between = not listed.left_right_pairs and lie_between_sides(shapes)
     if between:

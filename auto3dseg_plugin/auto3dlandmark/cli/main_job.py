@@ -134,7 +134,13 @@ def run(
     if further is not None:
         from ..few_shot.unlabelled import better_of, learn_from_unlabelled
 
-        student = learn_from_unlabelled(folder, further, chosen, recipe, together, thresholds, **options)
+        def plan_student(student: WorkFolder, taught: Path) -> None:
+            student.analyze(channels(modality), taught)
+            student.make_plan(network, gpu_memory_gb, network_def, fit_memory, stages, recipe)
+
+        student = learn_from_unlabelled(
+            folder, further, chosen, recipe, together, plan_student, thresholds, **options
+        )
         best, sentence = better_of(folder, student, len(further))
         print(sentence)
         metrics = metrics and best.folder / "evaluation" / "metrics.json"

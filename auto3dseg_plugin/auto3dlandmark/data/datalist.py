@@ -31,6 +31,7 @@ __all__ = [
     "read_datalist",
     "scan_folder",
     "training_items",
+    "with_taught",
     "write_datalist",
     "write_taught",
 ]
@@ -259,6 +260,22 @@ def write_taught(path: str | os.PathLike, labels: Mapping[Path, Path]) -> None:
         labels: the landmark file of each image.
     """
     write_json(path, [{"image": str(image), "label": str(label)} for image, label in labels.items()])
+
+
+def with_taught(datalist: Datalist, taught: str | os.PathLike | None) -> Datalist:
+    """
+    A datalist and the cases that a teacher annotated, which no fold holds out.
+
+    Args:
+        taught: as for :func:`training_items`.
+    """
+    listed = [] if taught is None else read_json(taught)
+    images = [Path(one["image"]) for one in listed]
+    more = [
+        Case(case_id(image) or image.name, image, Path(one["label"]), None)
+        for image, one in zip(images, listed)
+    ]
+    return replace(datalist, training=(*datalist.training, *more))
 
 
 def item_weights(items: Sequence[Mapping[str, Any]], taught_share: float) -> list[float]:

@@ -82,6 +82,7 @@ def learn_from_unlabelled(
     folds: Sequence[int | None],
     recipe: str | None,
     minutes: float | None,
+    make_plan: Callable[[WorkFolder, Path], None],
     thresholds_mm: Sequence[float] = (2, 3, 4),
     **options: Any,
 ) -> WorkFolder | None:
@@ -93,6 +94,9 @@ def learn_from_unlabelled(
         images: without landmarks, of :func:`unlabelled_images`.
         minutes: of everything, that training of ``work`` included; None: registration takes as long as it
             takes, and the recipe ends the training.
+        make_plan: writes the plan of the first student's work folder, from what is annotated and this list of
+            what it is taught: a few annotated images say too little of how images lie, and of how many there
+            are.
         options: further values of train.json.
 
     Returns:
@@ -108,16 +112,19 @@ def learn_from_unlabelled(
         return {} if whole is None else {"minutes": whole / rounds}
 
     registered = _registered(work, images, share("registration"))
-    first = _student(work, "first")
+    first = work_folder_below(work, "first_student", GROUP, [work.datalist])
+    lists: dict[int | None, Path] = {}
     for fold in folds:
-        teachers = _teachers(work, registered, fold, images)
-        taught = _teach(first, fold, teachers, images)
+        taught = _teach(first, fold, _teachers(work, registered, fold, images), images)
         if taught is None:
             return None
+        lists[fold] = taught
+    make_plan(first, lists[folds[0]])
+    for fold, taught in lists.items():
         values = {"taught": str(taught), "train#sampler": SAMPLER, "augmentation": _augmentation(work, fold)}
         first.build(fold, recipe, **{**shared_store(work, first), **values, **options, **each("first")})
     _train(first, folds, thresholds_mm)
-    second = _student(work, "second")
+    second = work_folder_below(work, "second_student", GROUP, [first.datalist, first.fingerprint, first.plan])
     for fold in folds:
         earlier = _read(_place(first, fold), images)
         own = _predicted(first, fold, images)
@@ -162,10 +169,6 @@ def better_of(work: WorkFolder, student: WorkFolder | None, images: int) -> tupl
 
 def _name(image: Path) -> str:
     return case_id(image) or image.name
-
-
-def _student(work: WorkFolder, name: str) -> WorkFolder:
-    return work_folder_below(work, f"{name}_student", GROUP, [work.datalist, work.fingerprint, work.plan])
 
 
 def _train(student: WorkFolder, folds: Sequence[int | None], thresholds_mm: Sequence[float]) -> None:

@@ -22,7 +22,7 @@ from ..bundles.fill import copy_template, fill_bundle
 from ..bundles.folder import BundleFolder
 from ..checks.dataset import check_dataset
 from ..checks.findings import raise_on_errors, report_findings
-from ..data.datalist import Case, Datalist, read_datalist, scan_folder, write_datalist
+from ..data.datalist import Case, Datalist, read_datalist, scan_folder, with_taught, write_datalist
 from ..data.folder import prediction_path
 from ..data.measurements import dataset_measurements
 from ..data.slices import write_preview
@@ -121,9 +121,15 @@ class WorkFolder:
         listing = [[case.id, case.fold] for case in (*listed.training, *listed.testing)]
         self.record.once("check", [listing, dataset_state(listed)], [report, self.datalist], action)
 
-    def analyze(self, modality: str | Sequence[str] = "MRI") -> None:
-        """Write ``fingerprint.json``; ``modality`` as for :func:`compute_fingerprint`."""
-        listed = read_datalist(self.datalist)
+    def analyze(self, modality: str | Sequence[str] = "MRI", taught: Path | None = None) -> None:
+        """
+        Write ``fingerprint.json``.
+
+        Args:
+            modality: as for :func:`compute_fingerprint`.
+            taught: further cases to look at, as for :func:`with_taught`.
+        """
+        listed = with_taught(read_datalist(self.datalist), taught)
 
         def action() -> None:
             write_fingerprint(self.fingerprint, compute_fingerprint(listed, modality))
