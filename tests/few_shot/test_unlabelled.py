@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from auto3dlandmark import LandmarkError, LandmarkSet, read_landmarks, write_landmarks
+from auto3dlandmark.bundles.trust import foreign_code
 from auto3dlandmark.cli import main
 from auto3dlandmark.data.datalist import Case, item_weights, read_datalist, training_items
 from auto3dlandmark.few_shot import unlabelled
@@ -102,6 +103,7 @@ def test_images_without_landmarks_are_learnt_from(few, tiny_recipe, tmp_path, ca
         bundle = work / "unlabelled" / name / "heatmap_0"
         assert (bundle / "models" / "model.pt").is_file()
         config = read_json(bundle / "configs" / "train.json")
+        assert foreign_code(config) == []
         items = training_items(config["datalist"], 0, taught=config["taught"])
         taught = [item for item in items if item.get("taught")]
         assert len(items) == 2 + len(taught) and 1 <= len(taught) <= 3

@@ -20,10 +20,12 @@ from .folder import TEMPLATES
 
 __all__ = ["foreign_code", "refuse_foreign_code"]
 
-# Written into configs by the planner, the import of nnLandmark's models, version 0.1, and bundles of 0.2.
+# Written into configs by the planner, learning from unlabelled images, the import of nnLandmark's models,
+# version 0.1, and bundles of 0.2.
 KNOWN = re.compile(
     r"\$torch\.nn\.\w+|\$len\(@landmark_names\)|\$@bundle_root \+ '/models/ensemble\.pt'"
     r"|\$@epochs \* @epoch_length|\$@epochs if @minutes is None else 10\*\*6|\$@ckpt_dir \+ '/model\.pt'"
+    r"|\$item_weights\(@train#dataset\.data, 0\.\d+\)|\$training_items\(@datalist, @fold, @dataset_dir\)"
     r"|\$@preprocessing \+ @landmarks|\$lambda x: x != 0|\$from auto3dlandmark(\.\w+)* import \w+"
 )
 # Classes, never functions, of modules that compute. MONAI's own are named without a module.
