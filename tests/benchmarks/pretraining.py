@@ -5,8 +5,8 @@
     python tests/benchmarks/pretraining.py WORK --minutes 10
 
 A network learns to fill in cubes blanked out of the images without landmarks, for a share of the minutes,
-and goes on with the annotated ones; another one learns from those alone. WORK is that of unlabelled.py, which drew
-the cases.
+and goes on with the annotated ones; another one learns from those alone. WORK is that of unlabelled.py, which
+drew the cases.
 """
 
 from __future__ import annotations

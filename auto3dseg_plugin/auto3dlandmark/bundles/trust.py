@@ -25,7 +25,9 @@ __all__ = ["foreign_code", "refuse_foreign_code"]
 KNOWN = re.compile(
     r"\$torch\.nn\.\w+|\$len\(@landmark_names\)|\$@bundle_root \+ '/models/ensemble\.pt'"
     r"|\$@epochs \* @epoch_length|\$@epochs if @minutes is None else 10\*\*6|\$@ckpt_dir \+ '/model\.pt'"
-    r"|\$item_weights\(@train#dataset\.data, 0\.\d+\)|\$training_items\(@datalist, @fold, @dataset_dir\)"
+    r"|\$item_weights\(@train#dataset\.data, 0\.\d+\)"
+    r"|\$training_items\(@datalist, @fold, @dataset_dir\)"
+    r"|\$shard_for_training\(training_items\(@datalist, @fold, @dataset_dir\), @seed\)"
     r"|\$@preprocessing \+ @landmarks|\$lambda x: x != 0|\$from auto3dlandmark(\.\w+)* import \w+"
 )
 # Classes, never functions, of modules that compute. MONAI's own are named without a module.
