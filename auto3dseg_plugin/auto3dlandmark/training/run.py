@@ -8,6 +8,7 @@ settings goes on where it stopped; one with others starts afresh, and the earlie
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import logging
 import os
@@ -243,6 +244,7 @@ def train_here(bundle: str | os.PathLike, **overrides: Any) -> None:
         if threading.current_thread() is threading.main_thread():
             for number, handler in handlers.items():
                 signal.signal(number, handler)
+        gc.collect()  # else its data workers and its memory wait for the next training
     if not folder.models.outcome.is_file() and folder.models.checkpoint.is_file():
         raise KeyboardInterrupt(f"{bundle}: stopped before its end")
 
