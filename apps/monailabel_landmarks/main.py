@@ -10,8 +10,8 @@ begin without a bundle, by registration of the cases that are annotated, whose i
 
 from __future__ import annotations
 
-import contextlib
 import json
+import logging
 import shutil
 import sys
 from pathlib import Path
@@ -37,6 +37,8 @@ from monailabel_landmarks.lib.server import create_app, end_in_time
 from monailabel_landmarks.lib.strategy import ChoiceStrategy, UncertaintyScoring
 from monailabel_landmarks.lib.task_routes import start_training
 from monailabel_landmarks.lib.train import LandmarkTrainTask
+
+logger = logging.getLogger(__name__)
 
 MODEL = "landmarks"
 SCORING = "uncertainty"
@@ -124,9 +126,13 @@ class LandmarksApp(MONAILabelApp):
         reviewed = len(self.store.labelled())
         self.learnt = self.learnt or learnt_from(retraining_status(self.model))
         if worth_training(reviewed, self.learnt):
-            with contextlib.suppress(LandmarkError, HTTPException):  # such as that one runs already
-                start_training(MODEL)
+            try:
+                start_training(MODEL, {})
                 self.learnt = reviewed
+            except (LandmarkError, HTTPException):
+                pass  # such as that one runs already
+            except Exception:
+                logger.exception("no training could be begun")  # which must not harm what was handed in
 
     def next_sample(self, request: dict[str, Any]) -> dict[str, Any]:
         """The next case, as the stock app gives it; cases are scored in the background meanwhile."""
