@@ -17,7 +17,6 @@ from .arguments import first_folds, given, one_of, positive, positives
 __all__ = ["demo", "evaluate", "run"]
 
 FOLDS = 5
-SUPERVISED_SHARE = 0.2  # of the minutes, where further images are learnt from, too
 
 
 def run(
@@ -68,7 +67,7 @@ def run(
         store: a folder for prepared images, which may be shared and stays; left out, they are in memory, or
             in WORK/store while it trains when they are more than 8 GB.
         keep_store: leave WORK/store there for further trainings.
-        unlabelled: a folder of images without landmarks to learn from, too, in 80 % of the minutes; the
+        unlabelled: a folder of images without landmarks to learn from, too, in most of the minutes; the
             networks of that are used if they err no more on held-out cases.
     """
     thresholds = positives("thresholds_mm", thresholds_mm)
@@ -91,7 +90,7 @@ def run(
     held_out = [] if alone else first_folds(listed.folds, folds)
     chosen: list[int | None] = [*held_out] or [None]  # of a single case nothing can be held out
     if further is not None:
-        from ..few_shot.unlabelled import unlabelled_images
+        from ..few_shot.unlabelled import shares_of, unlabelled_images
 
         further = unlabelled_images(further, listed.training)
     annotated = (
@@ -113,7 +112,7 @@ def run(
     options = dict(given(posterior=posterior))
     if store is not None:
         options["store"] = str(Path(store).resolve())
-    share = 1.0 if further is None else SUPERVISED_SHARE
+    share = 1.0 if further is None else shares_of(len(listed.training))["supervised"]
     end_of_each = given(minutes=None if together is None else together * share / rounds)
     for fold in chosen:
         folder.build(fold, recipe, **options, **end_of_each)

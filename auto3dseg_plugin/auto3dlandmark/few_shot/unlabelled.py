@@ -36,16 +36,19 @@ from ..workflow.work_folder import WorkFolder, visible_devices
 from .by_registration import EVALUATION, MOST_CASES
 from .teachers import Opinion, of_templates, weighed
 
-__all__ = ["SHARES", "better_of", "learn_from_unlabelled", "unlabelled_images"]
+__all__ = ["better_of", "learn_from_unlabelled", "shares_of", "unlabelled_images"]
 
-SHARES = {"registration": 0.2, "first": 0.4, "second": 0.2}  # of the minutes, after the supervised training
+SHARES = {"supervised": 0.2, "registration": 0.2, "first": 0.4, "second": 0.2}  # of the minutes
+# A network that learnt from a single case teaches nobody, and nothing says how good it is.
+SHARES_OF_ONE = {"supervised": 0.05, "registration": 0.25, "first": 0.45, "second": 0.25}
+SPARE_TO_FIRST = 2 / 3  # of what registration leaves of its minutes; the rest is for the second student
 GROUP = "unlabelled"
 TAUGHT_SHARE = 0.75  # of what a student is shown
 GENTLER = 0.3  # the learning rate of the second student, which goes on from the first
 HARDLY = 1e-6  # the weight of an opinion that says only where not to believe another
 FIRST_IMAGES = 2  # for each core, to see how long registration takes
 ENOUGH = 1.5  # a teacher that errs by so much more than another one is not heard
-EACH = "seconds of registering an image"
+EACH, TOOK = "seconds of registering an image", "minutes of registering"
 SAMPLER = {
     "_target_": "torch.utils.data.WeightedRandomSampler",
     "weights": f"$item_weights(@train#dataset.data, {TAUGHT_SHARE})",
@@ -76,6 +79,17 @@ def unlabelled_images(images: Sequence[Path], annotated: Sequence[Case]) -> list
     return [sorted(left)[place] for place in order]
 
 
+def shares_of(annotated: int) -> dict[str, float]:
+    """
+    What share of the minutes each step gets: ``supervised``, ``registration``, the ``first`` student and the
+    ``second``.
+
+    Args:
+        annotated: cases.
+    """
+    return dict(SHARES_OF_ONE if annotated == 1 else SHARES)
+
+
 def learn_from_unlabelled(
     work: WorkFolder,
     images: Sequence[Path],
@@ -104,14 +118,17 @@ def learn_from_unlabelled(
     """
     rounds = -(-len(folds) // max(1, len(visible_devices())))
 
-    def share(name: str) -> float | None:
-        return None if minutes is None else minutes * SHARES[name]
+    shares = shares_of(len(read_datalist(work.datalist).training))
+    to_register = None if minutes is None else minutes * shares["registration"]
+    registered = _registered(work, images, to_register)
+    took = float(work.record.record.get(TOOK, 0.0)) if registered else 0.0
 
-    def each(name: str) -> dict[str, Any]:
-        whole = share(name)
-        return {} if whole is None else {"minutes": whole / rounds}
+    def each(name: str, of_spare: float) -> dict[str, Any]:
+        if minutes is None or to_register is None:
+            return {}
+        spare = max(0.0, to_register - took)
+        return {"minutes": round((minutes * shares[name] + of_spare * spare) / rounds, 4)}
 
-    registered = _registered(work, images, share("registration"))
     first = work_folder_below(work, "first_student", GROUP, [work.datalist])
     lists: dict[int | None, Path] = {}
     for fold in folds:
@@ -122,16 +139,20 @@ def learn_from_unlabelled(
     make_plan(first, lists[folds[0]])
     for fold, taught in lists.items():
         values = {"taught": str(taught), "train#sampler": SAMPLER, "augmentation": _augmentation(work, fold)}
-        first.build(fold, recipe, **{**shared_store(work, first), **values, **options, **each("first")})
+        first.build(
+            fold,
+            recipe,
+            **{**shared_store(work, first), **values, **options, **each("first", SPARE_TO_FIRST)},
+        )
     _train(first, folds, thresholds_mm)
     second = work_folder_below(work, "second_student", GROUP, [first.datalist, first.fingerprint, first.plan])
     for fold in folds:
         earlier = _read(_place(first, fold), images)
-        own = _predicted(first, fold, images)
-        taught = _teach(second, fold, [(own, 1.0), (earlier, HARDLY)], images)
+        newer = _predicted(first, fold, images)
+        taught = _teach(second, fold, [(newer, 1.0), (earlier, HARDLY)], images)
         if taught is None:
             return first
-        _continue(first, second, fold, taught, each("second"))
+        _continue(first, second, fold, taught, each("second", 1 - SPARE_TO_FIRST))
     _train(second, folds, thresholds_mm)
     return second
 
@@ -233,6 +254,7 @@ def _registered(work: WorkFolder, images: Sequence[Path], minutes: float | None)
         many = len(images) if minutes is None else int(60 * minutes / work.record.record[EACH])
         done = images[: max(len(first), many)]
         lay(done[len(first) :])
+        work.record.remember(TOOK, (time.time() - began) / 60)
         work.record.remember("registered images", [str(image) for image in done])
 
     made_from = [[maker.identity for maker in makers.values()], files_digest(images), minutes]
