@@ -177,7 +177,10 @@ def better_of(work: WorkFolder, student: WorkFolder | None, images: int) -> tupl
     paths = [one.folder / "evaluation" / "metrics.json" for one in (work, student)]
     told = f"learning from {images} images without landmarks, too"
     if not all(path.is_file() for path in paths):
-        return student, f"note: {told}; nothing is held out, so nobody knows whether that is better"
+        return student, (
+            f"note: {told}; nothing is held out, so nobody knows whether that is better, or better than "
+            "registration ('auto3dlandmark transfer'). Annotate a second case, and it is measured"
+        )
     before, after = (read_json(path) for path in paths)
     missed = [one["presence"]["present_missed"] for one in (before, after)]
     errors = [np.inf if one["mre_mm"] is None else one["mre_mm"] for one in (before, after)]
