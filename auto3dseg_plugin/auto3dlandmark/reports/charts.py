@@ -187,7 +187,12 @@ def course_chart(values: Sequence[float | None], groups: Sequence[Any], label: s
         for number, kind in enumerate(kinds):
             mine = np.array([group == kind for group in groups])
             axes.plot(
-                places[mine], known[mine], "o", color=COLOURS[number % len(COLOURS)], label=str(kind).lower()
+                places[mine],
+                known[mine],
+                "o",
+                clip_on=False,
+                color=COLOURS[number % len(COLOURS)],
+                label=str(kind).lower(),
             )
         beside = [known[max(0, at - AROUND) : at + AROUND + 1] for at in range(len(known))]
         means = [np.nanmean(some) if np.isfinite(some).any() else np.nan for some in beside]
