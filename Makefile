@@ -3,8 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 LABEL_BIN := .venv-label/bin
+LABEL_TESTS := pytest pytest-xdist schemathesis playwright axe-playwright-python
 
-.PHONY: demo test test-fast label-env lint constraints clean
+.PHONY: demo test test-fast label-env lint web constraints clean
 
 # The main job on generated data: autoconfigure, train, predict, evaluate. About six minutes on two cores.
 demo: .venv/installed
@@ -29,11 +30,15 @@ lint: .venv/installed
 	$(BIN)/ruff format --check auto3dseg_plugin apps tests
 	$(BIN)/mypy auto3dseg_plugin/auto3dlandmark apps/monailabel_landmarks
 
+# The review page, made anew from its sources, and their tests; needs Node 20. What is built is committed.
+web:
+	cd apps/monailabel_landmarks/web && npm ci --no-fund --no-audit && npm run build && npm test
+
 # Both files of versions, made anew: what a fresh environment gets, and nothing else. torch stays what constraints.txt
 # says. With KEEP=1 all versions stay, and only what is not needed any more goes.
 constraints:
 	$(call freeze,constraints.txt,.[dev])
-	$(call freeze,constraints-label.txt,.[label,register] pytest pytest-xdist schemathesis)
+	$(call freeze,constraints-label.txt,.[label,register] $(LABEL_TESTS))
 
 define freeze
 	rm -rf build/fresh && $(PYTHON) -m venv build/fresh
@@ -51,7 +56,7 @@ endef
 
 .venv-label/installed: setup.cfg pyproject.toml constraints-label.txt
 	$(PYTHON) -m venv .venv-label
-	PIP_CONSTRAINT=constraints-label.txt $(LABEL_BIN)/python -m pip install --quiet --editable '.[label,register]' pytest pytest-xdist schemathesis
+	PIP_CONSTRAINT=constraints-label.txt $(LABEL_BIN)/python -m pip install --quiet --editable '.[label,register]' $(LABEL_TESTS)
 	touch $@
 
 clean:

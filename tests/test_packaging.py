@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 PROJECT = Path(__file__).parents[1]
+WEB = PROJECT / "apps" / "monailabel_landmarks" / "web"
 
 
 def test_the_wheel_holds_everything(tmp_path):
@@ -27,6 +29,18 @@ def test_the_wheel_holds_everything(tmp_path):
     app = PROJECT / "apps"
     kept = {"__pycache__", "bin", "logs", "model"}
     files = [path for path in (app / "monailabel_landmarks").rglob("*") if path.is_file()]
+    files = [path for path in files if WEB not in path.parents or path.parent == WEB / "page"]
     wanted = modules | {path.relative_to(app).as_posix() for path in files if not kept & set(path.parts)}
     assert len(wanted) > 80 and wanted <= shipped, wanted - shipped
     assert not [name for name in shipped if name.startswith("tests/")]
+
+
+def test_the_review_page_was_built_from_the_sources_beside_it():
+    """As vite.config.ts says what it was built from."""
+    single = [WEB / name for name in ("index.html", "package-lock.json", "vite.config.ts")]
+    files = [*single, *(path for name in ("licenses", "src") for path in (WEB / name).iterdir())]
+    built_from = hashlib.sha256()
+    for path in sorted(files, key=lambda path: path.relative_to(WEB).as_posix()):
+        built_from.update(f"{path.relative_to(WEB).as_posix()}\n".encode() + path.read_bytes())
+    kept = (WEB / "page" / "built_from.txt").read_text().strip()
+    assert kept == built_from.hexdigest(), "web/page is stale: run 'make web', and commit what it builds"

@@ -61,7 +61,9 @@ class LandmarkDatastore(Datastore):
 
     def get_image_info(self, image_id: str) -> dict[str, Any]:
         path = self.store.image(image_id)
-        return {"ts": int(path.stat().st_mtime), "name": path.name, **self.store.notes().get(image_id, {})}
+        facts = {"ts": int(path.stat().st_mtime), "name": path.name}
+        labels = list(self.get_labels_by_image_id(image_id))
+        return {**facts, **self.store.notes().get(image_id, {}), "labels": labels}
 
     def get_label_info(self, label_id: str, label_tag: str) -> dict[str, Any]:
         path = self.store.label(label_id, label_tag)

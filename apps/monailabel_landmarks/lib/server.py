@@ -29,7 +29,7 @@ from starlette.exceptions import HTTPException
 
 from auto3dlandmark import __version__
 from auto3dlandmark.errors import LandmarkError, disk_error
-from monailabel_landmarks.lib import data_routes, task_routes
+from monailabel_landmarks.lib import data_routes, page_routes, task_routes
 from monailabel_landmarks.lib.answers import Answer
 from monailabel_landmarks.lib.guard import SameOrigin, UploadLimit
 
@@ -71,10 +71,7 @@ def create_app(conf: dict[str, Any]) -> FastAPI:
     server.include_router(info.router)
     server.include_router(data_routes.router)
     server.include_router(task_routes.router)
-
-    @server.get("/")
-    def root() -> dict[str, str]:
-        return {"name": "Auto3DLandmark", "version": __version__, "see": "/info/"}
+    server.include_router(page_routes.router)
 
     @server.exception_handler(LandmarkError)
     async def refused(request: Request, error: LandmarkError) -> Answer:

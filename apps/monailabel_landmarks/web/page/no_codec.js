@@ -1,0 +1,1 @@
+var e=class{static fromConfig(){throw Error(`Zarr images are not shown here.`)}};export{e as default};

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+/** An image in three planes and 3D, by NiiVue; and where millimetres lie on the screen. */
+
+import { DRAG_MODE, Niivue, SHOW_RENDER, SLICE_TYPE } from "@niivue/niivue";
+import type { Point } from "./landmarks";
+
+export type Plane = "axial" | "coronal" | "sagittal";
+
+const TYPES: Record<Plane, SLICE_TYPE> = {
+  axial: SLICE_TYPE.AXIAL,
+  coronal: SLICE_TYPE.CORONAL,
+  sagittal: SLICE_TYPE.SAGITTAL,
+};
+/** The axis that a plane is perpendicular to. */
+export const NORMAL: Record<Plane, 0 | 1 | 2> = { sagittal: 0, coronal: 1, axial: 2 };
+
+const GAP = 0.04; // of the image's extent, that the crosshair leaves free around what it points to
+
+/** A plane on the screen: CSS pixels of the canvas. */
+export interface Tile {
+  readonly plane: Plane;
+  readonly left: number;
+  readonly top: number;
+  readonly width: number;
+  readonly height: number;
+}
+
+export class Viewer {
+  private readonly niivue: Niivue;
+  /** Called whenever the picture has changed. */
+  onDrawn: () => void = () => {};
+  /** Called with where the crosshair is, RAS mm. */
+  onMoved: (at: Point) => void = () => {};
+
+  private constructor(private readonly canvas: HTMLCanvasElement) {
+    this.niivue = new Niivue({
+      backColor: [0.055, 0.067, 0.082, 1],
+      crosshairColor: [0.35, 0.55, 0.75, 0.55],
+      crosshairWidth: 0.25,
+      crosshairWidthUnit: "percent",
+      dragAndDropEnabled: false,
+      dragMode: DRAG_MODE.windowing,
+      isColorbar: false,
+      isSliceMM: true,
+      loadingText: "",
+      logLevel: "error",
+      multiplanarForceRender: true,
+      multiplanarShowRender: SHOW_RENDER.ALWAYS,
+      show3Dcrosshair: true,
+    });
+  }
+
+  static async on(canvas: HTMLCanvasElement): Promise<Viewer> {
+    const viewer = new Viewer(canvas);
+    await viewer.niivue.attachToCanvas(canvas);
+    viewer.niivue.setSliceType(SLICE_TYPE.MULTIPLANAR);
+    viewer.niivue.onLocationChange = (location: unknown) => {
+      const [x, y, z] = (location as { mm: number[] }).mm;
+      viewer.onMoved([x ?? 0, y ?? 0, z ?? 0]);
+    };
+    const draw = viewer.niivue.drawScene.bind(viewer.niivue);
+    viewer.niivue.drawScene = () => {
+      draw();
+      viewer.onDrawn();
+    };
+    return viewer;
+  }
+
+  /** Show another image. */
+  async show(content: ArrayBuffer, name: string): Promise<void> {
+    for (const old of [...this.niivue.volumes]) this.niivue.removeVolume(old);
+    await this.niivue.loadFromArrayBuffer(content, name);
+    const shown = this.niivue.volumes[0];
+    const [across, along, up] = (shown?.dimsRAS ?? []).slice(1, 4);
+    const extent = Math.max(across ?? 1, along ?? 1, up ?? 1) * this.voxel;
+    this.niivue.opts.crosshairGap = GAP * extent;
+  }
+
+  clear(): void {
+    for (const old of [...this.niivue.volumes]) this.niivue.removeVolume(old);
+    this.niivue.drawScene();
+  }
+
+  get shown(): boolean {
+    return this.niivue.volumes.length > 0;
+  }
+
+  /** Smallest edge of a voxel, mm. */
+  get voxel(): number {
+    const edges = this.niivue.volumes[0]?.pixDims?.slice(1, 4) ?? [1];
+    return Math.min(...edges);
+  }
+
+  /** Grey values that are black and white now, and all there are. */
+  get window(): { low: number; high: number; least: number; most: number } {
+    const image = this.niivue.volumes[0];
+    const [least, most] = [image?.global_min ?? 0, image?.global_max ?? 1];
+    return { low: image?.cal_min ?? least, high: image?.cal_max ?? most, least, most };
+  }
+
+  setWindow(low: number, high: number): void {
+    const image = this.niivue.volumes[0];
+    if (image === undefined || !(high > low)) return;
+    image.cal_min = low;
+    image.cal_max = high;
+    this.niivue.updateGLVolume();
+  }
+
+  /** Black and white as they were when the image was opened: without the rarest values. */
+  resetWindow(): void {
+    const image = this.niivue.volumes[0];
+    if (image !== undefined) this.setWindow(image.robust_min ?? 0, image.robust_max ?? 1);
+  }
+
+  /** Centre all planes. */
+  jump(to: Point): void {
+    if (!this.shown) return;
+    this.niivue.scene.crosshairPos = this.niivue.mm2frac([...to]);
+    this.niivue.drawScene();
+    this.onMoved(to);
+  }
+
+  get crosshair(): Point {
+    const at = this.niivue.frac2mm(this.niivue.scene.crosshairPos);
+    return [at[0], at[1], at[2]];
+  }
+
+  /** The planes there are on the screen. */
+  tiles(): Tile[] {
+    const ratio = this.ratio;
+    const found: Tile[] = [];
+    for (const slice of this.niivue.screenSlices) {
+      const plane = (Object.keys(TYPES) as Plane[]).find((one) => TYPES[one] === slice.axCorSag);
+      const [left, top, width, height] = slice.leftTopWidthHeight.map((value) => value / ratio);
+      if (plane !== undefined && left !== undefined && top !== undefined && width && height)
+        found.push({ plane, left, top, width, height });
+    }
+    return found;
+  }
+
+  /** Where a point lies on a plane's tile, CSS pixels; null where it does not. */
+  toScreen(point: Point, plane: Plane): { x: number; y: number } | null {
+    if (!this.shown) return null;
+    const found = this.niivue.frac2canvasPosWithTile(this.niivue.mm2frac([...point]), TYPES[plane]);
+    const [x, y] = found?.pos ?? [];
+    return x === undefined || y === undefined ? null : { x: x / this.ratio, y: y / this.ratio };
+  }
+
+  /** What lies under a CSS pixel of the canvas, RAS mm in the plane that is shown there; null beside all planes. */
+  toPoint(x: number, y: number): Point | null {
+    if (!this.shown) return null;
+    const fraction = this.niivue.canvasPos2frac([x * this.ratio, y * this.ratio]);
+    if ((fraction[0] ?? -1) < 0) return null;
+    const at = this.niivue.frac2mm(fraction);
+    return [at[0], at[1], at[2]];
+  }
+
+  /** The tile under a CSS pixel. */
+  tileAt(x: number, y: number): Tile | null {
+    return (
+      this.tiles().find(
+        (tile) => x >= tile.left && x < tile.left + tile.width && y >= tile.top && y < tile.top + tile.height,
+      ) ?? null
+    );
+  }
+
+  private get ratio(): number {
+    return this.canvas.width / Math.max(1, this.canvas.clientWidth);
+  }
+}

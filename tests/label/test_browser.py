@@ -1,0 +1,297 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The review page in a real browser, against a real server."""
+
+from __future__ import annotations
+
+import io
+import shutil
+
+import numpy as np
+import pytest
+from LandmarkReviewLib.client import Client
+from LandmarkReviewLib.points import Point, read_points, write_points
+from PIL import Image
+
+from auto3dlandmark import read_landmarks
+from auto3dlandmark.data.images import read_geometry
+from auto3dlandmark.geometry import voxel_to_world
+from auto3dlandmark.landmarks import ABSENT, PRESENT
+
+from .conftest import Server, fill_studies
+
+CHROMIUM = shutil.which("chromium")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")
+# Software rendering; and nothing that Chromium asks the world for by itself.
+SWITCHES = (
+    "--no-sandbox --use-gl=angle --use-angle=swiftshader --enable-unsafe-swiftshader --ignore-gpu-blocklist "
+    "--disable-background-networking --disable-component-update --disable-sync --no-first-run"
+)
+CASE = "C3HeB.FeJ_"
+CHOSEN = np.array([0xF0, 0xE4, 0x42])  # the colour of the chosen landmark
+OPENED = 240_000  # milliseconds: the model is loaded for the first case
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=SWITCHES.split())
+        yield running
+        running.close()
+
+
+class ReviewPage:
+    """The page in a browser of its own, as somebody who reviews sees it."""
+
+    def __init__(self, browser, url):
+        self.context = browser.new_context(viewport={"width": 1280, "height": 800})
+        self.asked: list[str] = []
+        self.complaints: list[str] = []
+        self.url = url
+        self.open()
+
+    def open(self):
+        self.page = self.context.new_page()
+        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("console", self._console)
+        self.page.goto(self.url)
+        self.page.wait_for_function("document.querySelector('#progress').value.includes('reviewed')")
+
+    def _console(self, message):
+        if message.type in ("error", "warning"):
+            self.complaints.append(message.text)
+
+    def next_case(self):
+        self.page.select_option("#strategy", "first")
+        self.page.click("#next")
+        self.page.wait_for_selector("#rows tr", timeout=OPENED)
+        self.settle()
+
+    def settle(self):
+        """Until nothing is being asked, and all of it is drawn."""
+        self.page.wait_for_function("!window.review.busy", timeout=OPENED)
+        self.page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+    def choose(self, name):
+        self.page.click(f"#rows td:text-is('{name}')")
+        self.settle()
+
+    def said(self):
+        return self.page.text_content("#said")
+
+    def tile(self, plane):
+        tiles = {tile["plane"]: tile for tile in self.page.evaluate("window.review.viewer.tiles()")}
+        return tiles[plane]
+
+    def ring(self, plane):
+        """Where the chosen landmark's ring is on the screen, CSS pixels of the stage."""
+        box = self.page.locator("#marks").bounding_box()
+        shot = self.page.evaluate("document.querySelector('#marks').toDataURL()")
+        import base64
+
+        drawn = np.asarray(Image.open(io.BytesIO(base64.b64decode(shot.partition(",")[2]))).convert("RGBA"))
+        assert abs(drawn.shape[1] - box["width"]) <= 1  # one pixel for each of the page's
+        tile = self.tile(plane)
+        left, top = round(tile["left"]), round(tile["top"])
+        part = drawn[top : top + round(tile["height"]), left : left + round(tile["width"])].astype(int)
+        mine = (np.abs(part[..., :3] - CHOSEN).max(axis=2) < 40) & (part[..., 3] > 200)
+        rows, columns = np.nonzero(mine)
+        # The name beside it has the same colour: the ring is what is left of and below where that begins.
+        point = self.page.evaluate(
+            "(plane) => { const r = window.review; return r.viewer.toScreen("
+            "r.open.review.get(r.chosen).position, plane); }",
+            plane,
+        )
+        near = np.hypot(columns + left - point["x"], rows + top - point["y"]) < 9
+        return columns[near].mean() + left + 0.5, rows[near].mean() + top + 0.5
+
+    def drag(self, start, by):
+        box = self.page.locator("#image").bounding_box()
+        x, y = start[0] + box["x"], start[1] + box["y"]
+        self.page.mouse.move(x, y)
+        self.page.mouse.down()
+        self.page.mouse.move(x + by[0] / 2, y + by[1] / 2, steps=3)
+        self.page.mouse.move(x + by[0], y + by[1], steps=3)
+        self.page.mouse.up()
+        self.settle()
+
+    def press(self, keys):
+        self.page.keyboard.press(keys)
+        self.settle()
+
+    def submit(self):
+        self.page.click("#submit")
+        self.settle()
+
+
+@pytest.fixture
+def page(own_server, browser):
+    opened = ReviewPage(browser, own_server.url)
+    yield opened
+    opened.context.close()
+
+
+def label_of(server, case=CASE):
+    return read_landmarks(server.studies / "labels" / "final" / f"{case}.mrk.json")
+
+
+def field_of_view(image):
+    """Its edges, RAS mm, of an image whose axes are those of the world."""
+    shape, affine = read_geometry(image)
+    corners = voxel_to_world(np.array([[-0.5] * 3, np.array(shape) - 0.5]), affine)
+    return corners.min(axis=0), corners.max(axis=0)
+
+
+AXES = {"axial": (0, 1), "coronal": (0, 2), "sagittal": (1, 2)}  # to the right, and up
+
+
+def test_a_whole_session(own_server, page):
+    page.page.fill("#reviewer", "Ada <b>")
+    page.next_case()
+    predicted = read_points(Client(own_server.url).infer(CASE))
+    assert page.page.locator("#rows tr").count() == len(predicted) == 6
+    assert page.page.text_content("#case") == CASE
+    low, high = field_of_view(own_server.studies / f"{CASE}.nii.gz")
+    for point in predicted[:3]:
+        page.choose(point.name)
+        for plane, axes in AXES.items():
+            tile = page.tile(plane)
+            share = [(point.position[axis] - low[axis]) / (high[axis] - low[axis]) for axis in axes]
+            expected = tile["left"] + share[0] * tile["width"], tile["top"] + (1 - share[1]) * tile["height"]
+            np.testing.assert_allclose(page.ring(plane), expected, atol=0.75, err_msg=f"{point.name} {plane}")
+
+    moved = predicted[2]
+    tile = page.tile("axial")
+    page.drag(page.ring("axial"), (20, -12))
+    page.choose(predicted[1].name)
+    page.press("a")
+    page.choose(predicted[0].name)
+    page.press("a")
+    page.press("Control+z")
+    page.press("Shift+ArrowRight")  # the pointer was last in the list; the plane stays
+    page.press("Control+z")
+    page.submit()
+    assert "handed in" in page.said()
+    stored = label_of(own_server)
+    scale = [(high[axis] - low[axis]) / tile[side] for axis, side in ((0, "width"), (1, "height"))]
+    travelled = stored[moved.name] - np.array(moved.position)
+    half = 0.5 * max(scale)
+    np.testing.assert_allclose(travelled[:2], [20 * scale[0], 12 * scale[1]], atol=half)
+    assert abs(travelled[2]) < 1e-3
+    assert stored.status[stored.names.index(predicted[1].name)] == ABSENT
+    assert stored.status[stored.names.index(predicted[0].name)] == PRESENT
+    np.testing.assert_allclose(stored[predicted[0].name], predicted[0].position, atol=1e-4)
+    assert page.page.text_content("#progress") == "1 of 3 reviewed"
+    log = (own_server.studies / "review" / "log.jsonl").read_text()
+    assert "Ada <b>" in log
+    assert all(url.startswith(own_server.url) or url.startswith(("data:", "blob:")) for url in page.asked)
+    assert page.complaints == []
+
+
+def test_nothing_is_lost(own_server, page):
+    """Neither with a server that is gone, nor with a closed tab."""
+    page.next_case()
+    first = page.page.locator("#rows tr td:first-child").first.text_content()
+    page.choose(first)
+    page.press("p")
+    tile = page.tile("coronal")
+    box = page.page.locator("#image").bounding_box()
+    page.page.mouse.click(
+        box["x"] + tile["left"] + tile["width"] / 3, box["y"] + tile["top"] + tile["height"] / 3
+    )
+    page.settle()
+    placed = page.page.evaluate("window.review.open.review.get(window.review.chosen).position")
+    own_server.stop()
+    page.submit()
+    assert "cannot be reached" in page.said()
+    page.page.close()
+    own_server.start()
+    page.open()
+    assert CASE in page.said()
+    page.page.click("#cases")
+    page.page.wait_for_selector("#listed tr")
+    assert page.page.text_content(f"#listed tr:has-text('{CASE}') td:nth-child(2)") == "not handed in"
+    page.page.click(f"#listed button:text-is('{CASE}')")
+    page.page.wait_for_selector("#rows tr", timeout=OPENED)
+    page.settle()
+    assert "back" in page.said()
+    page.submit()
+    np.testing.assert_allclose(label_of(own_server)[first], placed, rtol=0, atol=1e-9)
+    page.page.close()
+    page.open()
+    assert CASE not in page.said()
+
+
+def test_two_reviewers_of_one_case(own_server, page):
+    page.next_case()
+    client = Client(own_server.url, "other")
+    points = read_points(client.infer(CASE))
+    other = [Point(one.name, np.array(one.position) + 1, "present") for one in points]
+    client.submit(CASE, write_points(other), "")
+    page.choose(points[0].name)
+    page.press("a")
+    page.submit()
+    assert page.page.is_visible("#conflict") and "meanwhile" in page.said()
+    page.page.click("#mine")
+    page.settle()
+    assert not page.page.is_visible("#conflict")
+    stored = label_of(own_server)
+    assert stored.status[stored.names.index(points[0].name)] == ABSENT
+    history = list((own_server.studies / "review" / "history" / "final" / CASE).iterdir())
+    assert [read_landmarks(path)[points[1].name].tolist() for path in history] == [
+        pytest.approx(other[1].position)
+    ]
+
+
+def test_a_training_is_begun_and_followed(own_server, page):
+    client = Client(own_server.url)
+    for case in (CASE, "case 1", "case 2"):
+        client.submit(case, client.infer(case), "")
+    client.train(minutes=0.05)
+    page.page.close()
+    page.open()
+    page.page.click("#training summary")
+    page.page.wait_for_function(
+        "/promoted|refused/.test(document.querySelector('#trained').textContent)", timeout=OPENED
+    )
+    assert "held-out cases" in page.page.text_content("#trained")
+    page.page.click("#next")
+    page.settle()
+    assert "all of them are reviewed" in page.said()
+
+
+def test_the_page_is_accessible_and_framed_by_nobody(server, browser):
+    from axe_playwright_python.sync_playwright import Axe
+
+    page = ReviewPage(browser, server.url)
+    try:
+        page.next_case()
+        found = Axe().run(page.page).response["violations"]
+        serious = [one["id"] for one in found if one["impact"] in ("serious", "critical")]
+        assert serious == []
+        policy = page.page.request.get(server.url).headers["content-security-policy"]
+        assert "frame-ancestors 'none'" in policy and "unsafe" not in policy
+    finally:
+        page.context.close()
+
+
+def test_names_are_text(browser, tmp_path):
+    """Whatever a landmark is called, it never becomes part of the page."""
+    name = "<img src=x onerror=alert(1)>"
+    studies = fill_studies(tmp_path / "studies", 2)
+    from auto3dlandmark import LandmarkSet, write_landmarks
+
+    shape, affine = read_geometry(studies / "case 1.nii.gz")
+    middle = voxel_to_world((np.array([shape]) - 1) / 2, affine)
+    write_landmarks(studies / "labels" / "final" / "case 1.mrk.json", LandmarkSet([name], middle))
+    running = Server(studies, options=("--templates",))
+    try:
+        page = ReviewPage(browser, running.url)
+        page.next_case()
+        assert page.page.text_content("#rows td") == name and page.page.locator("#rows img").count() == 0
+        assert page.complaints == []
+        page.context.close()
+    finally:
+        running.stop()
