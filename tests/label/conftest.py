@@ -36,8 +36,9 @@ class Server:
         studies: Path,
         stock: list[str] | None = None,
         options: tuple[str, ...] = ("--bundle", str(BUNDLE)),
+        token: str | None = None,
     ) -> None:
-        self.studies, self.stock, self.options = studies, stock, options
+        self.studies, self.stock, self.options, self.token = studies, stock, options, token
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -55,13 +56,14 @@ class Server:
             stdout=self.log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            env={**os.environ, **({} if self.token is None else {"AUTO3DLANDMARK_TOKEN": self.token})},
         )
         from LandmarkReviewLib.client import Client, ConnectionLost
 
         begun = time.time()
         while True:
             try:
-                Client(self.url).info()
+                Client(self.url, token=self.token).info()
                 return
             except ConnectionLost:
                 assert self.process.poll() is None and time.time() - begun < SECONDS_TO_START, self.said()

@@ -186,7 +186,7 @@ def test_a_whole_session(own_server, page):
     assert page.page.text_content("#progress") == "1 of 3 reviewed"
     log = (own_server.studies / "review" / "log.jsonl").read_text()
     assert "Ada <b>" in log
-    assert all(url.startswith(own_server.url) or url.startswith(("data:", "blob:")) for url in page.asked)
+    assert all(url.startswith((own_server.url, "data:", "blob:")) for url in page.asked)
     assert page.complaints == []
 
 
@@ -294,4 +294,24 @@ def test_names_are_text(browser, tmp_path):
         assert page.complaints == []
         page.context.close()
     finally:
+        running.stop()
+
+
+def test_the_page_asks_for_the_token_once(browser, tmp_path):
+    running = Server(fill_studies(tmp_path / "studies"), token="Zwei-Drei*Vier")
+    context = browser.new_context()
+    try:
+        page = context.new_page()
+        page.goto(running.url)
+        page.fill("#token", "another one")
+        page.press("#token", "Enter")
+        page.wait_for_function("document.querySelector('#refused').textContent.includes('another token')")
+        page.fill("#token", running.token)
+        page.press("#token", "Enter")
+        page.wait_for_function("document.querySelector('#progress').value === '0 of 3 reviewed'")
+        page.reload()
+        page.wait_for_function("document.querySelector('#progress').value === '0 of 3 reviewed'")
+        assert not page.is_visible("#entry")
+    finally:
+        context.close()
         running.stop()

@@ -46,6 +46,21 @@ def test_what_cannot_be_served_is_told_before_it_starts(installed, trained_bundl
         server_command(tmp_path, [])
 
 
+def test_others_are_let_in_only_with_a_token(installed, trained_bundle, tmp_path, monkeypatch):
+    monkeypatch.delenv("AUTO3DLANDMARK_TOKEN", raising=False)
+    for host in ("0.0.0.0", "::", "192.168.1.5", "review.example.org"):
+        with pytest.raises(LandmarkError, match="lets everybody in .* Add --token"):
+            server_command(tmp_path, [trained_bundle], host)
+    for host in ("127.0.0.1", "localhost", "::1", "127.1.2.3"):
+        assert "AUTO3DLANDMARK_TOKEN" not in server_command(tmp_path, [trained_bundle], host)[1]
+    with pytest.raises(LandmarkError, match="a token has 8 letters"):
+        server_command(tmp_path, [trained_bundle], "0.0.0.0", token="short")
+    command, environment = server_command(tmp_path, [trained_bundle], "0.0.0.0", token="long enough")
+    assert environment["AUTO3DLANDMARK_TOKEN"] == "long enough" and "long enough" not in " ".join(command)
+    monkeypatch.setenv("AUTO3DLANDMARK_TOKEN", "of the environment")
+    assert server_command(tmp_path, [trained_bundle], "0.0.0.0")[0][-1] != "of the environment"
+
+
 def test_several_bundles_may_follow_the_option(installed, trained_bundle, tmp_path, monkeypatch):
     seen = {}
     monkeypatch.setattr("os.execve", lambda path, command, environment: seen.update(command=command))

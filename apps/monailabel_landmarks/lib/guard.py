@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
-__all__ = ["SameOrigin", "UploadLimit"]
+__all__ = ["SameOrigin", "UploadLimit", "answer"]
 
 
 class SameOrigin:
@@ -32,13 +32,13 @@ class SameOrigin:
             headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
             host, origin = headers.get("host", ""), headers.get("origin")
             if not self._ours(host):
-                await _answer(send, 403, f"this server is not called {host!r}. Add it by '--hosts'.")
+                await answer(send, 403, f"this server is not called {host!r}. Add it by '--hosts'.")
                 return
             if headers.get("sec-fetch-site") == "cross-site":
-                await _answer(send, 403, "requests from other websites are not served.")
+                await answer(send, 403, "requests from other websites are not served.")
                 return
             if origin is not None and origin.partition("://")[2].casefold() != host.casefold():
-                await _answer(send, 403, f"requests of the website {origin!r} are not served.")
+                await answer(send, 403, f"requests of the website {origin!r} are not served.")
                 return
         await self.app(scope, receive, send)
 
@@ -83,7 +83,7 @@ class UploadLimit:
         sentence = f"the request is larger than {size}."
         announced = dict(scope["headers"]).get(b"content-length", b"0")
         if not announced.isdigit() or int(announced) > most:
-            await _answer(send, 413, sentence)
+            await answer(send, 413, sentence)
             return
         taken, refused, begun = 0, False, False
 
@@ -108,10 +108,11 @@ class UploadLimit:
             if not refused:
                 raise
         if refused and not begun:
-            await _answer(send, 413, sentence)
+            await answer(send, 413, sentence)
 
 
-async def _answer(send: Any, status: int, sentence: str) -> None:
+async def answer(send: Any, status: int, sentence: str) -> None:
+    """Answer a request with a sentence, without the app."""
     body = json.dumps({"detail": sentence}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})

@@ -9,7 +9,7 @@ from pathlib import Path
 from fastapi import APIRouter
 from fastapi.responses import FileResponse
 
-__all__ = ["PAGE", "router"]
+__all__ = ["PATHS", "router"]
 
 PAGE = Path(__file__).parents[1] / "web" / "page"
 INDEX = "index.html"
@@ -42,7 +42,6 @@ def _serve(path: Path) -> Callable[[], Awaitable[FileResponse]]:
     return serve
 
 
-for file in sorted(PAGE.iterdir()):
-    router.add_api_route(
-        "/" if file.name == INDEX else f"/{file.name}", _serve(file), methods=["GET"], include_in_schema=False
-    )
+PATHS = {"/" if file.name == INDEX else f"/{file.name}": file for file in sorted(PAGE.iterdir())}
+for path, file in PATHS.items():
+    router.add_api_route(path, _serve(file), methods=["GET"], include_in_schema=False)

@@ -29,7 +29,9 @@ from starlette.exceptions import HTTPException
 
 from auto3dlandmark import __version__
 from auto3dlandmark.errors import LandmarkError, disk_error
-from monailabel_landmarks.lib import data_routes, page_routes, task_routes
+from auto3dlandmark.review.server import TOKEN
+from monailabel_landmarks.lib import access, data_routes, page_routes, task_routes
+from monailabel_landmarks.lib.access import TokenGuard
 from monailabel_landmarks.lib.answers import Answer
 from monailabel_landmarks.lib.guard import SameOrigin, UploadLimit
 
@@ -67,11 +69,13 @@ def create_app(conf: dict[str, Any]) -> FastAPI:
         default_response_class=Answer,
     )
     server.add_middleware(UploadLimit, most_bytes=int(float(conf.get("upload_mb", MOST_UPLOAD_MB)) * 2**20))
+    server.add_middleware(TokenGuard, token=os.environ.get(TOKEN), open_paths=page_routes.PATHS)
     server.add_middleware(SameOrigin, names=[name for name in str(conf.get("hosts", "")).split(",") if name])
     server.include_router(info.router)
     server.include_router(data_routes.router)
     server.include_router(task_routes.router)
     server.include_router(page_routes.router)
+    server.include_router(access.router)
 
     @server.exception_handler(LandmarkError)
     async def refused(request: Request, error: LandmarkError) -> Answer:

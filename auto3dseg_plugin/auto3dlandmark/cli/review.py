@@ -20,6 +20,7 @@ def serve(
     port: int = 8000,
     minutes: float = 15.0,
     hosts: str = "",
+    token: str | None = None,
     trust: bool = False,
     landmarks: str | None = None,
     templates: bool = False,
@@ -35,10 +36,11 @@ def serve(
         studies: a folder of images; reviewed landmarks go where it keeps its landmarks, or to labels/final.
         more: further bundles after --bundle; their heatmaps are averaged.
         bundle: a trained bundle.
-        host: the address to listen at; others than this machine's own let everybody in who reaches it.
+        host: the address to listen at; others than this machine's own need a token.
         port: to listen at.
         minutes: of a retraining.
         hosts: further names this machine is reached by, separated by commas.
+        token: that whoever asks has to know; better set AUTO3DLANDMARK_TOKEN, which nobody else sees.
         trust: serve bundles whose configs hold code from outside the template.
         landmarks: which landmark files, where there are several for an image: a folder or a pattern such as
             "*-1.mrk.json".
@@ -56,8 +58,8 @@ def serve(
         )
     settings = {"minutes": positive("minutes", minutes), "hosts": hosts or None, "landmarks": landmarks}
     settings |= {"templates": "true", "modality": modality} if templates else {}
-    command, environment = server_command(studies, bundles, host, port, trust, **settings)
-    print(f"studies: {studies}\nserver:  http://{host}:{port}", flush=True)
+    command, environment = server_command(studies, bundles, host, port, trust, token, **settings)
+    print(f"review:  http://{host}:{port}\nstudies: {studies}", flush=True)
     os.execve(command[0], command, environment)
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib.util
+import ipaddress
 import json
 import os
 import sys
@@ -15,11 +16,13 @@ from ..errors import LandmarkError
 from ..files import write_text
 from .versions import ReviewedCases, ServedModel
 
-__all__ = ["server_command"]
+__all__ = ["TOKEN", "server_command"]
 
 APP = (
     "from monailabel_landmarks.main import LandmarksApp  # noqa: F401  MONAI Label looks for the class here\n"
 )
+TOKEN = "AUTO3DLANDMARK_TOKEN"  # the variable of the environment
+LEAST_TOKEN = 8
 # What MONAI Label does on its own and should not: it scores after every answer, and reloads the folder.
 SETTINGS = {"MONAI_LABEL_AUTO_UPDATE_SCORING": "false", "MONAI_LABEL_DATASTORE_AUTO_RELOAD": "false"}
 SETTINGS |= {"MONAI_LABEL_SESSIONS": "false"}
@@ -32,6 +35,7 @@ def server_command(
     host: str = "127.0.0.1",
     port: int = 8000,
     trust: bool = False,
+    token: str | None = None,
     **settings: Any,
 ) -> tuple[list[str], dict[str, str]]:
     """
@@ -40,9 +44,9 @@ def server_command(
     Args:
         studies: the folder of images; logs and everything that is kept go to its folder ``review``.
         bundles: trained bundles that find the same landmarks; several are averaged. None with ``templates``.
-        host: the address to listen at. Whoever reaches it may read images and change labels: there is no
-            log-in.
+        host: the address to listen at; others than this machine's own need a token.
         trust: serve bundles whose configs hold code from outside the template.
+        token: that whoever asks has to know; left out, that of the environment, if there is one.
         settings: of the app, such as ``minutes``, ``hosts`` or ``templates``.
 
     Raises:
@@ -56,6 +60,14 @@ def server_command(
     folder = Path(studies).resolve()
     if not folder.is_dir():
         raise LandmarkError(f"{studies}: there is no such folder. Give the folder of the images to review.")
+    token = token or os.environ.get(TOKEN)
+    if token is not None and (len(token) < LEAST_TOKEN or not token.isascii() or not token.isprintable()):
+        raise LandmarkError(f"a token has {LEAST_TOKEN} letters or digits, or more.")
+    if token is None and not _is_this_machine(host):
+        raise LandmarkError(
+            f"host={host} lets everybody in who reaches it: they would read images and change labels. Add "
+            f"--token, or set {TOKEN}."
+        )
     templates = ReviewedCases(folder, settings.get("landmarks")) if settings.get("templates") else None
     model = ServedModel(folder / "review" / "models", bundles, trust, templates)
     app = folder / "review" / "app"  # MONAI Label writes its log beside the app's main.py
@@ -77,7 +89,16 @@ def server_command(
     for name, value in conf.items():
         if value is not None:
             command += ["--conf", name, str(value)]
-    return command, {"OMP_NUM_THREADS": _compute_threads(), **os.environ, **SETTINGS}
+    secret = {} if token is None else {TOKEN: token}  # never a setting: those are logged
+    return command, {"OMP_NUM_THREADS": _compute_threads(), **os.environ, **SETTINGS, **secret}
+
+
+def _is_this_machine(host: str) -> bool:
+    """Whether an address is one that only this machine's own programs reach."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _compute_threads() -> str:

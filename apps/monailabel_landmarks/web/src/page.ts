@@ -5,7 +5,7 @@ import { distance, landmark, type Landmark, type Point, Review, risk, same } fro
 import { Drafts } from "./drafts";
 import { Marks, type Shown } from "./marks";
 import { readMarkups, writeMarkups } from "./markups";
-import { type CaseState, Refused, Server, type Training, Unreachable } from "./server";
+import { type CaseState, type Info, Refused, Server, type Training, Unreachable } from "./server";
 import { NORMAL, type Plane, Viewer } from "./viewer";
 
 const LOOK_MS = 3000; // between two looks at a training
@@ -54,7 +54,7 @@ export class Page {
     this.listen();
     this.update();
     await this.attempt(async () => {
-      const info = await this.server.info();
+      const info = await this.admitted();
       this.names = info.labels;
       const strategies = element("strategy", HTMLSelectElement);
       strategies.replaceChildren(
@@ -64,6 +64,39 @@ export class Page {
       this.training(info.train_stats.landmarks ?? {});
       const left = await this.drafts.ids();
       if (left.length > 0) this.say(`not handed in yet: ${left.join(", ")}. They are under Cases…`);
+    });
+  }
+
+  /** What the server offers, once it lets this browser in. */
+  private async admitted(): Promise<Info> {
+    for (;;) {
+      try {
+        return await this.server.info();
+      } catch (error) {
+        if (!(error instanceof Refused) || error.status !== 401) throw error;
+      }
+      await this.askForToken();
+    }
+  }
+
+  private askForToken(): Promise<void> {
+    const [dialog, field] = [element("entry", HTMLDialogElement), element("token", HTMLInputElement)];
+    dialog.showModal();
+    return new Promise((entered) => {
+      element("enter", HTMLFormElement).onsubmit = (event) => {
+        event.preventDefault();
+        this.server.enter(field.value).then(
+          () => {
+            field.value = "";
+            dialog.close();
+            entered();
+          },
+          (error: Error) => {
+            element("refused", HTMLParagraphElement).textContent = error.message;
+          },
+        );
+      };
+      dialog.oncancel = (event) => event.preventDefault();
     });
   }
 

@@ -111,6 +111,11 @@ export class Server {
     return ((await answer.json()) as { checksum: string }).checksum;
   }
 
+  /** Hand in the token that the server asks for; it answers with a cookie. */
+  async enter(token: string): Promise<void> {
+    await this.ask("POST", "login", JSON.stringify({ token }), { "content-type": "application/json" });
+  }
+
   async train(): Promise<void> {
     await this.ask("POST", `train/${MODEL}`);
   }

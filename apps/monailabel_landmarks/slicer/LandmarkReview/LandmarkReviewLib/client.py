@@ -46,10 +46,12 @@ class Client:
     Args:
         url: of the server, such as http://127.0.0.1:8000.
         name: of the reviewer; the server gives each another case.
+        token: that the server asks for; left out, that of the environment, if there is one.
     """
 
-    def __init__(self, url: str, name: str = "") -> None:
+    def __init__(self, url: str, name: str = "", token: str | None = None) -> None:
         self.url, self.name = url.strip().rstrip("/"), name
+        self.token = token or os.environ.get("AUTO3DLANDMARK_TOKEN")
         self.id = f"{name} {uuid.uuid4().hex[:8]}"  # two reviewers may have the same name, or none
 
     def info(self) -> dict[str, Any]:
@@ -159,6 +161,8 @@ class Client:
     ) -> tuple[bytes, http.client.HTTPMessage]:
         try:
             request = urllib.request.Request(self.url + path, data=body, method=method)
+            if self.token:
+                request.add_header("Authorization", f"Bearer {self.token}")
             if body is not None:
                 request.add_header("Content-Type", kind)
             with urllib.request.urlopen(request, timeout=timeout) as answer:
