@@ -111,6 +111,14 @@ export class Review {
     for (const one of others) if (this.now.has(one.name)) this.change(one);
   }
 
+  /** Make what somebody gave up for this come back by {@link redo}. */
+  offer(others: readonly Landmark[]): void {
+    for (const after of others) {
+      const before = this.now.get(after.name);
+      if (before !== undefined && !same(before, after)) this.undone.push({ before, after });
+    }
+  }
+
   /** @returns the landmark that changed; null when there is nothing to take back. */
   undo(): Landmark | null {
     return this.step(this.done, this.undone, (change) => change.before);

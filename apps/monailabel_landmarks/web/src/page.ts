@@ -108,13 +108,14 @@ export class Page {
     else await this.show(id);
   }
 
-  private async show(id: string): Promise<void> {
+  /** @param unfinished bring back what was not handed in. */
+  private async show(id: string, unfinished = true): Promise<void> {
     this.say(`${id}: opening…`);
     const about = await this.server.about(id);
     const [image, label, draft] = await Promise.all([
       this.server.image(id),
       about.labels.includes("final") ? this.server.label(id) : null,
-      this.drafts.load(id),
+      unfinished ? this.drafts.load(id) : undefined,
     ]);
     this.say(label === null ? `${id}: finding the landmarks…` : `${id}: opening…`);
     const text = label?.text ?? (await this.server.predict(id));
@@ -201,8 +202,11 @@ export class Page {
 
   private async takeTheirs(): Promise<void> {
     if (this.open === null) return;
-    await this.drafts.remove(this.open.id);
-    await this.show(this.open.id);
+    const { id, review } = this.open;
+    await this.show(id, false);
+    await this.drafts.remove(id);
+    this.open.review.offer(review.all());
+    this.say("these are theirs. Redo brings yours back, one by one.");
   }
 
   /** Write what is edited to this browser's database. */
@@ -424,9 +428,11 @@ export class Page {
     stage.addEventListener("pointermove", (event) => this.move(event), { capture: true });
     for (const kind of ["pointerup", "pointercancel"] as const)
       stage.addEventListener(kind, () => this.release(), { capture: true });
-    this.tabs.addEventListener("message", (event: MessageEvent<{ opened?: string }>) => {
-      if (this.open !== null && event.data.opened === this.open.id)
-        this.say(`${this.open.id} was opened in another tab, too. Go on in one of them.`, true);
+    this.tabs.addEventListener("message", (event: MessageEvent<{ opened?: string; open?: string }>) => {
+      const { opened, open } = event.data;
+      if (this.open === null || (opened ?? open) !== this.open.id) return;
+      if (opened !== undefined) this.tabs.postMessage({ open: opened });
+      this.say(`${this.open.id} is open in another tab, too. Go on in one of them.`, true);
     });
     window.addEventListener("resize", () => this.draw());
   }

@@ -53,6 +53,14 @@ describe("a review", () => {
     expect(review.before("a").radius).toBe(1);
   });
 
+  it("brings back by redo what was given up for another's", () => {
+    const review = new Review([told("a", 1), told("b", 1)]);
+    review.offer([landmark("a", [9, 9, 9], "present"), told("b", 1)]);
+    expect(review.edited).toBe(false);
+    expect(review.redo()?.position).toEqual([9, 9, 9]);
+    expect(review.redo()).toBeNull();
+  });
+
   it("does not count what is no change", () => {
     const review = new Review([told("a", 1)]);
     review.place("a", [1, 2, 3]);
