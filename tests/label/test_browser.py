@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import shutil
+import threading
 
 import numpy as np
 import pytest
@@ -315,3 +316,32 @@ def test_the_page_asks_for_the_token_once(browser, tmp_path):
     finally:
         context.close()
         running.stop()
+
+
+def test_two_sets_are_compared_read_only(browser, tmp_path):
+    from auto3dlandmark import LandmarkSet, write_landmarks
+    from auto3dlandmark.reports.review_page import ViewServer
+
+    (image,) = fill_studies(tmp_path / "images", 1).glob("*.nii.gz")
+    shape, affine = read_geometry(image)
+    middle = voxel_to_world((np.array([shape]) - 1) / 2, affine)
+    for name, by in (("a", 0), ("b", 2)):
+        write_landmarks(tmp_path / f"{name}.mrk.json", LandmarkSet(["one"], middle + [by, 0, 0]))
+    server = ViewServer(image, [tmp_path / "a.mrk.json", tmp_path / "b.mrk.json"])
+    threading.Thread(target=server.run, daemon=True).start()
+    context = browser.new_context()
+    try:
+        page = context.new_page()
+        complaints: list[str] = []
+        page.on("console", lambda message: complaints.append(message.text))
+        page.goto(server.url)
+        page.wait_for_selector("#rows tr")
+        assert page.text_content("#rows td:nth-child(4)") == "2.00 mm"
+        assert "a.mrk.json; diamonds: b.mrk.json" in page.text_content("#origin")
+        assert not page.is_visible("#submit") and not page.is_visible("#next")
+        page.keyboard.press("a")
+        assert page.text_content("#rows td:nth-child(4)") == "2.00 mm"
+        assert complaints == []
+    finally:
+        context.close()
+        server.server.shutdown()

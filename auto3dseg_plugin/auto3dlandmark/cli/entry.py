@@ -17,7 +17,7 @@ from .help import command_page, overview_page
 from .main_job import demo, evaluate, run
 from .models import calibrate, import_nnlandmark, publish, stress
 from .new_images import predict, transfer
-from .review import effort, serve
+from .review import effort, serve, view
 from .single_steps import analyze, build, plan, train
 
 __all__ = ["GROUPS", "main"]
@@ -44,7 +44,7 @@ GROUPS = {
         "the steps of run, one by one": (analyze, plan, build, train),
         "which is better": (benchmark, ablate),
         "models": (calibrate, stress, publish, import_nnlandmark),
-        "review": (serve, effort),
+        "review": (serve, view, effort),
         "shell": (completion,),
     }.items()
 }

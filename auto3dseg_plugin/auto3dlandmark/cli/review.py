@@ -9,7 +9,7 @@ from pathlib import Path
 from ..errors import LandmarkError
 from .arguments import positive
 
-__all__ = ["effort", "serve"]
+__all__ = ["effort", "serve", "view"]
 
 
 def serve(
@@ -83,3 +83,30 @@ def effort(studies: str) -> None:
     made, asked = (sum(row[key] for row in rows) for key in ("corrections", "landmarks"))
     print(f"{len(rows)} cases reviewed, {made} of {asked} landmarks corrected")
     print(f"report: {folder / 'effort.html'}\ntable:  {folder / 'effort.csv'}")
+
+
+def view(image: str, landmarks: str, *more: str, port: int = 0, browser: bool = True) -> None:
+    """
+    Show an image and its landmarks in a browser, or two sets of them beside each other.
+
+    Nothing can be changed there. Ctrl-C ends it.
+
+    Args:
+        image: a file.
+        landmarks: a landmark file, such as a prediction.
+        more: another one to compare with, such as the truth.
+        port: to listen at; left out, any that is free.
+        browser: open it.
+    """
+    import webbrowser
+
+    from ..reports.review_page import ViewServer
+
+    server = ViewServer(image, [landmarks, *more], port)
+    print(f"{server.url}\nCtrl-C ends it.", flush=True)
+    if browser:
+        webbrowser.open(server.url)
+    try:
+        server.run()
+    except KeyboardInterrupt:
+        print()

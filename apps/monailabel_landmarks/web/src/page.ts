@@ -53,6 +53,10 @@ export class Page {
     });
     this.listen();
     this.update();
+    if (new URLSearchParams(location.search).has("view")) {
+      await this.attempt(() => this.lookAt());
+      return;
+    }
     await this.attempt(async () => {
       const info = await this.admitted();
       this.names = info.labels;
@@ -65,6 +69,24 @@ export class Page {
       const left = await this.drafts.ids();
       if (left.length > 0) this.say(`not handed in yet: ${left.join(", ")}. They are under Cases…`);
     });
+  }
+
+  /** Show one image, read only; the second of two sets as another's. */
+  private async lookAt(): Promise<void> {
+    document.body.classList.add("viewing");
+    const { content, shown } = await this.server.view();
+    const [first, second] = shown.sets.map((one) => readMarkups(one.text));
+    await this.viewer.show(content, shown.image);
+    const theirs = new Map((second ?? []).map((one) => [one.name, one]));
+    this.open = { id: shown.image, mark: "", base: "", review: new Review(first ?? []), theirs };
+    this.choose(this.open.review.rows()[0]?.name ?? null);
+    const names = shown.sets.map((one) => one.name);
+    element("origin", HTMLParagraphElement).textContent =
+      names.length > 1 ? `${names[0]}; diamonds: ${names[1]}` : (names[0] ?? "");
+  }
+
+  private get viewing(): boolean {
+    return document.body.classList.contains("viewing");
   }
 
   /** What the server offers, once it lets this browser in. */
@@ -312,7 +334,7 @@ export class Page {
     const open = this.open;
     element("case", HTMLHeadingElement).textContent = open?.id ?? "No case is open";
     element("empty", HTMLParagraphElement).hidden = open !== null;
-    element("conflict", HTMLDivElement).hidden = !open || open.theirs.size === 0;
+    element("conflict", HTMLDivElement).hidden = !open || open.theirs.size === 0 || this.viewing;
     const rows = (open?.review.rows() ?? []).map((one) => this.row(one));
     element("rows", HTMLTableSectionElement).replaceChildren(...rows);
     rows.find((row) => row.ariaSelected === "true")?.scrollIntoView({ block: "nearest" });
@@ -340,8 +362,8 @@ export class Page {
             ? before.score.toFixed(2)
             : "";
     const radius = before.radius === null ? "" : `${before.radius.toFixed(1)} mm`;
-    const moved =
-      one.position !== null && before.position !== null ? distance(one.position, before.position) : 0;
+    const beside = this.viewing ? this.open?.theirs.get(one.name) : before;
+    const moved = one.position && beside?.position ? distance(one.position, beside.position) : 0;
     row.append(cell(one.name), cell(there), cell(radius), cell(moved > 0.005 ? `${moved.toFixed(2)} mm` : ""));
     row.title = Number.isFinite(risk(before)) ? before.note : "nothing is said of it";
     return row;
@@ -466,9 +488,9 @@ export class Page {
           ArrowUp: () => this.step(-1),
           ArrowDown: () => this.step(1),
         };
-    const nudged = event.shiftKey && event.key.startsWith("Arrow");
+    const nudged = !this.viewing && event.shiftKey && event.key.startsWith("Arrow");
     const action = nudged ? () => this.nudge(event.key, event.altKey ? 0.1 : 1) : actions[event.key];
-    if (action === undefined) return;
+    if (action === undefined || (this.viewing && !["ArrowUp", "ArrowDown", "?"].includes(event.key))) return;
     event.preventDefault();
     action();
   }
@@ -480,7 +502,7 @@ export class Page {
       event.stopPropagation(); // the same press, told again as that of a mouse or a finger
       return;
     }
-    if (pointer === null || pointer.button !== 0 || this.open === null || this.busy) return;
+    if (pointer === null || pointer.button !== 0 || this.open === null || this.busy || this.viewing) return;
     const { x, y } = this.inCanvas(pointer);
     const tile = this.viewer.tileAt(x, y);
     const under = tile === null ? null : this.viewer.toPoint(x, y);

@@ -38,6 +38,12 @@ export interface CaseState {
   image: { ext: string; info: { confidence?: number | null; gain?: number | null; unreadable?: boolean } };
 }
 
+/** What a server that only shows one image has. */
+export interface View {
+  image: string;
+  sets: { name: string; text: string }[];
+}
+
 export interface Label {
   text: string;
   checksum: string;
@@ -64,6 +70,13 @@ export class Server {
   async cases(): Promise<Record<string, CaseState>> {
     const found = await this.json<{ objects: Record<string, CaseState> }>("GET", "datastore/?output=all");
     return found.objects;
+  }
+
+  /** What is to be looked at, and nothing else. */
+  async view(): Promise<{ content: ArrayBuffer; shown: View }> {
+    const shown = await this.json<View>("GET", "view.json");
+    const answer = await this.ask("GET", "view/image");
+    return { content: await answer.arrayBuffer(), shown };
   }
 
   /** What the image's file is called, and which labels it has. */
