@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 import shutil
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -42,6 +43,14 @@ def browser():
         running.close()
 
 
+def until(page, expression, seconds=30.0):
+    """Wait for something to become true; the page's policy lets nobody else evaluate text."""
+    begun = time.time()
+    while not page.evaluate(expression):
+        assert time.time() - begun < seconds, f"{expression} stays false"
+        time.sleep(0.05)
+
+
 class ReviewPage:
     """The page in a browser of its own, as somebody who reviews sees it."""
 
@@ -58,7 +67,7 @@ class ReviewPage:
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("console", self._console)
         self.page.goto(self.url)
-        self.page.wait_for_function("document.querySelector('#progress').value.includes('reviewed')")
+        until(self.page, "document.querySelector('#progress').value.includes('reviewed')")
 
     def _console(self, message):
         if message.type in ("error", "warning"):
@@ -72,7 +81,7 @@ class ReviewPage:
 
     def settle(self):
         """Until nothing is being asked, and all of it is drawn."""
-        self.page.wait_for_function("!window.review.busy", timeout=OPENED)
+        until(self.page, "!window.review.busy", OPENED / 1000)
         self.page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
     def choose(self, name):
@@ -254,9 +263,8 @@ def test_a_training_is_begun_and_followed(own_server, page):
     page.page.close()
     page.open()
     page.page.click("#training summary")
-    page.page.wait_for_function(
-        "/promoted|refused/.test(document.querySelector('#trained').textContent)", timeout=OPENED
-    )
+    ended = "/promoted|refused/.test(document.querySelector('#trained').textContent)"
+    until(page.page, ended, OPENED / 1000)
     assert "held-out cases" in page.page.text_content("#trained")
     page.page.click("#next")
     page.settle()
@@ -306,12 +314,12 @@ def test_the_page_asks_for_the_token_once(browser, tmp_path):
         page.goto(running.url)
         page.fill("#token", "another one")
         page.press("#token", "Enter")
-        page.wait_for_function("document.querySelector('#refused').textContent.includes('another token')")
+        until(page, "document.querySelector('#refused').textContent.includes('another token')")
         page.fill("#token", running.token)
         page.press("#token", "Enter")
-        page.wait_for_function("document.querySelector('#progress').value === '0 of 3 reviewed'")
+        until(page, "document.querySelector('#progress').value === '0 of 3 reviewed'")
         page.reload()
-        page.wait_for_function("document.querySelector('#progress').value === '0 of 3 reviewed'")
+        until(page, "document.querySelector('#progress').value === '0 of 3 reviewed'")
         assert not page.is_visible("#entry")
     finally:
         context.close()
