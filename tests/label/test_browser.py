@@ -341,7 +341,7 @@ def test_two_sets_are_compared_read_only(browser, tmp_path):
     try:
         page = context.new_page()
         complaints: list[str] = []
-        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
         page.goto(server.url)
         page.wait_for_selector("#rows tr")
         assert page.text_content("#rows td:nth-child(4)") == "2.00 mm"

@@ -47,7 +47,7 @@ export class Marks {
       this.context.rect(tile.left, tile.top, tile.width, tile.height);
       this.context.clip();
       for (const one of [...shown].sort((a, b) => Number(a.chosen) - Number(b.chosen)))
-        this.drawOne(one, tile.plane, crosshair);
+        this.drawOne(one, tile, crosshair);
       this.context.restore();
     }
   }
@@ -69,8 +69,9 @@ export class Marks {
     return point !== null && Math.abs(point[NORMAL[plane]] - crosshair[NORMAL[plane]]) <= mm;
   }
 
-  private drawOne(one: Shown, plane: Plane, crosshair: Point): void {
+  private drawOne(one: Shown, tile: Tile, crosshair: Point): void {
     const { now, before, theirs, chosen } = one;
+    const plane = tile.plane;
     const moved = now.position && before.position && distance(now.position, before.position) > 1e-6;
     if (before.position !== null && (moved || now.position === null))
       this.cross(before.position, plane, crosshair, PREDICTED, 4);
@@ -87,7 +88,7 @@ export class Marks {
     this.context.strokeStyle = colour;
     this.context.lineWidth = 2;
     this.ring(place.x, place.y, chosen ? 6 : 4.5);
-    if (chosen) this.name(now.name, place.x, place.y);
+    if (chosen) this.name(now.name, place.x, place.y, tile.left + tile.width);
     this.context.globalAlpha = 1;
   }
 
@@ -163,12 +164,15 @@ export class Marks {
     this.context.globalAlpha = 1;
   }
 
-  private name(text: string, x: number, y: number): void {
+  /** @param edge where the tile ends; a name that would not fit before it stands on the other side. */
+  private name(text: string, x: number, y: number, edge: number): void {
     this.context.font = "13px system-ui, sans-serif";
+    const wide = this.context.measureText(text).width;
+    const left = x + 10 + wide > edge ? x - 10 - wide : x + 10;
     this.context.lineWidth = 3;
     this.context.strokeStyle = "#000000";
-    this.context.strokeText(text, x + 10, y - 8);
+    this.context.strokeText(text, left, y - 8);
     this.context.fillStyle = CHOSEN;
-    this.context.fillText(text, x + 10, y - 8);
+    this.context.fillText(text, left, y - 8);
   }
 }
