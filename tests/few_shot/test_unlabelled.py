@@ -133,7 +133,7 @@ def test_a_teacher_that_errs_systematically_is_found_out(few, demo_dataset, tmp_
     monkeypatch.setattr(unlabelled, "_teachers", shifted)
     monkeypatch.setattr(unlabelled, "_registered", lambda *unused: {})
     write_json(
-        tmp_path / "short.json", {"epochs": 10, "epoch_length": 10, "val_interval": 10, "num_workers": 0}
+        tmp_path / "short.json", {"epochs": 5, "epoch_length": 10, "val_interval": 5, "num_workers": 0}
     )
     work, recipe = tmp_path / "work", f"quick+{tmp_path / 'short.json'}"
     words = ["run", str(dataset), str(work), "--recipe", recipe, "--network", "small", "--folds", "1"]

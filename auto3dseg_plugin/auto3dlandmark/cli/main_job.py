@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from ..data.annotations import has_landmarks
-from ..data.folder import find_images
+from ..data.folder import find_images, prediction_path
 from ..errors import LandmarkError
 from ..estimates import POSTERIOR_MODES
 from .arguments import first_folds, given, one_of, positive, positives
@@ -159,6 +160,10 @@ def run(
     if metrics is not None:
         print(f"report:      {metrics.parent / 'report.html'}\ntables:      {metrics.parent}")
         print(f"predictions: {best.folder / 'predictions'}")
+        case = listed.held_out(held_out[0])[0]
+        found = prediction_path(best.folder / "predictions", case.image)
+        words = ["auto3dlandmark", "view", str(case.image), str(found), str(case.label)]
+        print(f"look at one: {shlex.join(words)}")
     print(f"bundles:     {bundles}")
     print(f"new images:  auto3dlandmark predict {bundles} IMAGES OUT")
 
