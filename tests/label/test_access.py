@@ -49,7 +49,7 @@ def test_programs_send_it_as_a_header(guarded, tmp_path):
     content = client.infer(CASE)
     assert client.submit(CASE, content, client.label(CASE)[1])
     stock = MONAILabelClient(guarded.url, str(tmp_path))
-    stock.update_auth(TOKEN)
+    stock.update_auth({"token_type": "Bearer", "access_token": TOKEN})
     assert stock.info()["datastore"]["total"] == 3
     with pytest.raises(Refused, match="asks for a token"):
         Client(guarded.url, token="another one").info()
