@@ -68,8 +68,8 @@ def test_those_taught_are_so_large_a_share_of_what_is_drawn():
 
 @pytest.fixture
 def few(demo_dataset, tmp_path):
-    """Three annotated cases and three images: the same one, at different places."""
-    image = nib.load(demo_dataset / "images" / "demo_00.nii.gz")
+    """Three annotated cases and three images: the same one, coarse, at different places."""
+    image = nib.load(demo_dataset / "images" / "demo_00.nii.gz").slicer[::2, ::2, ::2]
     landmarks = read_landmarks(demo_dataset / "landmarks" / "demo_00.mrk.json")
     for number in range(6):
         affine = image.affine.copy()

@@ -27,8 +27,8 @@ def moved(number):
 
 @pytest.fixture
 def studies(demo_dataset, tmp_path):
-    """The same image at six places, the first one annotated; and where the landmarks of each lie."""
-    image = nib.load(demo_dataset / "images" / "demo_00.nii.gz")
+    """The same coarse image at six places, the first one annotated; and where the landmarks of each lie."""
+    image = nib.load(demo_dataset / "images" / "demo_00.nii.gz").slicer[::2, ::2, ::2]
     landmarks = read_landmarks(demo_dataset / "landmarks" / "demo_00.mrk.json")
     folder, truth = tmp_path / "studies", {}
     folder.mkdir()

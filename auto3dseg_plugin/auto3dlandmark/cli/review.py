@@ -87,7 +87,7 @@ def effort(studies: str) -> None:
 
 def view(image: str, landmarks: str, *more: str, port: int = 0, browser: bool = True) -> None:
     """
-    Show an image and its landmarks in a browser, or two sets of them beside each other.
+    Show an image and its landmarks in a browser, or two sets of them.
 
     Nothing can be changed there. Ctrl-C ends it.
 
