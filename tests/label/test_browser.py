@@ -170,7 +170,9 @@ def test_a_whole_session(own_server, page):
             tile = page.tile(plane)
             share = [(point.position[axis] - low[axis]) / (high[axis] - low[axis]) for axis in axes]
             expected = tile["left"] + share[0] * tile["width"], tile["top"] + (1 - share[1]) * tile["height"]
-            np.testing.assert_allclose(page.ring(plane), expected, atol=0.75, err_msg=f"{point.name} {plane}")
+            edges = np.subtract(expected, (tile["left"], tile["top"]))
+            if np.minimum(edges, (tile["width"], tile["height"]) - edges).min() > 8:  # else a ring is cut off
+                np.testing.assert_allclose(page.ring(plane), expected, atol=0.75, err_msg=f"{point} {plane}")
 
     moved = predicted[2]
     tile = page.tile("axial")
