@@ -77,7 +77,7 @@ def effort(studies: str) -> None:
     folder = Path(studies).resolve() / "review"
     rows = effort_rows(read_records(folder / "log.jsonl"))
     if not rows:
-        raise LandmarkError(f"{studies}: no case was reviewed. Begin with 'auto3dlandmark serve {studies}'.")
+        raise LandmarkError(f"{studies}: no case was reviewed. Begin with 'auto3dlandmark serve'.")
     write_rows(folder / "effort.csv", rows)
     write_effort_report(folder / "effort.html", folder.parent.name, rows)
     made, asked = (sum(row[key] for row in rows) for key in ("corrections", "landmarks"))

@@ -117,7 +117,6 @@ def learn_from_unlabelled(
         the work folder of the last students; None where no teacher could say anything of the images.
     """
     rounds = -(-len(folds) // max(1, len(visible_devices())))
-
     shares = shares_of(len(read_datalist(work.datalist).training))
     to_register = None if minutes is None else minutes * shares["registration"]
     registered = _registered(work, images, to_register)

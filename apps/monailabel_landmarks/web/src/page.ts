@@ -173,18 +173,7 @@ export class Page {
   private ordered(found: readonly Landmark[]): Landmark[] {
     const known = new Map(found.map((one) => [one.name, one]));
     const names = this.names.length > 0 ? this.names : [...known.keys()];
-    return names.map(
-      (name) =>
-        known.get(name) ?? {
-          name,
-          position: null,
-          status: "unknown" as const,
-          score: null,
-          radius: null,
-          probability: null,
-          note: "",
-        },
-    );
+    return names.map((name) => known.get(name) ?? landmark(name, null, "unknown"));
   }
 
   private async submit(base?: string): Promise<void> {
@@ -280,14 +269,14 @@ export class Page {
 
   /** Change the landmarks of the open case, and keep that. */
   private change(action: (review: Review, name: string) => void): void {
-    if (this.open === null || this.chosen === null) return;
+    if (this.open === null || this.chosen === null || this.busy) return; // what is being handed in stays so
     action(this.open.review, this.chosen);
     this.update();
     void this.attempt(() => this.keep(), false);
   }
 
   private travel(pick: (review: Review) => Landmark | null): void {
-    if (this.open === null) return;
+    if (this.open === null || this.busy) return;
     const changed = pick(this.open.review);
     if (changed === null) return;
     this.choose(changed.name);
