@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
 import threading
 import time
@@ -202,6 +203,23 @@ def test_a_whole_session(own_server, page):
     assert page.complaints == []
 
 
+def test_measurements_follow_a_mark(own_server, page):
+    lengths = {"long <i>axis</i>": ["anterior_tip", "posterior_tip"]}
+    (own_server.studies / "measurements.json").write_text(json.dumps({"lengths": lengths}))
+    page.page.reload()
+    page.next_case()
+    before = page.page.text_content("#values td:nth-child(2)")
+    assert page.page.text_content("#values td:first-child") == "long <i>axis</i>"
+    page.choose("anterior_tip")
+    predicted = {point.name: point for point in read_points(Client(own_server.url).infer(CASE))}
+    ends = [np.array(predicted[name].position) for name in ("anterior_tip", "posterior_tip")]
+    assert before == f"{np.linalg.norm(ends[0] - ends[1]):.2f} mm"
+    page.drag(page.ring("sagittal"), (30, 0))
+    assert page.page.text_content("#values td:nth-child(2)") != before
+    page.press("a")
+    assert page.page.text_content("#values td:nth-child(2)") == "-"
+
+
 def test_nothing_is_lost(own_server, page):
     """Neither with a server that is gone, nor with a closed tab."""
     page.next_case()
@@ -268,6 +286,11 @@ def test_a_training_is_begun_and_followed(own_server, page):
     ended = "/promoted|refused/.test(document.querySelector('#trained').textContent)"
     until(page.page, ended, OPENED / 1000)
     assert "held-out cases" in page.page.text_content("#trained")
+    served = client.info()["models"]["landmarks"]["version"]
+    until(page.page, f"document.querySelector('#version').value === '{served}'")
+    page.page.select_option("#version", "0")
+    page.settle()
+    assert "version 0 finds" in page.said() and client.info()["models"]["landmarks"]["version"] == 0
     page.page.click("#next")
     page.settle()
     assert "all of them are reviewed" in page.said()

@@ -103,6 +103,7 @@ def test_the_first_network_has_to_be_as_good_as_registration(studies, monkeypatc
     assert [kind.__name__ for kind, _ in asked] == ["ByRegistration", "ByNetworks"]
     again = served_model(folder).current()
     assert again.version == (state == "promoted") and len(again.bundles) == again.version
+    assert [one["version"] for one in model.versions()] == [1] * again.version
     if again.bundles:
         found = answering(model, again).predict(folder / "case_5.nii.gz")
         assert found.names == truth["case_0"].names

@@ -247,6 +247,24 @@ def test_bundles_that_do_not_fit_together_are_refused(reviewed, trained_bundle, 
             ServedModel(tmp_path / "m", bundles)
 
 
+def test_there_is_a_way_back_to_every_version(reviewed):
+    model, _ = reviewed
+    assert model.versions() == []
+    for number in (1, 2):
+        (model.folder / "candidates" / "x" / "0").mkdir(parents=True)
+        assert model.promote(model.folder / "candidates" / "x", ["0"], {"reason": f"r{number}"}) == number
+    assert [(one["version"], one["reason"]) for one in model.versions()] == [(1, "r1"), (2, "r2")]
+    for version, place in ((1, "0001"), (2, "0002")):
+        model.serve(version)
+        assert model.current().version == version
+        assert model.current().bundles == (model.folder / "versions" / place / "0",)
+    model.serve(0)
+    assert model.current().version == 0 and model.current().bundles == model.given
+    model.serve(0)
+    with pytest.raises(LandmarkError, match="no version 7 to go to. There are 0, 1, 2"):
+        model.serve(7)
+
+
 TRAINER = """
 import sys
 from auto3dlandmark.review.retraining import retrain

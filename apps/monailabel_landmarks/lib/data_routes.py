@@ -17,6 +17,7 @@ from fastapi import APIRouter, File, Form, UploadFile
 from fastapi.responses import FileResponse, JSONResponse, Response
 from monailabel.interfaces.utils.app import app_instance
 
+from auto3dlandmark.data.measurements import dataset_measurements
 from auto3dlandmark.review.store import FINAL, checksum_of
 from auto3dlandmark.review.submission import MOST_BYTES, ReviewError, parse_parameters
 from auto3dlandmark.review.uploads import check_upload, new_image
@@ -73,6 +74,14 @@ def get_image(image: str) -> FileResponse:
             f"the image {image!r} is a folder and cannot be sent. Use one file for each case.", 422
         )
     return FileResponse(path, filename=path.name, headers={"etag": f'"{image_mark(path)}"'})
+
+
+@router.get("/datastore/measurements")
+def get_measurements() -> list[dict[str, Any]]:
+    """The lengths and angles of ``measurements.json`` in the studies folder."""
+    store = app_instance().store
+    found = dataset_measurements(store.studies, store.names)
+    return [{"name": one.name, "kind": one.kind, "landmarks": list(one.landmarks)} for one in found]
 
 
 @router.get("/datastore/image/info")

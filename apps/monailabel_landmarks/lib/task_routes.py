@@ -186,6 +186,22 @@ def training_status(all: bool = False, check_if_running: bool = False) -> Any:
     return _status("train", all, check_if_running)
 
 
+@router.get("/versions/")
+def list_versions() -> Any:
+    """What was promoted, oldest first, and what is served; 0 is what the server was started with."""
+    model = app_instance().model
+    told = ("version", "reason", "ended")
+    promoted = [{key: one[key] for key in told if key in one} for one in model.versions()]
+    return {"served": model.current().version, "versions": [{"version": 0}, *promoted]}
+
+
+@router.post("/versions/{version}")
+def serve_version(version: int) -> Any:
+    """Go back to an earlier version, or forth again."""
+    app_instance().model.serve(version)
+    return list_versions()
+
+
 @router.delete("/train/")
 def stop_training() -> Any:
     return AsyncTask.stop("train")

@@ -25,6 +25,7 @@ from ..registration.elastix import refuse_without_elastix
 
 __all__ = ["MOST_TEMPLATES", "ReviewedCases", "Served", "ServedModel"]
 
+RECORD = "version.json"
 MOST_TEMPLATES = 3  # more take longer and err no less
 
 
@@ -157,5 +158,27 @@ class ServedModel:
             "before": before.version,
             **facts,
         }
+        write_json(place / RECORD, content)
         write_json(self.folder / "current.json", content)
         return version
+
+    def versions(self) -> list[dict[str, Any]]:
+        """What was promoted and is still there, oldest first, as it was recorded."""
+        found = [read_json(path) for path in sorted((self.folder / "versions").glob(f"*/{RECORD}"))]
+        return [one for one in found if one.get("made_from") == self.made_from]
+
+    def serve(self, version: int) -> None:
+        """
+        Serve another version from now on; 0: what the server was started with.
+
+        Raises:
+            LandmarkError: when there is no such version.
+        """
+        known = {one["version"]: one for one in self.versions()}
+        if version == 0:
+            (self.folder / "current.json").unlink(missing_ok=True)
+        elif version in known:
+            write_json(self.folder / "current.json", known[version])
+        else:
+            there = ", ".join(map(str, (0, *known)))
+            raise LandmarkError(f"there is no version {version} to go to. There are {there}.")

@@ -5,7 +5,8 @@ import { distance, landmark, type Landmark, type Point, Review, risk, same } fro
 import { Drafts } from "./drafts";
 import { Marks, type Shown } from "./marks";
 import { readMarkups, writeMarkups } from "./markups";
-import { type CaseState, type Info, Refused, Server, type Training, Unreachable } from "./server";
+import { type Measurement, measured } from "./measurements";
+import { type CaseState, type Info, Refused, Server, type Training, Unreachable, type Versions } from "./server";
 import { NORMAL, type Plane, Viewer } from "./viewer";
 
 const LOOK_MS = 3000; // between two looks at a training
@@ -27,6 +28,7 @@ export class Page {
   private viewer!: Viewer;
   private marks!: Marks;
   private names: string[] = [];
+  private measurements: Measurement[] = [];
   private open: Open | null = null;
   private chosen: string | null = null;
   private placing = false;
@@ -60,6 +62,7 @@ export class Page {
     await this.attempt(async () => {
       const info = await this.admitted();
       this.names = info.labels;
+      this.measurements = await this.server.measurements();
       const strategies = element("strategy", HTMLSelectElement);
       strategies.replaceChildren(
         ...Object.keys(info.strategies).map((one) => new Option(one.replaceAll("_", " "), one)),
@@ -317,6 +320,19 @@ export class Page {
 
   private draw(): void {
     this.marks?.draw(this.shown());
+    this.measure();
+  }
+
+  /** Lengths and angles, while a mark is dragged, too. */
+  private measure(): void {
+    const now = this.shown().map((one) => one.now);
+    element("measured", HTMLDetailsElement).hidden = now.length === 0 || this.measurements.length === 0;
+    const rows = this.measurements.map((one) => {
+      const row = document.createElement("tr");
+      row.append(cell(one.name), cell(measured(one, now)));
+      return row;
+    });
+    element("values", HTMLTableSectionElement).replaceChildren(...rows);
   }
 
   private update(): void {
@@ -380,7 +396,16 @@ export class Page {
     element("trained", HTMLParagraphElement).textContent = status.state
       ? `${status.state}${status.reason ? `: ${status.reason}` : ""}.${version}`
       : "Learns from three reviewed cases or more, and is used only if it is at least as good.";
+    void this.attempt(async () => this.tellVersions(await this.server.versions()), false);
     if (running) window.setTimeout(() => void this.attempt(() => this.look(), false), LOOK_MS);
+  }
+
+  private tellVersions(told: Versions): void {
+    const options = told.versions.map(({ version, ended }) => {
+      const when = ended === undefined ? "as started" : new Date(1000 * ended).toLocaleString();
+      return new Option(`version ${version}, ${when}`, String(version), false, version === told.served);
+    });
+    element("version", HTMLSelectElement).replaceChildren(...options);
   }
 
   private async look(): Promise<void> {
@@ -427,6 +452,15 @@ export class Page {
         await this.server.train();
         await this.look();
       }));
+    const version = element("version", HTMLSelectElement);
+    version.addEventListener(
+      "change",
+      () =>
+        void this.attempt(async () => {
+          this.tellVersions(await this.server.serveVersion(Number(version.value)));
+          this.say(`version ${version.value} finds the landmarks from the next case on.`);
+        }),
+    );
     click("stop", () =>
       void this.attempt(async () => {
         await this.server.stopTraining();

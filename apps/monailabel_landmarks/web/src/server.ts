@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Requests to the server this page came from: each gives an answer, a refusal, or says that nobody answers. */
 
+import type { Measurement } from "./measurements";
+
 /** The server says no. */
 export class Refused extends Error {
   constructor(
@@ -33,6 +35,11 @@ export interface Info {
   train_stats: Record<string, Training>;
 }
 
+export interface Versions {
+  served: number;
+  versions: { version: number; reason?: string; ended?: number }[];
+}
+
 export interface CaseState {
   labels: Record<string, unknown>;
   image: { ext: string; info: { confidence?: number | null; gain?: number | null; unreadable?: boolean } };
@@ -59,6 +66,10 @@ export class Server {
 
   info(): Promise<Info> {
     return this.json("GET", "info/");
+  }
+
+  measurements(): Promise<Measurement[]> {
+    return this.json("GET", "datastore/measurements");
   }
 
   async nextCase(strategy: string): Promise<string | null> {
@@ -131,6 +142,15 @@ export class Server {
 
   async train(): Promise<void> {
     await this.ask("POST", `train/${MODEL}`);
+  }
+
+  versions(): Promise<Versions> {
+    return this.json("GET", "versions/");
+  }
+
+  /** Go back to an earlier version, or forth again. */
+  serveVersion(version: number): Promise<Versions> {
+    return this.json("POST", `versions/${version}`);
   }
 
   async stopTraining(): Promise<void> {
