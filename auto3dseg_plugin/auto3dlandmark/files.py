@@ -25,6 +25,7 @@ from .errors import LandmarkError
 __all__ = [
     "atomic_folder",
     "atomic_path",
+    "csv_text",
     "digest",
     "files_digest",
     "json_text",
@@ -135,12 +136,19 @@ def write_rows(
         rows: values by column; one that a row lacks stays empty.
         columns: in their order; left out, all that any row has.
     """
+    write_text(path, csv_text(rows, columns))
+
+
+def csv_text(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> str:
+    """
+    What :func:`write_rows` writes.
+    """
     stream = io.StringIO(newline="")
     found = columns or list(dict.fromkeys(key for row in rows for key in row))
     writer = csv.DictWriter(stream, found, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_text(path, stream.getvalue())
+    return stream.getvalue()
 
 
 def write_json(path: str | os.PathLike, content: Any) -> None:

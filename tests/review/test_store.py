@@ -13,29 +13,10 @@ import numpy as np
 import pytest
 
 from auto3dlandmark.errors import LandmarkError, disk_error
-from auto3dlandmark.formats import read_landmarks, write_landmarks
-from auto3dlandmark.landmarks import LandmarkSet
 from auto3dlandmark.review.store import FINAL, ORIGINAL, ReviewStore, Saved, checksum_of
 from auto3dlandmark.review.submission import ReviewError, check_submission, parse_parameters
 
 NAMES = ("nose", "left_ear", "right_ear", "chin")
-
-
-@pytest.fixture
-def label(write_dataset, tmp_path):
-    """The bytes of a label, moved by so many millimetres."""
-    source = tmp_path / "dataset" / "landmarks" / "a.mrk.json"
-
-    def make(shift=0.0, **changes):
-        found = read_landmarks(source)
-        moved = LandmarkSet(found.names, found.points + shift)
-        path = tmp_path / "made.mrk.json"
-        write_landmarks(path, moved)
-        content = json.loads(path.read_text())
-        content["markups"][0].update(changes)
-        return json.dumps(content).encode()
-
-    return make
 
 
 def test_a_label_is_kept_byte_by_byte(studies, store, label):

@@ -8,18 +8,20 @@ up by name, never merged into what the app is asked to do.
 
 from __future__ import annotations
 
+import json
 import tempfile
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Optional
 
-from fastapi import APIRouter, File, Form, UploadFile
-from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi import APIRouter, File, Form, Request, UploadFile
+from fastapi.responses import FileResponse, Response, StreamingResponse
 from monailabel.interfaces.utils.app import app_instance
 
-from auto3dlandmark.data.measurements import dataset_measurements
+from auto3dlandmark.data.images import read_geometry
+from auto3dlandmark.reports.sent_image import gzipped, image_mark, is_compressed, sent_file, sent_name
 from auto3dlandmark.review.store import FINAL, checksum_of
-from auto3dlandmark.review.submission import MOST_BYTES, ReviewError, parse_parameters
+from auto3dlandmark.review.submission import MOST_BYTES, ReviewError, parse_parameters, refuse_special_file
 from auto3dlandmark.review.uploads import check_upload, new_image
 from monailabel_landmarks.lib.spheres import is_label_map, points_of_spheres
 
@@ -65,23 +67,28 @@ def remove_image(id: str) -> dict[str, str]:
     return {"image": id, "moved_to": "review/trash"}
 
 
-@router.get("/datastore/image")
 @router.head("/datastore/image")
-def get_image(image: str) -> FileResponse:
-    path = app_instance().store.image(image)
-    if not path.is_file():
-        raise ReviewError(
-            f"the image {image!r} is a folder and cannot be sent. Use one file for each case.", 422
-        )
-    return FileResponse(path, filename=path.name, headers={"etag": f'"{image_mark(path)}"'})
+def check_image(image: str) -> Response:
+    return Response(headers={"etag": f'"{image_mark(app_instance().store.image(image))}"'})
 
 
-@router.get("/datastore/measurements")
-def get_measurements() -> list[dict[str, Any]]:
-    """The lengths and angles of ``measurements.json`` in the studies folder."""
+@router.get("/datastore/image")
+def get_image(request: Request, image: str, nifti: bool = False) -> Response:
+    """
+    One file, of a case that is a folder, too. With ``nifti`` it is NIfTI whatever the case is, ``x-affine``
+    is its geometry (RAS mm, by rows), and it is compressed on the way.
+    """
     store = app_instance().store
-    found = dataset_measurements(store.studies, store.names)
-    return [{"name": one.name, "kind": one.kind, "landmarks": list(one.landmarks)} for one in found]
+    path = store.image(image)
+    refuse_special_file(path)
+    file, name = sent_file(path, store.folder / "sent", nifti), sent_name(path, nifti)
+    headers = {"etag": f'"{image_mark(path)}"'}
+    if nifti:
+        headers["x-affine"] = json.dumps(read_geometry(file)[1].tolist())
+        if not is_compressed(file) and "gzip" in request.headers.get("accept-encoding", ""):
+            headers |= {"content-encoding": "gzip", "vary": "accept-encoding"}
+            return StreamingResponse(gzipped(file), media_type="application/octet-stream", headers=headers)
+    return FileResponse(file, filename=name, headers=headers)
 
 
 @router.get("/datastore/image/info")
@@ -96,12 +103,15 @@ def save_label(
 ) -> dict[str, Any]:
     """
     ``params`` may hold ``reviewer``, ``base_checksum`` (of the label this one was made from; "" when there
-    was none), ``image_mark`` (the ETag of the image it was made on) and, for a label map, ``label_info``.
+    was none), ``image_mark`` (the ETag of the image it was made on), ``blind`` (true when the label there is
+    was not seen) and, for a label map, ``label_info``.
     """
     store, said = app_instance().store, parse_parameters(params)
-    base, reviewer = said.get("base_checksum"), said.get("reviewer", "")
+    base, reviewer, blind = said.get("base_checksum"), said.get("reviewer", ""), said.get("blind", False)
     if not isinstance(reviewer, str) or not (base is None or isinstance(base, str)):
         raise ReviewError("'reviewer' and 'base_checksum' must be text.")
+    if not isinstance(blind, bool):
+        raise ReviewError("'blind' must be true or false.")
     if tag != FINAL:
         raise ReviewError(f"labels are submitted under the tag {FINAL!r}.")
     mark = said.get("image_mark")
@@ -114,7 +124,7 @@ def save_label(
             content = points_of_spheres(store, image, path, said.get("label_info"))
     else:
         content = label.file.read(MOST_BYTES + 1)
-    saved = store.save(image, content, tag, reviewer, base)
+    saved = store.save(image, content, tag, reviewer, base, blind=blind)
     app_instance().learn_when_due()
     return {
         "image": image,
@@ -151,16 +161,6 @@ def get_label_info(label: str, tag: str = FINAL) -> dict[str, Any]:
     return info
 
 
-@router.get("/datastore/label/history", response_class=JSONResponse)
-def get_history(label: str, tag: str = FINAL) -> list[dict[str, Any]]:
-    """The labels that were replaced, oldest first, with their content."""
-    files = app_instance().store.history(label, tag)
-    return [
-        {"replaced": file.name.removesuffix(".mrk.json"), "content": file.read_text("utf-8", "replace")}
-        for file in files
-    ]
-
-
 def received(upload: UploadFile, folder: Path, name: str, check: bool = True) -> Path:
     """The upload as a file, named so that its kind can be told and nothing else of its name matters."""
     path = folder / f"upload{new_image('upload', name)[1]}"
@@ -170,12 +170,6 @@ def received(upload: UploadFile, folder: Path, name: str, check: bool = True) ->
     if check:
         check_upload(path, name)
     return path
-
-
-def image_mark(path: Path) -> str:
-    """A name for an image's content as it is now."""
-    found = path.stat()
-    return f"{found.st_size:x}-{found.st_mtime_ns:x}"
 
 
 def _attachment(name: str) -> str:

@@ -30,7 +30,7 @@ from starlette.exceptions import HTTPException
 from auto3dlandmark import __version__
 from auto3dlandmark.errors import LandmarkError, disk_error
 from auto3dlandmark.review.server import TOKEN
-from monailabel_landmarks.lib import access, data_routes, page_routes, task_routes
+from monailabel_landmarks.lib import access, case_routes, data_routes, page_routes, task_routes
 from monailabel_landmarks.lib.access import TokenGuard
 from monailabel_landmarks.lib.answers import Answer
 from monailabel_landmarks.lib.guard import SameOrigin, UploadLimit
@@ -73,6 +73,7 @@ def create_app(conf: dict[str, Any]) -> FastAPI:
     server.add_middleware(SameOrigin, names=[name for name in str(conf.get("hosts", "")).split(",") if name])
     server.include_router(info.router)
     server.include_router(data_routes.router)
+    server.include_router(case_routes.router)
     server.include_router(task_routes.router)
     server.include_router(page_routes.router)
     server.include_router(access.router)

@@ -40,11 +40,13 @@ class ChoiceStrategy(Strategy):
 
     def __call__(self, request: dict[str, Any], datastore: Any) -> dict[str, Any] | None:
         now, client = time.time(), str(request.get("client_id") or "")
-        version = self.model.current().version
-        image = next_case(self._waiting(), self.store.notes(), self.name, client, now, version)
+        besides, version = str(request.get("besides") or ""), self.model.current().version
+        waiting = [image for image in self._waiting() if image != besides]
+        image = next_case(waiting, self.store.notes(), self.name, client, now, version)
         if image is None:
             return None
-        self.store.note(image, given={"to": client, "at": now})
+        if not besides:  # else it is only asked what would come
+            self.store.note(image, given={"to": client, "at": now})
         return {"id": image}
 
 

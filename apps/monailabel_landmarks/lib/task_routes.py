@@ -143,9 +143,10 @@ def stop_batch() -> Any:
 
 @router.post("/activelearning/{strategy}")
 def next_sample(strategy: str, params: Optional[dict] = Body(None)) -> Any:
-    client = str((params or {}).get("client_id") or "")
+    """``params`` may hold ``client_id``, and ``besides``: what would come after that one? Given to nobody."""
+    client, besides = (str((params or {}).get(key) or "") for key in ("client_id", "besides"))
     instance = app_instance()
-    found = instance.next_sample({"strategy": strategy, "client_id": client})
+    found = instance.next_sample({"strategy": strategy, "client_id": client, "besides": besides})
     return {**found, **instance.datastore().get_image_info(found["id"])} if found else {}
 
 

@@ -76,6 +76,18 @@ class ModelsFolder:
         return self.path / "training.json"
 
     @property
+    def validations(self) -> Path:
+        """Of a training that runs or was interrupted: the error on the held-out fold so far."""
+        return self.path / "validations.json"
+
+    def course(self) -> list[dict[str, float]]:
+        """The error on the held-out fold over time, of a training that runs or has ended: ``step``,
+        ``seconds`` and ``mre_mm``; empty before the first look."""
+        if self.outcome.is_file():
+            return list(read_json(self.outcome).get("history", []))
+        return list(read_json(self.validations)) if self.validations.is_file() else []
+
+    @property
     def settings(self) -> Path:
         """What the weights were trained with; bundles of 0.1 call it ``train.json``."""
         earlier = self.path / "train.json"

@@ -25,6 +25,7 @@ def serve(
     landmarks: str | None = None,
     templates: bool = False,
     modality: str = "MRI",
+    open: bool = False,
 ) -> None:
     """
     Start the MONAI Label server, for review and retraining in 3D Slicer.
@@ -46,8 +47,9 @@ def serve(
             "*-1.mrk.json".
         templates: begin without a bundle, from the cases of STUDIES that have landmarks.
         modality: of the images, for the first network then: CT, MRI or another name.
+        open: open the review page in a browser as soon as the server answers.
     """
-    from ..review.server import server_command
+    from ..review.server import open_when_ready, server_command
 
     if not 0 < port < 2**16:
         raise LandmarkError(f"port={port} is none. Choose a number from 1 to 65535, such as 8000.")
@@ -59,7 +61,10 @@ def serve(
     settings = {"minutes": positive("minutes", minutes), "hosts": hosts or None, "landmarks": landmarks}
     settings |= {"templates": "true", "modality": modality} if templates else {}
     command, environment = server_command(studies, bundles, host, port, trust, token, **settings)
-    print(f"review:  http://{host}:{port}\nstudies: {studies}", flush=True)
+    address = f"http://{host}:{port}"
+    print(f"review:  {address}\nstudies: {studies}", flush=True)
+    if open:
+        open_when_ready(address)
     os.execve(command[0], command, environment)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import tempfile
 from collections.abc import Sequence
 from functools import cached_property
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,6 +19,7 @@ from ..errors import LandmarkError
 from ..formats import read_landmarks
 from ..formats.markups import markups_bytes
 from ..landmarks import some_names
+from .sent_image import sent_file, sent_name
 
 __all__ = ["HEADERS", "ViewServer", "page_files"]
 
@@ -63,7 +65,7 @@ class ViewServer:
     Shows an image and one or two sets of landmarks to browsers of this machine.
 
     Args:
-        image: an image file.
+        image: a file, or the folder of a DICOM series or of channels.
         landmarks: landmark files, the first one of which is looked at; the second one is compared with it.
         port: to listen at; 0 for any that is free.
 
@@ -76,10 +78,10 @@ class ViewServer:
     ) -> None:
         if not 1 <= len(landmarks) <= MOST_SETS:
             raise LandmarkError("name one file of landmarks, or two to compare them.")
-        self.image = Path(image).resolve()
-        read_geometry(self.image)
-        if not self.image.is_file():
-            raise LandmarkError(f"{image}: is a folder. Name the file of an image.")
+        path = Path(image).resolve()
+        _, affine = read_geometry(path)
+        self.kept = tempfile.TemporaryDirectory(prefix="auto3dlandmark-view-")
+        self.image = sent_file(path, Path(self.kept.name), nifti=True)
         sets = [read_landmarks(path) for path in landmarks]
         unknown = [name for one in sets[1:] for name in one.names if name not in sets[0].names]
         if unknown:
@@ -88,7 +90,8 @@ class ViewServer:
             {"name": Path(path).name, "text": markups_bytes(one).decode()}
             for path, one in zip(landmarks, sets)
         ]
-        self.content = json.dumps({"image": self.image.name, "sets": shown}).encode()
+        told = {"image": sent_name(path, nifti=True), "affine": affine.tolist(), "sets": shown}
+        self.content = json.dumps(told).encode()
         self.files = page_files()
         try:
             self.server = ThreadingHTTPServer(("127.0.0.1", port), self._handler)
@@ -98,7 +101,7 @@ class ViewServer:
 
     def run(self) -> None:
         """Until it is interrupted."""
-        with self.server:
+        with self.kept, self.server:
             self.server.serve_forever()
 
     def answer_to(self, path: str, host: str) -> tuple[bytes, str] | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from .submission import ReviewError
 
-__all__ = ["RANKED_BY", "STRATEGIES", "next_case"]
+__all__ = ["RANKED_BY", "STRATEGIES", "is_given", "next_case"]
 
 STRATEGIES = {
     "expected_gain": "the case whose review is expected to mend most millimetres first",
@@ -60,9 +60,8 @@ def next_case(
 
     def given(case: str) -> int:
         """2 when somebody else has it now, 1 when whoever asks was given it and goes on, 0 otherwise."""
-        entry = notes.get(case, {}).get("given") or {}
-        fresh = now - entry.get("at", -RESERVED_SECONDS) < RESERVED_SECONDS
-        return (1 if entry.get("to") == client else 2) if fresh else 0
+        note = notes.get(case, {})
+        return (1 if note["given"].get("to") == client else 2) if is_given(note, now) else 0
 
     def rank(case: str) -> tuple[bool, int, float, bool, float]:
         note = notes.get(case, {})
@@ -75,3 +74,15 @@ def next_case(
         return *first, value is None, 0.0 if value is None else value if key == "confidence" else -value
 
     return min(sorted(waiting), key=rank, default=None)
+
+
+def is_given(note: Mapping[str, Any], now: float) -> bool:
+    """
+    Whether somebody was given a case not long ago.
+
+    Args:
+        note: on its image.
+        now: seconds since the epoch.
+    """
+    given = note.get("given") or {}
+    return bool(now - given.get("at", -RESERVED_SECONDS) < RESERVED_SECONDS)

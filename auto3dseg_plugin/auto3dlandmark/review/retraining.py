@@ -196,7 +196,16 @@ def retraining_status(model: ServedModel) -> dict[str, Any]:
         return {**status, "state": "stopped", "reason": "it was stopped; the served model is as it was"}
     except filelock.Timeout:
         share = (time.time() - status.get("began", 0)) / (60 * status.get("minutes", 1))
-        return {**status, "progress": round(min(1.0, share), 3)}
+        course = _course(model.folder / "candidates" / str(status.get("candidate", "")))
+        return {**status, "progress": round(min(1.0, share), 3), "course": course}
+
+
+def _course(candidate: Path) -> list[list[dict[str, float]]]:
+    """How the error on held-out cases fell so far, for each bundle that is trained."""
+    bundles = sorted({path.parent for place in ("*", "work/*") for path in candidate.glob(f"{place}/models")})
+    with contextlib.suppress(LandmarkError):  # a file that is being written anew
+        return [course for bundle in bundles if (course := BundleFolder(bundle).models.course())]
+    return []
 
 
 def _lock(model: ServedModel) -> filelock.FileLock:
@@ -244,7 +253,7 @@ def _retrain(
         f"version {served.version} is served; {len(training)} reviewed cases to learn from, {len(held_out)} "
         "held out"
     )
-    counts = {"cases": len(training), "held_out": len(held_out)}
+    counts = {"cases": len(training), "held_out": len(held_out), "candidate": candidate.name}
     _set_status(model, state="training", began=began, minutes=minutes, **counts)
     if served.bundles:
         names = _train_on(served, candidate, store, minutes, say)
@@ -267,6 +276,7 @@ def _retrain(
         "tolerance_mm": tolerance_mm,
         "training": [case.id for case in training],
         "held_out": [case.id for case in held_out],
+        "course": _course(candidate),
         "began": began,
         "ended": time.time(),
     }

@@ -7,7 +7,11 @@ import importlib.util
 import ipaddress
 import json
 import os
+import subprocess
 import sys
+import time
+import urllib.request
+import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,13 +20,14 @@ from ..errors import LandmarkError
 from ..files import write_text
 from .versions import ReviewedCases, ServedModel
 
-__all__ = ["TOKEN", "server_command"]
+__all__ = ["TOKEN", "open_when_ready", "server_command"]
 
 APP = (
     "from monailabel_landmarks.main import LandmarksApp  # noqa: F401  MONAI Label looks for the class here\n"
 )
 TOKEN = "AUTO3DLANDMARK_TOKEN"  # the variable of the environment
 LEAST_TOKEN = 8
+SECONDS_TO_START, SECONDS_TO_ANSWER = 300, 5
 # What MONAI Label does on its own and should not: it scores after every answer, and reloads the folder.
 SETTINGS = {"MONAI_LABEL_AUTO_UPDATE_SCORING": "false", "MONAI_LABEL_DATASTORE_AUTO_RELOAD": "false"}
 SETTINGS |= {"MONAI_LABEL_SESSIONS": "false"}
@@ -104,3 +109,31 @@ def _is_this_machine(host: str) -> bool:
 def _compute_threads() -> str:
     """How many cores an inference may take, unless the caller says otherwise: requests need some, too."""
     return str(max(1, (os.cpu_count() or 2) // 2))
+
+
+def open_when_ready(address: str) -> None:
+    """
+    Open a browser once the server answers there; by a process of its own, since this one becomes the server.
+
+    Args:
+        address: such as http://127.0.0.1:8000; 0.0.0.0 stands for this machine.
+    """
+    address = address.replace("//0.0.0.0:", "//127.0.0.1:")
+    subprocess.Popen([sys.executable, "-m", __name__, address, str(os.getpid())])
+
+
+def main(address: str, server: str) -> None:
+    """The process of :func:`open_when_ready`: until the server answers, or is gone."""
+    for _ in range(SECONDS_TO_START):
+        try:
+            with urllib.request.urlopen(address, timeout=SECONDS_TO_ANSWER):
+                webbrowser.open(address)
+                return
+        except OSError:
+            time.sleep(1)
+        if os.getppid() != int(server):
+            return
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

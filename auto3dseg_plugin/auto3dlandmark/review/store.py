@@ -46,14 +46,28 @@ from .image_notes import change_notes, read_notes
 from .submission import ReviewError, check_plain, check_submission
 from .uploads import check_upload, new_image
 
-__all__ = ["FINAL", "ORIGINAL", "ReviewStore", "Saved", "checksum_of"]
+__all__ = [
+    "FINAL",
+    "IMAGE_REMOVED",
+    "ORIGINAL",
+    "REMARKED",
+    "SAVED",
+    "SAVED_AGAIN",
+    "ReviewStore",
+    "Saved",
+    "checksum_of",
+]
 
 FINAL, ORIGINAL = "final", "original"
 TAGS = (FINAL, ORIGINAL)
 SUFFIX = ".mrk.json"
 LONGEST_NAME = 250  # bytes
 PERSON = re.compile(r"[^\x00-\x1f\x7f]{0,100}")
+MOST_REMARK = 2000
+REMARK = re.compile(rf"[^\x00-\x08\x0b-\x1f\x7f]{{1,{MOST_REMARK}}}")
 LOCK_SECONDS = 60.0
+# What the log says was done.
+SAVED, SAVED_AGAIN, REMARKED, IMAGE_REMOVED = "save label", "same label", "remark", "remove image"
 
 
 @dataclass(frozen=True)
@@ -187,7 +201,7 @@ class ReviewStore:
             files = [self.image(image_id)]
             files += [path for tag in TAGS if (path := self._label(image_id, tag)).exists()]
             files += [path for tag in TAGS if (path := self.folder / "history" / tag / image_id).is_dir()]
-            self._log("remove image", image_id)
+            self._log(IMAGE_REMOVED, image_id)
             self._to_trash(files)
             change_notes(self.folder / "notes.json", image_id, None)
 
@@ -229,6 +243,7 @@ class ReviewStore:
         reviewer: str = "",
         base: str | None = None,
         details: Mapping[str, Any] | None = None,
+        blind: bool = False,
     ) -> Saved:
         """
         Keep a label, exactly as it is; when this returns it is on disk, and what it replaced is in the
@@ -239,14 +254,13 @@ class ReviewStore:
             reviewer: who made it.
             base: the checksum of the label it was made from, "" when there was none; None: whatever is there.
             details: for the log; plain JSON.
+            blind: it was made from the prediction alone, though there was a label already.
 
         Raises:
             ReviewError: when it is not a full set of landmarks on this image, or somebody saved another one
                 meanwhile.
         """
-        check_plain({"reviewer": reviewer})
-        if not PERSON.fullmatch(reviewer):
-            raise ReviewError("the name of the reviewer must be a line of at most 100 characters.")
+        _check_person(reviewer)
         check_plain(details)
         image, path, new = self.image(image_id), self._label(image_id, tag), checksum_of(content)
         submitted = check_submission(content, self.names, image)
@@ -254,9 +268,9 @@ class ReviewStore:
             old = self.checksum(image_id, tag)
             facts: dict[str, Any] = {"tag": tag, "reviewer": reviewer, "checksum": new, "replaced": old}
             if tag == FINAL:
-                facts["corrected"] = self._corrected(image_id, submitted, old is not None)
+                facts["corrected"] = self._corrected(image_id, submitted, old is not None and not blind)
             if old == new:  # sent again after a lost answer, or somebody else agrees
-                self._log("same label", image_id, **facts)
+                self._log(SAVED_AGAIN, image_id, **facts)
                 return Saved(new, None)
             if base is not None and base != (old or ""):
                 raise ReviewError(
@@ -271,19 +285,34 @@ class ReviewStore:
                     shutil.copyfile(path, temporary)
                 sync(kept.parent)
             # First, so that no label is there without a line that says whose it is.
-            self._log("save label", image_id, **facts, **({"details": dict(details)} if details else {}))
+            self._log(SAVED, image_id, **facts, **({"details": dict(details)} if details else {}))
             with atomic_path(path) as temporary:
                 temporary.write_bytes(content)
             sync(path.parent)
         return Saved(new, old)
 
     def _corrected(self, image_id: str, submitted: LandmarkSet, again: bool) -> dict[str, Any]:
-        """How a label differs from what the reviewer was shown: the label before, or else the prediction."""
+        """How a label differs from what the reviewer was shown: the label before, or the prediction."""
         before = None
         with contextlib.suppress(LandmarkError):  # whatever was done to it by hand
             before = self.landmarks(image_id, FINAL if again else ORIGINAL)
         shown = "nothing" if before is None else FINAL if again else ORIGINAL
         return {"from": shown, **asdict(corrections(before, submitted))}
+
+    def remark(self, image_id: str, text: str, reviewer: str = "") -> None:
+        """
+        Keep what somebody says of a case, for good.
+
+        Raises:
+            ReviewError: when it is empty or no text, or there is no such image.
+        """
+        _check_person(reviewer)
+        if not isinstance(text, str) or not REMARK.fullmatch(text) or not text.strip():
+            raise ReviewError(f"a remark is a text of at most {MOST_REMARK} characters.")
+        check_plain({"text": text})
+        self.image(image_id)
+        with self.locked():
+            self._log(REMARKED, image_id, reviewer=reviewer, text=text)
 
     def remove_label(self, image_id: str, tag: str = FINAL) -> None:
         """Move a label to the trash."""
@@ -342,6 +371,12 @@ def _unused(folder: Path, suffix: str = "") -> Path:
     stamp = time_stamp()
     names = itertools.chain([stamp], (f"{stamp}_{number:04d}" for number in itertools.count(1)))
     return next(place for name in names if not (place := folder / f"{name}{suffix}").exists())
+
+
+def _check_person(reviewer: str) -> None:
+    check_plain({"reviewer": reviewer})
+    if not isinstance(reviewer, str) or not PERSON.fullmatch(reviewer):
+        raise ReviewError("the name of the reviewer must be a line of at most 100 characters.")
 
 
 def _tag(tag: str) -> str:

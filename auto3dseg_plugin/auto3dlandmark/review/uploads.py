@@ -7,10 +7,10 @@ import re
 import unicodedata
 from pathlib import Path
 
+from ..checks.isolated import problems_elsewhere
 from ..data.headers import check_header
 from ..data.images import UPLOAD_SUFFIXES, case_id
 from ..errors import LandmarkError
-from .child import problems_elsewhere
 from .submission import ReviewError
 
 __all__ = ["check_upload", "new_image"]

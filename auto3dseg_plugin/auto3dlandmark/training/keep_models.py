@@ -31,7 +31,8 @@ class KeepModels:
 
     ``checkpoint.pt`` holds all that is needed to go on; ``model_best.pt`` the weights of the best validation;
     ``model.pt`` the weights at the end, which inference uses (picking the best would make the held-out error
-    look better than it is); ``training.json`` says that and how the training ended.
+    look better than it is); ``validations.json`` the validations so far; ``training.json`` says those and
+    how the training ended.
 
     Args:
         folder: where the files go.
@@ -125,6 +126,8 @@ class KeepModels:
             self.best_mm = mre_mm
             if rank() == 0:
                 save_atomically(self.average.network.state_dict(), self.models.best_weights)
+        if rank() == 0:
+            write_json(self.models.validations, self._finite())
 
     def _finish(self, engine: Engine) -> None:
         if rank() == 0:
@@ -135,12 +138,15 @@ class KeepModels:
         if rank() == 0:
             self._summarise()
 
-    def _summarise(self) -> None:
-        finite = [
+    def _finite(self) -> list[dict[str, float]]:
+        return [
             {**entry, "mre_mm": round(entry["mre_mm"], 4)}
             for entry in self.history
             if math.isfinite(entry["mre_mm"])
         ]
+
+    def _summarise(self) -> None:
+        finite = self._finite()
         summary = {
             "steps": self.schedule.steps,
             "seconds": round(self.schedule.seconds, 1),
@@ -149,4 +155,5 @@ class KeepModels:
             "history": finite,
         }
         write_json(self.models.outcome, summary)
+        self.models.validations.unlink(missing_ok=True)
         self.models.checkpoint.unlink(missing_ok=True)
