@@ -243,7 +243,7 @@ def test_nothing_is_lost(own_server, page):
     page.page.click("#cases")
     page.page.wait_for_selector("#listed tr")
     assert page.page.text_content(f"#listed tr:has-text('{CASE}') td:nth-child(2)") == "not handed in"
-    page.page.click(f"#listed button:text-is('{CASE}')")
+    page.page.click(f"#listed a:text-is('{CASE}')")
     page.page.wait_for_selector("#rows tr", timeout=OPENED)
     page.settle()
     assert "back" in page.said()

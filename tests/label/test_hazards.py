@@ -196,9 +196,10 @@ def test_a_replaced_label_is_in_the_history(server, client, make_label):
     for moved in (4, 5, 6):
         client.submit("case 1", make_label(moved), client.label("case 1")[1])
     answer = requests.get(f"{server.url}/datastore/label/history?label=case%201", timeout=60).json()
-    assert [entry["content"].encode() for entry in answer][-2:] == [make_label(4), make_label(5)]
+    assert [entry["content"].encode() for entry in answer][-3:] == [make_label(n) for n in (4, 5, 6)]
+    assert {(*entry["reviewers"], entry["blind"]) for entry in answer[-3:]} == {("tester", False)}
     said = requests.get(f"{server.url}/datastore/label/info?label=case%201&tag=final", timeout=60).json()
-    assert said["reviewer"] == "tester" and said["earlier"] == len(answer)
+    assert said["reviewer"] == "tester" and said["earlier"] == len(answer) - 1
 
 
 def test_a_label_of_gigabytes_is_refused(server):

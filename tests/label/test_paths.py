@@ -58,6 +58,9 @@ def test_no_answer_tells_a_folder_of_the_server(own_server, make_label):
         assert told(own_server, "GET", path).ok
     for path in ("image/info?image=case 1", "label/info?label=case 1", "label/history?label=case 1"):
         assert told(own_server, "GET", f"/datastore/{path}").ok
+    for path in ("cases", "cases.csv", "agreement.csv", "image/remarks?image=case 1", "measurements"):
+        assert told(own_server, "GET", f"/datastore/{path}").ok
+    assert told(own_server, "GET", "/datastore/image?image=broken&nifti=true").status_code == 422
     assert told(own_server, "POST", "/infer/landmarks?image=broken").status_code == 422
     assert told(own_server, "POST", "/infer/landmarks?image=case 1&output=json").ok
     for name in ("x.nii.gz", "x.nrrd", "x.nii"):

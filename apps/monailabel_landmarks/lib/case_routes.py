@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import APIRouter, Body
-from fastapi.responses import Response
+from fastapi.responses import JSONResponse, Response
 from monailabel.interfaces.utils.app import app_instance
 
 from auto3dlandmark.data.measurements import dataset_measurements
@@ -17,11 +17,11 @@ from auto3dlandmark.review.case_history import agreement_rows, case_rows, remark
 
 __all__ = ["router"]
 
-router = APIRouter()
+router = APIRouter()  # a reviewer's own words are answered as JSONResponse: as they are
 FORMULA = tuple("=+-@\t\r")  # what a spreadsheet takes for one
 
 
-@router.get("/datastore/label/history")
+@router.get("/datastore/label/history", response_class=JSONResponse)
 def get_history(label: str) -> list[dict[str, Any]]:
     """The reviewed labels of an image, oldest first, with their content; the last one is that there is."""
     return [
@@ -35,7 +35,7 @@ def get_history(label: str) -> list[dict[str, Any]]:
     ]
 
 
-@router.get("/datastore/image/remarks")
+@router.get("/datastore/image/remarks", response_class=JSONResponse)
 def get_remarks(image: str) -> list[dict[str, str]]:
     """What was said of a case, oldest first."""
     store = app_instance().store
@@ -43,7 +43,7 @@ def get_remarks(image: str) -> list[dict[str, str]]:
     return remarks_of(store, image)
 
 
-@router.post("/datastore/image/remarks")
+@router.post("/datastore/image/remarks", response_class=JSONResponse)
 def add_remark(image: str, remark: dict[str, Any] = Body(...)) -> list[dict[str, str]]:
     """Keep ``text`` by ``reviewer``; gives all of them."""
     app_instance().store.remark(image, remark.get("text", ""), remark.get("reviewer", ""))
@@ -59,7 +59,7 @@ def get_measurements() -> list[dict[str, Any]]:
     return [{"name": one.name, "kind": one.kind, "landmarks": list(one.landmarks)} for one in found]
 
 
-@router.get("/datastore/cases")
+@router.get("/datastore/cases", response_class=JSONResponse)
 def get_cases() -> list[dict[str, Any]]:
     """A row for each case: :func:`auto3dlandmark.review.case_history.case_rows`."""
     return case_rows(app_instance().store, time.time())

@@ -8,7 +8,7 @@ from typing import Any
 
 from monailabel.interfaces.datastore import Datastore
 
-from auto3dlandmark.reports.sent_image import sent_name
+from auto3dlandmark.reports.sent_image import image_mark, sent_name
 from auto3dlandmark.review.store import FINAL, ORIGINAL, ReviewStore
 from auto3dlandmark.review.submission import ReviewError
 
@@ -62,7 +62,7 @@ class LandmarkDatastore(Datastore):
 
     def get_image_info(self, image_id: str) -> dict[str, Any]:
         path = self.store.image(image_id)
-        facts = {"ts": int(path.stat().st_mtime), "name": sent_name(path)}
+        facts = {"ts": int(path.stat().st_mtime), "name": sent_name(path), "mark": image_mark(path)}
         labels = list(self.get_labels_by_image_id(image_id))
         return {**facts, **self.store.notes().get(image_id, {}), "labels": labels}
 

@@ -9,6 +9,8 @@ export interface Draft {
   readonly mark: string;
   /** A `.mrk.json` file. */
   readonly text: string;
+  /** The label there was is not seen. */
+  readonly blind?: boolean;
   /** Milliseconds since the epoch. */
   readonly at: number;
 }

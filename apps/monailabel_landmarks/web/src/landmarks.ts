@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The landmarks of an open case, and every change a reviewer makes to them. */
 
+import type { Covariance } from "./ellipsoid";
+
 /** RAS millimetres. */
 export type Point = readonly [number, number, number];
 
@@ -15,6 +17,8 @@ export interface Landmark {
   readonly score: number | null;
   /** That holds the landmark with 95 %, by the model, mm. */
   readonly radius: number | null;
+  /** Of its position, by the model. */
+  readonly covariance: Covariance | null;
   /** Of being there, by the model, in [0, 1]. */
   readonly probability: number | null;
   /** What the model says of it. */
@@ -27,7 +31,7 @@ const SAME_MM = 1e-6;
 export function landmark(name: string, position: Point | null, status: Status): Landmark {
   if ((position !== null) !== (status === "present"))
     throw new Error(`${name}: a landmark has a position if, and only if, it is present.`);
-  return { name, position, status, score: null, radius: null, probability: null, note: "" };
+  return { name, position, status, score: null, radius: null, covariance: null, probability: null, note: "" };
 }
 
 /** How much it needs a look: most where nothing is said of it, then by its radius, or its score. */
@@ -36,6 +40,10 @@ export function risk(one: Landmark): number {
   if (one.status === "absent" && one.probability !== null)
     return DOUBT_MM * (1 - Math.abs(2 * one.probability - 1));
   return one.radius ?? 1 - (one.score ?? 0);
+}
+
+export function byName(landmarks: readonly Landmark[]): Map<string, Landmark> {
+  return new Map(landmarks.map((one) => [one.name, one]));
 }
 
 export function distance(a: Point, b: Point): number {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Landmarks drawn over the planes: where each is, how far off it may be, and where it was shown before. */
 
+import { BALL, type Covariance, cut, type Flat } from "./ellipsoid";
 import { distance, type Landmark, type Point } from "./landmarks";
 import { NORMAL, type Plane, type Tile, type Viewer } from "./viewer";
 
@@ -81,7 +82,7 @@ export class Marks {
     const place = this.viewer.toScreen(now.position, plane);
     if (place === null) return;
     this.context.globalAlpha = this.isIn(now.position, plane, crosshair) ? 1 : FADED;
-    if (now.radius !== null) this.circle(now.position, now.radius, plane, crosshair, colour);
+    if (now.radius !== null) this.ellipse(now.position, now.radius, now.covariance, plane, crosshair, colour);
     this.context.strokeStyle = "#000000";
     this.context.lineWidth = 4;
     this.ring(place.x, place.y, chosen ? 6 : 4.5);
@@ -98,28 +99,35 @@ export class Marks {
     this.context.stroke();
   }
 
-  /** The part of a ball that this slice cuts. */
-  private circle(centre: Point, radius: number, plane: Plane, crosshair: Point, colour: string): void {
-    const away = centre[NORMAL[plane]] - crosshair[NORMAL[plane]];
-    const cut = Math.sqrt(Math.max(0, radius * radius - away * away));
-    if (cut <= 0) return;
-    const [first, second] = [0, 1, 2].filter((axis) => axis !== NORMAL[plane]) as [number, number];
-    const along = (axis: number): Point => {
+  /** Where this slice cuts what holds the landmark with 95 %. */
+  private ellipse(
+    centre: Point,
+    radius: number,
+    covariance: Covariance | null,
+    plane: Plane,
+    crosshair: Point,
+    colour: string,
+  ): void {
+    const normal = NORMAL[plane];
+    const found = cut(covariance ?? BALL, radius, normal, crosshair[normal] - centre[normal]);
+    if (found === null) return;
+    const [first, second] = [0, 1, 2].filter((axis) => axis !== normal) as [number, number];
+    const beside = ([across, along]: Flat): Point => {
       const point: [number, number, number] = [...centre];
-      point[axis] = (point[axis] ?? 0) + cut;
+      point[first] = (point[first] ?? 0) + across;
+      point[second] = (point[second] ?? 0) + along;
       return point;
     };
-    const [middle, right, up] = [centre, along(first), along(second)].map((point) =>
-      this.viewer.toScreen(point, plane),
-    );
-    if (!middle || !right || !up) return;
+    const ends = found.axes.map(([x, y]): Flat => [x + found.shift[0], y + found.shift[1]]);
+    const [middle, one, other] = [found.shift, ...ends].map((flat) => this.viewer.toScreen(beside(flat), plane));
+    if (!middle || !one || !other) return;
     this.context.beginPath();
     this.context.ellipse(
       middle.x,
       middle.y,
-      Math.max(0.5, Math.hypot(right.x - middle.x, right.y - middle.y)),
-      Math.max(0.5, Math.hypot(up.x - middle.x, up.y - middle.y)),
-      Math.atan2(right.y - middle.y, right.x - middle.x),
+      Math.max(0.5, Math.hypot(one.x - middle.x, one.y - middle.y)),
+      Math.max(0.5, Math.hypot(other.x - middle.x, other.y - middle.y)),
+      Math.atan2(one.y - middle.y, one.x - middle.x),
       0,
       2 * Math.PI,
     );

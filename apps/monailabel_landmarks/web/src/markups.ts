@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Point lists of 3D Slicer, `.mrk.json`: LPS in files, RAS here. */
 
+import type { Covariance } from "./ellipsoid";
 import type { Landmark, Point, Status } from "./landmarks";
 
 const SCHEMA =
@@ -48,8 +49,14 @@ function readPoint(item: ControlPoint, flat: number, up: number): Landmark {
     score: number(numbers, /\bscore=([0-9.eE+-]+)/),
     radius: number(numbers, /\bradius_mm=[0-9.eE+-]+,[0-9.eE+-]+,([0-9.eE+-]+)/),
     probability: number(numbers, /\bprobability=([0-9.eE+-]+)/),
+    covariance: covarianceIn(numbers),
     note: at < 0 ? "" : told.slice(at + "note=".length).trim(),
   };
+}
+
+function covarianceIn(numbers: string): Covariance | null {
+  const found = /\bcovariance_mm2=([0-9.eE+,-]+)/.exec(numbers)?.[1]?.split(",").map(Number) ?? [];
+  return found.length === 6 && found.every(Number.isFinite) ? (found as unknown as Covariance) : null;
 }
 
 function placed(item: ControlPoint): Point | null {

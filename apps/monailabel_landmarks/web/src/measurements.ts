@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Lengths and angles between landmarks, as they are now. */
 
+import { element, fill, tableRow } from "./elements";
 import { distance, type Landmark, type Point } from "./landmarks";
 
 /** A length between two landmarks, or the angle at the second of three. */
@@ -23,6 +24,12 @@ export function measure(one: Measurement, landmarks: readonly Landmark[]): numbe
 export function measured(one: Measurement, landmarks: readonly Landmark[]): string {
   const value = measure(one, landmarks);
   return value === null ? "-" : one.kind === "lengths" ? `${value.toFixed(2)} mm` : `${value.toFixed(1)}°`;
+}
+
+/** Show them all, as they are now. */
+export function showMeasurements(all: readonly Measurement[], landmarks: readonly Landmark[]): void {
+  element("measured", HTMLDetailsElement).hidden = landmarks.length === 0 || all.length === 0;
+  fill("values", all.map((one) => tableRow(one.name, measured(one, landmarks))));
 }
 
 function angle(first: Point, corner: Point, last: Point): number | null {

@@ -1,16 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
-/** The page: what happens when something is clicked, typed, or answered. */
+/** The page: the open case, and what happens when something is clicked, typed, or answered. */
 
-import { distance, landmark, type Landmark, type Point, Review, risk, same } from "./landmarks";
+import { Ahead } from "./ahead";
+import { showCases } from "./cases";
 import { Drafts } from "./drafts";
+import { element, fill, tableRow } from "./elements";
+import { admitted } from "./entry";
+import { byName, distance, landmark, type Landmark, Review, risk, same } from "./landmarks";
 import { Marks, type Shown } from "./marks";
 import { readMarkups, writeMarkups } from "./markups";
-import { type Measurement, measured } from "./measurements";
-import { type CaseState, type Info, Refused, Server, type Training, Unreachable, type Versions } from "./server";
-import { NORMAL, type Plane, Viewer } from "./viewer";
-
-const LOOK_MS = 3000; // between two looks at a training
-const RUNNING = ["starting", "preparing", "training", "comparing"];
+import { type Measurement, showMeasurements } from "./measurements";
+import { pointsOf } from "./opening";
+import { type Comparison, comparisons, showComparisons, showRemarks } from "./past";
+import { type Holder, Pointer } from "./pointer";
+import { Refused, Server } from "./server";
+import { TrainingPanel } from "./training";
+import { NORMAL, Viewer } from "./viewer";
+import { Windows } from "./windows";
 
 interface Open {
   readonly id: string;
@@ -18,30 +24,51 @@ interface Open {
   /** Checksum of the label it was made from, "" when there was none. */
   base: string;
   review: Review;
+  /** Another set of the same landmarks, shown as diamonds. */
   theirs: Map<string, Landmark>;
+  /** Somebody else handed it in meanwhile, and it has to be asked whose points stay. */
+  conflict: boolean;
+  /** Others' labels are not seen. */
+  readonly blind: boolean;
+  comparisons: Comparison[];
 }
+
+/** How a case is opened: without what was not handed in, or without what others placed. */
+interface Opening {
+  unfinished?: boolean;
+  blind?: boolean;
+}
+
+const PER_LANDMARK = ["place", "absent", "unknown", "revert", "undo", "redo", "submit", "remark"];
 
 export class Page {
   private readonly server = new Server();
+  private readonly ahead = new Ahead(this.server);
   private readonly tabs = new BroadcastChannel("auto3dlandmark");
   private drafts!: Drafts;
   private viewer!: Viewer;
   private marks!: Marks;
+  private pointer!: Pointer;
+  private windows!: Windows;
+  private training!: TrainingPanel;
   private names: string[] = [];
   private measurements: Measurement[] = [];
   private open: Open | null = null;
   private chosen: string | null = null;
   private placing = false;
-  private dragged: { from: Point; start: Point } | null = null;
-  /** Where the dragged landmark would be put down. */
-  private preview: Point | null = null;
-  private plane: Plane = "axial";
   private busy = false;
 
   async start(): Promise<void> {
     this.drafts = await Drafts.open();
     this.viewer = await Viewer.on(element("image", HTMLCanvasElement));
     this.marks = new Marks(element("marks", HTMLCanvasElement), this.viewer);
+    this.pointer = new Pointer(this.viewer, this.marks, this.holder());
+    this.windows = new Windows(this.viewer);
+    this.training = new TrainingPanel(
+      this.server,
+      (action, alone) => this.attempt(action, alone),
+      (sentence) => this.say(sentence),
+    );
     this.viewer.onDrawn = () => this.draw();
     this.viewer.onMoved = (at) => {
       element("where", HTMLOutputElement).value = `R ${at.map((value) => value.toFixed(1)).join("  ")} mm`;
@@ -55,12 +82,13 @@ export class Page {
     });
     this.listen();
     this.update();
-    if (new URLSearchParams(location.search).has("view")) {
+    const asked = new URLSearchParams(location.search);
+    if (asked.has("view")) {
       await this.attempt(() => this.lookAt());
       return;
     }
     await this.attempt(async () => {
-      const info = await this.admitted();
+      const info = await admitted(this.server);
       this.names = info.labels;
       this.measurements = await this.server.measurements();
       const strategies = element("strategy", HTMLSelectElement);
@@ -68,9 +96,11 @@ export class Page {
         ...Object.keys(info.strategies).map((one) => new Option(one.replaceAll("_", " "), one)),
       );
       this.tell(info.datastore.total, info.datastore.completed);
-      this.training(info.train_stats.landmarks ?? {});
+      this.training.show(info.train_stats.landmarks ?? {});
       const left = await this.drafts.ids();
       if (left.length > 0) this.say(`not handed in yet: ${left.join(", ")}. They are under Cases…`);
+      const linked = asked.get("case");
+      if (linked !== null) await this.show(linked);
     });
   }
 
@@ -79,80 +109,67 @@ export class Page {
     document.body.classList.add("viewing");
     const { content, shown } = await this.server.view();
     const [first, second] = shown.sets.map((one) => readMarkups(one.text));
-    await this.viewer.show(content, shown.image);
-    const theirs = new Map((second ?? []).map((one) => [one.name, one]));
-    this.open = { id: shown.image, mark: "", base: "", review: new Review(first ?? []), theirs };
+    await this.viewer.show(content, shown.image, shown.affine);
+    this.windows.opened();
+    this.open = {
+      id: shown.image,
+      mark: "",
+      base: "",
+      review: new Review(first ?? []),
+      theirs: byName(second ?? []),
+      conflict: false,
+      blind: false,
+      comparisons: [],
+    };
     this.choose(this.open.review.rows()[0]?.name ?? null);
     const names = shown.sets.map((one) => one.name);
-    element("origin", HTMLParagraphElement).textContent =
-      names.length > 1 ? `${names[0]}; diamonds: ${names[1]}` : (names[0] ?? "");
+    this.tellOrigin(names.length > 1 ? `${names[0]}; diamonds: ${names[1]}` : (names[0] ?? ""));
   }
 
   private get viewing(): boolean {
     return document.body.classList.contains("viewing");
   }
 
-  /** What the server offers, once it lets this browser in. */
-  private async admitted(): Promise<Info> {
-    for (;;) {
-      try {
-        return await this.server.info();
-      } catch (error) {
-        if (!(error instanceof Refused) || error.status !== 401) throw error;
-      }
-      await this.askForToken();
-    }
-  }
-
-  private askForToken(): Promise<void> {
-    const [dialog, field] = [element("entry", HTMLDialogElement), element("token", HTMLInputElement)];
-    dialog.showModal();
-    return new Promise((entered) => {
-      element("enter", HTMLFormElement).onsubmit = (event) => {
-        event.preventDefault();
-        this.server.enter(field.value).then(
-          () => {
-            field.value = "";
-            dialog.close();
-            entered();
-          },
-          (error: Error) => {
-            element("refused", HTMLParagraphElement).textContent = error.message;
-          },
-        );
-      };
-      dialog.oncancel = (event) => event.preventDefault();
-    });
-  }
-
   // Cases
 
+  private get strategy(): string {
+    return element("strategy", HTMLSelectElement).value;
+  }
+
   private async next(): Promise<void> {
-    const id = await this.server.nextCase(element("strategy", HTMLSelectElement).value);
+    const id = await this.server.nextCase(this.strategy);
     if (id === null) this.say("no case waits: all of them are reviewed.");
     else await this.show(id);
   }
 
-  /** @param unfinished bring back what was not handed in. */
-  private async show(id: string, unfinished = true): Promise<void> {
+  private async show(id: string, { unfinished = true, blind = false }: Opening = {}): Promise<void> {
     this.say(`${id}: opening…`);
-    const about = await this.server.about(id);
-    const [image, label, draft] = await Promise.all([
-      this.server.image(id),
-      about.labels.includes("final") ? this.server.label(id) : null,
+    const [about, fetched, draft] = await Promise.all([
+      this.server.about(id),
+      this.ahead.take(id, this.training.version),
       unfinished ? this.drafts.load(id) : undefined,
     ]);
-    this.say(label === null ? `${id}: finding the landmarks…` : `${id}: opening…`);
-    const text = label?.text ?? (await this.server.predict(id));
-    const shown = this.ordered(readMarkups(text));
-    await this.viewer.show(image.content, about.name);
-    // From here on nothing can fail: the case is open.
+    const kept = fetched?.image.mark === about.mark ? fetched : null;
+    const reviewed = about.labels.includes("final");
+    const unseen = reviewed && (blind || draft?.blind === true);
+    const points = pointsOf(this.server, this.names, id, { reviewed, unseen, kept });
+    points.catch(() => {}); // told below, should the image come
+    const image = kept?.image ?? (await this.server.image(id));
+    this.open = null; // what was open is kept as a draft
+    this.update();
+    await this.viewer.show(image.content, id, image.affine);
+    this.windows.opened();
+    this.say(`${id}: finding the landmarks…`);
+    const { label, landmarks, found, earlier, remarks, origin, failed } = await points;
     const open: Open = {
       id,
       mark: image.mark,
       base: label?.checksum ?? "",
-      review: new Review(shown),
+      review: new Review(landmarks),
       theirs: new Map(),
+      conflict: false,
+      blind: unseen,
+      comparisons: comparisons(earlier, found),
     };
     if (draft !== undefined && draft.mark === image.mark) {
       open.base = draft.base;
@@ -161,22 +178,14 @@ export class Page {
     this.open = open;
     this.placing = false;
     this.tabs.postMessage({ opened: id });
-    const first = open.review.rows()[0];
-    this.choose(first?.name ?? null);
-    this.say(draft === undefined ? "" : `${id}: your unfinished work of before is back.`);
-    const origin = element("origin", HTMLParagraphElement);
-    origin.textContent = label === null ? "Predicted." : "Reviewed before.";
-    if (label !== null) {
-      const info = await this.server.labelInfo(id);
-      const who = info.reviewer ? ` by ${info.reviewer}` : "";
-      origin.textContent = `Reviewed before${who}${info.earlier ? `, ${info.earlier} earlier versions` : ""}.`;
-    }
-  }
-
-  private ordered(found: readonly Landmark[]): Landmark[] {
-    const known = new Map(found.map((one) => [one.name, one]));
-    const names = this.names.length > 0 ? this.names : [...known.keys()];
-    return names.map((name) => known.get(name) ?? landmark(name, null, "unknown"));
+    history.replaceState(null, "", `?${new URLSearchParams({ case: id })}`);
+    this.choose(open.review.rows()[0]?.name ?? null);
+    const back = draft === undefined ? "" : `${id}: your unfinished work of before is back.`;
+    this.say(failed ?? back, failed !== null);
+    showComparisons(open.comparisons);
+    showRemarks(remarks);
+    this.tellOrigin(origin);
+    void this.ahead.fetch(this.strategy, id, this.training.version);
   }
 
   private async submit(base?: string): Promise<void> {
@@ -185,7 +194,8 @@ export class Page {
     const text = writeMarkups(open.review.all());
     await this.keep();
     try {
-      open.base = await this.server.submit(open.id, text, base ?? open.base, open.mark);
+      const { mark, blind } = open;
+      open.base = await this.server.submit(open.id, { text, base: base ?? open.base, mark, blind });
     } catch (error) {
       if (!(error instanceof Refused) || error.status !== 409) throw error;
       await this.conflict(open, error);
@@ -193,18 +203,18 @@ export class Page {
     }
     await this.drafts.remove(open.id);
     open.review = new Review(open.review.all());
-    open.theirs = new Map();
+    [open.theirs, open.conflict] = [new Map(), false];
     this.say(`${open.id}: handed in.`);
-    element("origin", HTMLParagraphElement).textContent = "Handed in.";
+    this.tellOrigin("Handed in.");
     const info = await this.server.info();
     this.tell(info.datastore.total, info.datastore.completed);
-    this.training(info.train_stats.landmarks ?? {});
+    this.training.show(info.train_stats.landmarks ?? {});
   }
 
   private async conflict(open: Open, error: Refused): Promise<void> {
     const label = await this.server.label(open.id);
     if (label === null) throw error; // of another kind: the image was replaced
-    open.theirs = new Map(readMarkups(label.text).map((one) => [one.name, one]));
+    [open.theirs, open.conflict] = [byName(readMarkups(label.text)), true];
     this.say(error.message, true);
   }
 
@@ -217,7 +227,7 @@ export class Page {
   private async takeTheirs(): Promise<void> {
     if (this.open === null) return;
     const { id, review } = this.open;
-    await this.show(id, false);
+    await this.show(id, { unfinished: false });
     await this.drafts.remove(id);
     this.open.review.offer(review.all());
     this.say("these are theirs. Redo brings yours back, one by one.");
@@ -228,28 +238,33 @@ export class Page {
     const open = this.open;
     if (open === null) return;
     const text = writeMarkups(open.review.all());
-    if (open.review.edited)
-      await this.drafts.save({ id: open.id, base: open.base, mark: open.mark, text, at: Date.now() });
-    else await this.drafts.remove(open.id);
+    const { id, base, mark, blind } = open;
+    if (open.review.edited) await this.drafts.save({ id, base, mark, text, blind, at: Date.now() });
+    else await this.drafts.remove(id);
   }
 
   private async list(): Promise<void> {
-    const [cases, drafts] = [await this.server.cases(), new Set(await this.drafts.ids())];
-    const rows = Object.entries(cases).map(([id, one]) => {
-      const row = document.createElement("tr");
-      const open = document.createElement("button");
-      open.type = "button";
-      open.textContent = id;
-      open.addEventListener("click", () => {
-        element("list", HTMLDialogElement).close();
-        void this.attempt(() => this.show(id));
-      });
-      const gain = one.image.info.gain;
-      row.append(cell(open), cell(state(one, drafts.has(id))), cell(gain == null ? "" : gain.toFixed(1)));
-      return row;
+    const [rows, drafts] = [await this.server.cases(), new Set(await this.drafts.ids())];
+    const opened = (id: string, how: Opening) => void this.attempt(() => this.show(id, how));
+    showCases(rows, drafts, {
+      open: (id) => opened(id, {}),
+      openBlind: (id) => opened(id, { blind: true }),
     });
-    element("listed", HTMLTableSectionElement).replaceChildren(...rows);
-    element("list", HTMLDialogElement).showModal();
+  }
+
+  /** Show another set beside this one; -1 for none. */
+  private compare(number: number): void {
+    if (this.open === null || this.open.conflict) return;
+    const found = this.open.comparisons[number];
+    this.open.theirs = byName(found === undefined ? [] : readMarkups(found.text));
+    this.update();
+  }
+
+  private async remark(): Promise<void> {
+    const field = element("said_of_it", HTMLTextAreaElement);
+    if (this.open === null || field.value.trim() === "") return;
+    showRemarks(await this.server.remark(this.open.id, field.value.trim()));
+    field.value = "";
   }
 
   // Landmarks
@@ -289,12 +304,13 @@ export class Page {
   private nudge(key: string, share: number): void {
     const at = this.chosen === null ? null : (this.open?.review.get(this.chosen).position ?? null);
     if (at === null) return;
-    const [across, along] = [0, 1, 2].filter((axis) => axis !== NORMAL[this.plane]) as [number, number];
-    const middle = this.viewer.toScreen(at, this.plane);
+    const plane = this.pointer.plane;
+    const [across, along] = [0, 1, 2].filter((axis) => axis !== NORMAL[plane]) as [number, number];
+    const middle = this.viewer.toScreen(at, plane);
     const point: [number, number, number] = [...at];
     const axis = key === "ArrowLeft" || key === "ArrowRight" ? across : along;
     point[axis] = (point[axis] ?? 0) + this.viewer.voxel * share;
-    const beside = this.viewer.toScreen(point, this.plane);
+    const beside = this.viewer.toScreen(point, plane);
     if (middle === null || beside === null) return;
     // Right is right on the screen, whichever way the image lies.
     const forward = axis === across ? beside.x > middle.x : beside.y < middle.y;
@@ -304,10 +320,36 @@ export class Page {
     this.viewer.jump(point);
   }
 
+  /** What the pointer may do with the landmarks. */
+  private holder(): Holder {
+    const page = this;
+    return {
+      get changeable() {
+        return page.open !== null && !page.busy && !page.viewing;
+      },
+      get placing() {
+        return page.placing && page.chosen !== null;
+      },
+      shown: () => page.shown(),
+      place(point) {
+        page.change((review, name) => review.place(name, point));
+        page.placing = false;
+        page.viewer.jump(point);
+        page.update();
+      },
+      takeHold(name) {
+        page.chosen = name;
+        page.update();
+        return page.open?.review.get(name).position ?? null;
+      },
+      draw: () => page.draw(),
+    };
+  }
+
   private shown(): Shown[] {
     const open = this.open;
     if (open === null) return [];
-    const preview = this.preview;
+    const preview = this.pointer.preview;
     return open.review.all().map((one) => ({
       now: preview !== null && one.name === this.chosen ? landmark(one.name, preview, "present") : one,
       before: open.review.before(one.name),
@@ -319,45 +361,40 @@ export class Page {
   // What is seen
 
   private draw(): void {
-    this.marks?.draw(this.shown());
-    this.measure();
-  }
-
-  /** Lengths and angles, while a mark is dragged, too. */
-  private measure(): void {
-    const now = this.shown().map((one) => one.now);
-    element("measured", HTMLDetailsElement).hidden = now.length === 0 || this.measurements.length === 0;
-    const rows = this.measurements.map((one) => {
-      const row = document.createElement("tr");
-      row.append(cell(one.name), cell(measured(one, now)));
-      return row;
-    });
-    element("values", HTMLTableSectionElement).replaceChildren(...rows);
+    const shown = this.shown();
+    this.marks.draw(shown);
+    showMeasurements(
+      this.measurements,
+      shown.map((one) => one.now),
+    );
   }
 
   private update(): void {
     const open = this.open;
     element("case", HTMLHeadingElement).textContent = open?.id ?? "No case is open";
     element("empty", HTMLParagraphElement).hidden = open !== null;
-    element("conflict", HTMLDivElement).hidden = !open || open.theirs.size === 0 || this.viewing;
+    element("conflict", HTMLDivElement).hidden = !open?.conflict;
+    element("past", HTMLDetailsElement).hidden = open === null || open.blind || this.viewing;
     const rows = (open?.review.rows() ?? []).map((one) => this.row(one));
-    element("rows", HTMLTableSectionElement).replaceChildren(...rows);
+    fill("rows", rows);
     rows.find((row) => row.ariaSelected === "true")?.scrollIntoView({ block: "nearest" });
     const chosen = open !== null && this.chosen !== null ? open.review.before(this.chosen) : null;
     element("note", HTMLParagraphElement).textContent = chosen?.note ?? "";
-    for (const name of ["place", "absent", "unknown", "revert", "undo", "redo", "robust", "full", "submit"])
-      element(name, HTMLButtonElement).disabled = open === null || this.busy;
+    element("between", HTMLTableCellElement).textContent = this.compared ? "Apart" : "Moved";
+    for (const name of PER_LANDMARK) element(name, HTMLButtonElement).disabled = open === null || this.busy;
+    for (const name of ["window", "channel"]) element(name, HTMLSelectElement).disabled = open === null;
     element("next", HTMLButtonElement).disabled = this.busy;
     element("place", HTMLButtonElement).ariaPressed = String(this.placing);
     this.draw();
   }
 
+  /** Whether there is another set to compare with. */
+  private get compared(): boolean {
+    return (this.open?.theirs.size ?? 0) > 0;
+  }
+
   private row(one: Landmark): HTMLTableRowElement {
     const before = this.open?.review.before(one.name) ?? one;
-    const row = document.createElement("tr");
-    row.ariaSelected = String(one.name === this.chosen);
-    row.className = this.open?.review.edited && !same(one, before) ? "edited" : "";
-    row.addEventListener("click", () => this.choose(one.name));
     const there =
       one.status !== "present"
         ? one.status
@@ -367,9 +404,12 @@ export class Page {
             ? before.score.toFixed(2)
             : "";
     const radius = before.radius === null ? "" : `${before.radius.toFixed(1)} mm`;
-    const beside = this.viewing ? this.open?.theirs.get(one.name) : before;
+    const beside = this.compared ? this.open?.theirs.get(one.name) : before;
     const moved = one.position && beside?.position ? distance(one.position, beside.position) : 0;
-    row.append(cell(one.name), cell(there), cell(radius), cell(moved > 0.005 ? `${moved.toFixed(2)} mm` : ""));
+    const row = tableRow(one.name, there, radius, moved > 0.005 ? `${moved.toFixed(2)} mm` : "");
+    row.ariaSelected = String(one.name === this.chosen);
+    row.className = this.open?.review.edited && !same(one, before) ? "edited" : "";
+    row.addEventListener("click", () => this.choose(one.name));
     row.title = Number.isFinite(risk(before)) ? before.note : "nothing is said of it";
     return row;
   }
@@ -378,38 +418,14 @@ export class Page {
     element("progress", HTMLOutputElement).value = `${completed} of ${total} reviewed`;
   }
 
+  private tellOrigin(sentence: string): void {
+    element("origin", HTMLParagraphElement).textContent = sentence;
+  }
+
   private say(sentence: string, bad = false): void {
     const place = element("said", HTMLParagraphElement);
     place.textContent = sentence;
     place.className = bad ? "bad" : "";
-  }
-
-  private training(status: Training): void {
-    const running = RUNNING.includes(status.state ?? "");
-    const course = element("course", HTMLProgressElement);
-    course.hidden = !running;
-    if (status.progress === undefined) course.removeAttribute("value");
-    else course.value = status.progress;
-    element("train", HTMLButtonElement).disabled = running;
-    element("stop", HTMLButtonElement).disabled = !running;
-    const version = status.version === undefined ? "" : ` Version ${status.version} is served.`;
-    element("trained", HTMLParagraphElement).textContent = status.state
-      ? `${status.state}${status.reason ? `: ${status.reason}` : ""}.${version}`
-      : "Learns from three reviewed cases or more, and is used only if it is at least as good.";
-    void this.attempt(async () => this.tellVersions(await this.server.versions()), false);
-    if (running) window.setTimeout(() => void this.attempt(() => this.look(), false), LOOK_MS);
-  }
-
-  private tellVersions(told: Versions): void {
-    const options = told.versions.map(({ version, ended }) => {
-      const when = ended === undefined ? "as started" : new Date(1000 * ended).toLocaleString();
-      return new Option(`version ${version}, ${when}`, String(version), false, version === told.served);
-    });
-    element("version", HTMLSelectElement).replaceChildren(...options);
-  }
-
-  private async look(): Promise<void> {
-    this.training((await this.server.info()).train_stats.landmarks ?? {});
   }
 
   /** Run something that may fail, with a sentence when it does; nothing else is begun meanwhile. */
@@ -420,8 +436,7 @@ export class Page {
     try {
       await action();
     } catch (error) {
-      const known = error instanceof Refused || error instanceof Unreachable || error instanceof Error;
-      this.say(known ? error.message : String(error), true);
+      this.say(error instanceof Error ? error.message : String(error), true);
     } finally {
       if (alone) this.busy = false;
       this.update();
@@ -442,37 +457,13 @@ export class Page {
     click("revert", () => this.change((review, name) => review.revert(name)));
     click("undo", () => this.travel((review) => review.undo()));
     click("redo", () => this.travel((review) => review.redo()));
-    click("robust", () => this.viewer.resetWindow());
-    click("full", () => this.viewer.setWindow(this.viewer.window.least, this.viewer.window.most));
     click("submit", () => void this.attempt(() => this.submit()));
     click("mine", () => void this.attempt(() => this.handInMine()));
     click("theirs", () => void this.attempt(() => this.takeTheirs()));
-    click("train", () =>
-      void this.attempt(async () => {
-        await this.server.train();
-        await this.look();
-      }));
-    const version = element("version", HTMLSelectElement);
-    version.addEventListener(
-      "change",
-      () =>
-        void this.attempt(async () => {
-          this.tellVersions(await this.server.serveVersion(Number(version.value)));
-          this.say(`version ${version.value} finds the landmarks from the next case on.`);
-        }),
-    );
-    click("stop", () =>
-      void this.attempt(async () => {
-        await this.server.stopTraining();
-        await this.look();
-      }));
+    click("remark", () => void this.attempt(() => this.remark()));
+    const compared = element("compared", HTMLSelectElement);
+    compared.addEventListener("change", () => this.compare(compared.value === "" ? -1 : Number(compared.value)));
     document.addEventListener("keydown", (event) => this.key(event));
-    const stage = element("stage", HTMLElement);
-    for (const kind of ["pointerdown", "mousedown", "touchstart"] as const)
-      stage.addEventListener(kind, (event) => this.press(event), { capture: true });
-    stage.addEventListener("pointermove", (event) => this.move(event), { capture: true });
-    for (const kind of ["pointerup", "pointercancel"] as const)
-      stage.addEventListener(kind, () => this.release(), { capture: true });
     this.tabs.addEventListener("message", (event: MessageEvent<{ opened?: string; open?: string }>) => {
       const { opened, open } = event.data;
       if (this.open === null || (opened ?? open) !== this.open.id) return;
@@ -488,7 +479,7 @@ export class Page {
   }
 
   private key(event: KeyboardEvent): void {
-    const typing = event.target instanceof HTMLInputElement || event.target instanceof HTMLSelectElement;
+    const typing = [HTMLInputElement, HTMLSelectElement, HTMLTextAreaElement].some((kind) => event.target instanceof kind);
     if (typing || document.querySelector("dialog[open]") !== null) return;
     const held = event.ctrlKey || event.metaKey;
     const actions: Record<string, () => void> = held
@@ -517,87 +508,4 @@ export class Page {
     event.preventDefault();
     action();
   }
-
-  /** Take hold of a mark, or place the chosen landmark; else the image gets the click. */
-  private press(event: Event): void {
-    const pointer = event instanceof PointerEvent ? event : null;
-    if (this.dragged !== null && pointer === null) {
-      event.stopPropagation(); // the same press, told again as that of a mouse or a finger
-      return;
-    }
-    if (pointer === null || pointer.button !== 0 || this.open === null || this.busy || this.viewing) return;
-    const { x, y } = this.inCanvas(pointer);
-    const tile = this.viewer.tileAt(x, y);
-    const under = tile === null ? null : this.viewer.toPoint(x, y);
-    if (tile === null || under === null) return;
-    this.plane = tile.plane;
-    if (this.placing && this.chosen !== null) {
-      this.change((review, name) => review.place(name, under));
-      this.placing = false;
-      this.viewer.jump(under);
-      this.update();
-      this.dragged = null;
-      event.stopPropagation();
-      return;
-    }
-    const name = this.marks.at(x, y, tile, this.shown());
-    const from = name === null ? null : this.open.review.get(name).position;
-    if (name === null || from === null) return;
-    this.chosen = name;
-    this.dragged = { from, start: under };
-    element("stage", HTMLElement).setPointerCapture(pointer.pointerId);
-    event.stopPropagation();
-    this.update();
-  }
-
-  private move(event: PointerEvent): void {
-    const { x, y } = this.inCanvas(event);
-    const tile = this.viewer.tileAt(x, y);
-    if (tile !== null && this.dragged === null) this.plane = tile.plane;
-    if (this.dragged === null || this.open === null || this.chosen === null) return;
-    event.stopPropagation();
-    const under = tile?.plane === this.plane ? this.viewer.toPoint(x, y) : null;
-    if (under === null) return;
-    const { from, start } = this.dragged;
-    // Only what the pointer travelled counts: the point keeps its place across the plane.
-    const to = from.map((value, axis) => value + (under[axis] ?? 0) - (start[axis] ?? 0));
-    this.preview = to as unknown as Point;
-    this.draw();
-  }
-
-  private release(): void {
-    if (this.dragged === null) return;
-    this.dragged = null;
-    const at = this.preview;
-    this.preview = null;
-    if (at === null) this.update();
-    else {
-      this.change((review, name) => review.place(name, at));
-      this.viewer.jump(at);
-    }
-  }
-
-  private inCanvas(event: PointerEvent): { x: number; y: number } {
-    const box = element("image", HTMLCanvasElement).getBoundingClientRect();
-    return { x: event.clientX - box.left, y: event.clientY - box.top };
-  }
-}
-
-function state(one: CaseState, draft: boolean): string {
-  if (draft) return "not handed in";
-  if ("final" in one.labels) return "reviewed";
-  if (one.image.info.unreadable) return "unreadable";
-  return "original" in one.labels ? "predicted" : "unseen";
-}
-
-function cell(content: string | HTMLElement): HTMLTableCellElement {
-  const made = document.createElement("td");
-  made.append(content); // text stays text
-  return made;
-}
-
-function element<T extends HTMLElement>(id: string, kind: { new (): T }): T {
-  const found = document.getElementById(id);
-  if (!(found instanceof kind)) throw new Error(`the page has no ${id}.`);
-  return found;
 }

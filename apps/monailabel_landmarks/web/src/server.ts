@@ -20,11 +20,20 @@ export class Unreachable extends Error {
   }
 }
 
+/** One look at held-out cases while a network is trained. */
+export interface Look {
+  step: number;
+  seconds: number;
+  mre_mm: number;
+}
+
 export interface Training {
   state?: string;
   progress?: number;
   reason?: string;
   version?: number;
+  /** For each network. */
+  course?: Look[][];
 }
 
 export interface Info {
@@ -40,15 +49,61 @@ export interface Versions {
   versions: { version: number; reason?: string; ended?: number }[];
 }
 
-export interface CaseState {
-  labels: Record<string, unknown>;
-  image: { ext: string; info: { confidence?: number | null; gain?: number | null; unreadable?: boolean } };
+/** A row of the list of cases; null is what is not known. */
+export interface CaseRow {
+  case: string;
+  state: string;
+  reviewers: string[];
+  reviewed: string | null;
+  /** That a review is expected to mend. */
+  gain_mm: number | null;
+  /** Of two reviewers' points, on average. */
+  apart_mm: number | null;
+  most_apart: string | null;
+  /** Neither had seen the other's. */
+  blind: boolean | null;
+  remark: string | null;
+}
+
+/** A reviewed label: one that was replaced, or the one there is. */
+export interface Earlier {
+  time: string;
+  reviewers: string[];
+  blind: boolean;
+  content: string;
+}
+
+export interface Remark {
+  time: string;
+  reviewer: string;
+  text: string;
+}
+
+export interface Image {
+  /** A NIfTI file. */
+  content: ArrayBuffer;
+  /** Tells it from another one of its name. */
+  mark: string;
+  /** Voxels to RAS mm, rows; as the server reads it. */
+  affine: number[][];
 }
 
 /** What a server that only shows one image has. */
 export interface View {
   image: string;
+  affine: number[][];
   sets: { name: string; text: string }[];
+}
+
+/** What is handed in with a label. */
+export interface Submission {
+  text: string;
+  /** Checksum of the label it was made from, "" when there was none. */
+  base: string;
+  /** Of the image it was made on. */
+  mark: string;
+  /** The label there is was not seen. */
+  blind: boolean;
 }
 
 export interface Label {
@@ -72,15 +127,15 @@ export class Server {
     return this.json("GET", "datastore/measurements");
   }
 
-  async nextCase(strategy: string): Promise<string | null> {
-    const body = { client_id: `${this.reviewer} ${this.client}` };
+  /** @param besides the open case: what would come after it; nobody is given that. */
+  async nextCase(strategy: string, besides = ""): Promise<string | null> {
+    const body = { client_id: `${this.reviewer} ${this.client}`, besides };
     const found = await this.json<{ id?: string }>("POST", `activelearning/${quoted(strategy)}`, body);
     return found.id ?? null;
   }
 
-  async cases(): Promise<Record<string, CaseState>> {
-    const found = await this.json<{ objects: Record<string, CaseState> }>("GET", "datastore/?output=all");
-    return found.objects;
+  cases(): Promise<CaseRow[]> {
+    return this.json("GET", "datastore/cases");
   }
 
   /** What is to be looked at, and nothing else. */
@@ -90,15 +145,15 @@ export class Server {
     return { content: await answer.arrayBuffer(), shown };
   }
 
-  /** What the image's file is called, and which labels it has. */
-  about(id: string): Promise<{ name: string; labels: string[] }> {
+  /** The image's mark, and which labels it has. */
+  about(id: string): Promise<{ mark: string; labels: string[] }> {
     return this.json("GET", `datastore/image/info?image=${quoted(id)}`);
   }
 
-  /** @returns the image, and its mark, which tells it from another one of its name. */
-  async image(id: string): Promise<{ content: ArrayBuffer; mark: string }> {
-    const answer = await this.ask("GET", `datastore/image?image=${quoted(id)}`);
-    return { content: await answer.arrayBuffer(), mark: tag(answer) };
+  async image(id: string): Promise<Image> {
+    const answer = await this.ask("GET", `datastore/image?image=${quoted(id)}&nifti=true`);
+    const affine = JSON.parse(answer.headers.get("x-affine") ?? "[]") as number[][];
+    return { content: await answer.arrayBuffer(), mark: tag(answer), affine };
   }
 
   async predict(id: string): Promise<string> {
@@ -106,10 +161,10 @@ export class Server {
     return answer.text();
   }
 
-  /** The reviewed label; null when there is none. */
-  async label(id: string): Promise<Label | null> {
+  /** @param which the reviewed label, or what the model last said; null when there is none. */
+  async label(id: string, which: "final" | "original" = "final"): Promise<Label | null> {
     try {
-      const answer = await this.ask("GET", `datastore/label?label=${quoted(id)}&tag=final`);
+      const answer = await this.ask("GET", `datastore/label?label=${quoted(id)}&tag=${which}`);
       return { text: await answer.text(), checksum: tag(answer) };
     } catch (error) {
       if (error instanceof Refused && error.status === 404) return null;
@@ -117,19 +172,27 @@ export class Server {
     }
   }
 
-  /** Who made the label, and when. */
-  labelInfo(id: string): Promise<{ reviewer?: string; time?: string; earlier?: number }> {
-    return this.json("GET", `datastore/label/info?label=${quoted(id)}&tag=final`);
+  /** The reviewed labels, oldest first; the last one is that there is. */
+  earlier(id: string): Promise<Earlier[]> {
+    return this.json("GET", `datastore/label/history?label=${quoted(id)}`);
+  }
+
+  remarks(id: string): Promise<Remark[]> {
+    return this.json("GET", `datastore/image/remarks?image=${quoted(id)}`);
+  }
+
+  /** @returns all that was said. */
+  remark(id: string, text: string): Promise<Remark[]> {
+    return this.json("POST", `datastore/image/remarks?image=${quoted(id)}`, { text, reviewer: this.reviewer });
   }
 
   /**
    * Hand in a label; the same one twice is harmless.
-   * @param base checksum of the label it was made from, "" when there was none.
    * @returns the checksum of the label that is on the server now.
    */
-  async submit(id: string, text: string, base: string, mark: string): Promise<string> {
+  async submit(id: string, { text, base, mark, blind }: Submission): Promise<string> {
     const form = new FormData();
-    form.set("params", JSON.stringify({ reviewer: this.reviewer, base_checksum: base, image_mark: mark }));
+    form.set("params", JSON.stringify({ reviewer: this.reviewer, base_checksum: base, image_mark: mark, blind }));
     form.set("label", new Blob([text], { type: "application/json" }), "label.mrk.json");
     const answer = await this.ask("PUT", `datastore/label?image=${quoted(id)}&tag=final`, form);
     return ((await answer.json()) as { checksum: string }).checksum;

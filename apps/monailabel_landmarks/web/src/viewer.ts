@@ -14,6 +14,7 @@ const TYPES: Record<Plane, SLICE_TYPE> = {
 /** The axis that a plane is perpendicular to. */
 export const NORMAL: Record<Plane, 0 | 1 | 2> = { sagittal: 0, coronal: 1, axial: 2 };
 
+const SAME_MM = 0.01; // by which two readers may differ about the far corner
 const GAP = 0.04; // of the image's extent, that the crosshair leaves free around what it points to
 
 /** A plane on the screen: CSS pixels of the canvas. */
@@ -66,11 +67,25 @@ export class Viewer {
     return viewer;
   }
 
-  /** Show another image. */
-  async show(content: ArrayBuffer, name: string): Promise<void> {
+  /**
+   * Show another image.
+   * @param content a NIfTI file, compressed or not.
+   * @param affine its geometry, as the server reads it.
+   * @throws Error when it is read differently here: points would lie elsewhere than they seem to.
+   */
+  async show(content: ArrayBuffer, name: string, affine: readonly (readonly number[])[]): Promise<void> {
     for (const old of [...this.niivue.volumes]) this.niivue.removeVolume(old);
-    await this.niivue.loadFromArrayBuffer(content, name);
+    const [first, second] = new Uint8Array(content, 0, 2);
+    const packed = first === 0x1f && second === 0x8b;
+    await this.niivue.loadFromArrayBuffer(content, `${name}.nii${packed ? ".gz" : ""}`);
     const shown = this.niivue.volumes[0];
+    const read = shown?.hdr?.affine ?? [];
+    const far = [...(shown?.hdr?.dims ?? []).slice(1, 4), 1];
+    const apart = affine.map((row, i) => row.map((one, j) => Math.abs(one - (read[i]?.[j] ?? NaN)) * (far[j] ?? 1)));
+    if (affine.length === 0 || !apart.flat().every((mm) => mm <= SAME_MM)) {
+      this.clear();
+      throw new Error(`${name}: this page reads where the image lies differently. It is not shown: use Slicer for it.`);
+    }
     const [across, along, up] = (shown?.dimsRAS ?? []).slice(1, 4);
     const extent = Math.max(across ?? 1, along ?? 1, up ?? 1) * this.voxel;
     this.niivue.opts.crosshairGap = GAP * extent;
@@ -110,6 +125,20 @@ export class Viewer {
   resetWindow(): void {
     const image = this.niivue.volumes[0];
     if (image !== undefined) this.setWindow(image.robust_min ?? 0, image.robust_max ?? 1);
+  }
+
+  /** How many channels the image has. */
+  get channels(): number {
+    return this.niivue.volumes[0]?.nFrame4D ?? 1;
+  }
+
+  /** Show another channel, in the window that suits it. */
+  showChannel(number: number): void {
+    const image = this.niivue.volumes[0];
+    if (image === undefined) return;
+    this.niivue.setFrame4D(image.id, number);
+    image.calMinMax(number);
+    this.niivue.updateGLVolume();
   }
 
   /** Centre all planes. */

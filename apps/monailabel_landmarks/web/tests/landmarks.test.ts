@@ -8,6 +8,7 @@ const told = (name: string, radius: number | null, more: Partial<Landmark> = {})
   status: "present",
   score: null,
   radius,
+  covariance: null,
   probability: 1,
   note: "",
   ...more,

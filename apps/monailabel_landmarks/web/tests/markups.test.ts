@@ -27,9 +27,10 @@ describe("point lists", () => {
   });
 
   it("carry what the model says of a point", () => {
-    const description = "score=0.91 probability=0.87 radius_mm=0.5,1.1,1.4 note=moved, radius_mm=9,9,9 said";
+    const description = "score=0.91 probability=0.87 radius_mm=0.5,1.1,1.4 covariance_mm2=1,0,0.5,2,0,3e-1 note=moved, radius_mm=9,9,9 said";
     const [one] = readMarkups(file([{ label: "a", position: [0, 0, 0], description }]));
     expect([one?.score, one?.probability, one?.radius]).toEqual([0.91, 0.87, 1.4]);
+    expect(one?.covariance).toEqual([1, 0, 0.5, 2, 0, 0.3]);
     expect(one?.note).toBe("moved, radius_mm=9,9,9 said");
   });
 

@@ -12,7 +12,7 @@ const answers = (status: number, body: unknown, headers: Record<string, string> 
 
 it("says what the server says", async () => {
   answers(409, { detail: "somebody else saved it." });
-  const refused = await new Server("me").submit("a", "{}", "", "m").catch((error: unknown) => error);
+  const refused = await new Server("me").submit("a", { text: "{}", base: "", mark: "m", blind: false }).catch((error: unknown) => error);
   expect(refused).toBeInstanceOf(Refused);
   expect([(refused as Refused).status, (refused as Refused).message]).toEqual([409, "somebody else saved it."]);
 });
@@ -24,7 +24,7 @@ it("says when nobody answers", async () => {
 
 it("sends names as they are, whatever they hold", async () => {
   const fetched = answers(200, { checksum: "abc" });
-  expect(await new Server("Ä <b>").submit("a/b &c", "{}", "before", "m")).toBe("abc");
+  expect(await new Server("Ä <b>").submit("a/b &c", { text: "{}", base: "before", mark: "m", blind: true })).toBe("abc");
   const [path, options] = fetched.mock.calls[0] ?? ["", {}];
   expect(path).toBe("datastore/label?image=a%2Fb%20%26c&tag=final");
   const form = options.body as FormData;
@@ -32,6 +32,7 @@ it("sends names as they are, whatever they hold", async () => {
     reviewer: "Ä <b>",
     base_checksum: "before",
     image_mark: "m",
+    blind: true,
   });
 });
 
