@@ -8,12 +8,13 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 import pytest
 
-from auto3dlandmark.formats import write_landmarks
+from auto3dlandmark.formats import read_landmarks, write_landmarks
 from auto3dlandmark.geometry import voxel_to_world
 from auto3dlandmark.landmarks import ABSENT, PRESENT, UNKNOWN, LandmarkSet
 
@@ -122,6 +123,23 @@ def store(studies: Path):
     from auto3dlandmark.review.store import ReviewStore
 
     return ReviewStore(studies, SMALL_NAMES)
+
+
+@pytest.fixture
+def label(write_dataset: Callable[..., Path], tmp_path: Path) -> Callable[..., bytes]:
+    """The bytes of a label for that store, moved by so many millimetres."""
+    source = tmp_path / "dataset" / "landmarks" / "a.mrk.json"
+
+    def make(shift: float = 0.0, **changes: Any) -> bytes:
+        found = read_landmarks(source)
+        moved = LandmarkSet(found.names, found.points + shift)
+        path = tmp_path / "made.mrk.json"
+        write_landmarks(path, moved)
+        content = json.loads(path.read_text())
+        content["markups"][0].update(changes)
+        return json.dumps(content).encode()
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,10 @@ import json
 import shutil
 import threading
 import time
+from urllib.parse import quote
 
+import itk
+import nibabel as nib
 import numpy as np
 import pytest
 from LandmarkReviewLib.client import Client
@@ -16,7 +19,7 @@ from LandmarkReviewLib.points import Point, read_points, write_points
 from PIL import Image
 
 from auto3dlandmark import read_landmarks
-from auto3dlandmark.data.images import read_geometry
+from auto3dlandmark.data.images import read_geometry, read_image
 from auto3dlandmark.geometry import voxel_to_world
 from auto3dlandmark.landmarks import ABSENT, PRESENT
 
@@ -275,6 +278,136 @@ def test_two_reviewers_of_one_case(own_server, page):
     ]
 
 
+def test_a_second_reviewer_sees_nothing_of_the_first(own_server, page):
+    """Who is not to see others' points sees none of them, and how far both lie apart is told afterwards."""
+    client = Client(own_server.url, "Ann")
+    predicted = {point.name: point for point in read_points(client.infer(CASE))}
+    first = [Point(one.name, np.array(one.position) + [3, 0, 4], "present") for one in predicted.values()]
+    client.submit(CASE, write_points(first), "")
+    page.page.fill("#reviewer", "Ben")
+    page.page.press("#reviewer", "Tab")
+    page.page.click("#cases")
+    page.page.click("#listed button:text-is('Blind')")
+    page.page.wait_for_selector("#rows tr", timeout=OPENED)
+    page.settle()
+    assert "not shown" in page.page.text_content("#origin") and not page.page.is_visible("#past")
+    name = page.page.evaluate("window.review.chosen")
+    shown = page.page.evaluate("window.review.open.review.get(window.review.chosen).position")
+    np.testing.assert_allclose(shown, predicted[name].position, atol=1e-6)
+    page.press("Shift+ArrowRight")
+    page.page.reload()  # what is not handed in stays blind
+    until(page.page, "window.review?.open", OPENED / 1000)
+    page.settle()
+    assert "back" in page.said() and not page.page.is_visible("#past")
+    page.submit()
+    assert "handed in" in page.said()
+    page.page.click("#cases")
+    page.page.wait_for_selector("#listed tr")
+    apart = float(page.page.text_content(f"#listed tr:has-text('{CASE}') td:nth-child(5)"))
+    assert 4 < apart < 6 and "1 of them without" in page.page.text_content("#counts")
+    with page.page.expect_download() as table:
+        page.page.click("text=agreement as CSV")
+    rows = table.value.path().read_text().splitlines()
+    assert rows[0].startswith("case,first,second,blind,landmark") and len(rows) == 1 + len(predicted)
+    assert all(row.startswith(f"{CASE},Ann,Ben,True,") for row in rows[1:])
+    page.page.fill("#filter", "case 1")
+    assert page.page.locator("#listed tr:visible").count() == 1
+    page.page.click("#listed a:visible")
+    page.settle()
+    assert page.page.text_content("#case") == "case 1" and page.page.url.endswith("?case=case+1")
+
+
+def test_notes_and_earlier_labels_are_beside(own_server, page):
+    client = Client(own_server.url, "=Ann")
+    predicted = read_points(client.infer(CASE))
+    moved = [Point(one.name, np.array(one.position) + [0, 0, 1.5], "present") for one in predicted]
+    client.submit(CASE, write_points(moved), "")
+    client.submit(CASE, write_points(predicted), client.label(CASE)[1])
+    page.page.goto(f"{own_server.url}/?case={CASE}")
+    until(page.page, "window.review?.open", OPENED / 1000)
+    page.settle()
+    assert page.page.text_content("#origin") == "Reviewed before by =Ann, one earlier version."
+    page.page.click("#noted")
+    titles = page.page.locator("#compared option").all_text_contents()
+    assert len(titles) == 4 and titles[1].startswith("=Ann, ") and titles[3] == "the prediction"
+    page.page.select_option("#compared", "1")
+    apart = page.page.locator("#rows td:nth-child(4)").all_text_contents()
+    assert set(apart) == {"1.50 mm"} and page.page.text_content("#between") == "Apart"
+    page.page.select_option("#compared", "")
+    assert page.page.text_content("#between") == "Moved"
+    text = "<b>left</b> /home/of/somebody\n=1+1"
+    page.page.fill("#said_of_it", text)
+    page.page.click("#remark")
+    page.settle()
+    assert text in page.page.text_content("#remarks li") and page.page.locator("#remarks b").count() == 0
+    page.page.click("#cases")
+    page.page.wait_for_selector("#listed tr")
+    assert page.page.text_content(f"#listed tr:has-text('{CASE}') td:last-child") == text
+    table = page.page.request.get(f"{own_server.url}/datastore/cases.csv").text()
+    assert ",'=Ann," in table and text in table  # a spreadsheet runs no formula
+    assert page.complaints == []
+
+
+def test_the_next_case_is_there_already(own_server, page):
+    page.next_case()
+    asked = f"datastore/image?image={quote('case 1')}"
+    until(page.page, "window.review.ahead.kept !== null", OPENED / 1000)
+    page.page.evaluate("window.review.ahead.kept.whole.then(() => null)")
+    before = [url for url in page.asked if asked in url]
+    assert len(before) == 1
+    page.press("n")
+    assert page.page.text_content("#case") == "case 1"
+    assert [url for url in page.asked if asked in url] == before
+    predicted = read_points(Client(own_server.url).infer("case 1"))
+    shown = {one["name"]: one["position"] for one in page.page.evaluate("window.review.open.review.all()")}
+    for point in predicted:
+        np.testing.assert_allclose(shown[point.name], point.position, atol=1e-6)
+
+
+def test_images_of_every_kind_lie_where_the_server_says(own_server, page):
+    """A folder of channels, another format, and a NIfTI file whose two geometries differ."""
+    source = own_server.studies / "case 1.nii.gz"
+    array, affine = read_image(source)
+    array = array.astype(np.float32)
+    for place in own_server.studies.glob("*.nii.gz"):
+        place.unlink()
+    twice = nib.Nifti1Image(array, None)
+    twice.set_sform(affine, code=1)
+    twice.set_qform(np.diag([3, 3, 3, 1.0]), code=2)
+    nib.save(twice, own_server.studies / "two geometries.nii")
+    image = itk.image_from_array(np.ascontiguousarray(array.T))
+    image.SetSpacing([0.5, 1, 2])
+    itk.imwrite(image, str(own_server.studies / "other.nrrd"))
+    for case in ("two geometries", "other"):
+        page.page.goto(f"{own_server.url}/?case={case}")
+        until(page.page, "window.review?.viewer?.shown && !window.review.busy", OPENED / 1000)
+        seen = page.page.evaluate("window.review.viewer.niivue.volumes[0].hdr.affine")
+        kept = own_server.studies / ("other.nrrd" if case == "other" else "two geometries.nii")
+        np.testing.assert_allclose(seen, read_geometry(kept)[1], atol=1e-5)
+        assert "differently" not in page.said()
+    for file in own_server.studies.glob("*.n*"):
+        file.unlink()
+    folder = own_server.studies / "channels"
+    folder.mkdir()
+    for number, name in enumerate(("t1", "t2")):
+        nib.save(nib.Nifti1Image(array * (number + 1), affine), folder / f"channels_{name}.nii.gz")
+    page.page.goto(f"{own_server.url}/?case=channels")
+    until(page.page, "window.review?.viewer?.shown && !window.review.busy", OPENED / 1000)
+    assert "by hand" in page.said()  # the model takes one channel
+    assert page.page.locator("#channel option").count() == 2
+    brightest = page.page.evaluate("window.review.viewer.window.high")
+    page.page.select_option("#channel", "1")
+    assert page.page.evaluate("window.review.viewer.window.high") == pytest.approx(2 * brightest, rel=0.05)
+    page.press("p")
+    tile, box = page.tile("axial"), page.page.locator("#image").bounding_box()
+    page.page.mouse.click(
+        box["x"] + tile["left"] + tile["width"] / 2, box["y"] + tile["top"] + tile["height"] / 2
+    )
+    page.settle()
+    page.submit()
+    assert "handed in" in page.said()
+
+
 def test_a_training_is_begun_and_followed(own_server, page):
     client = Client(own_server.url)
     for case in (CASE, "case 1", "case 2"):
@@ -311,26 +444,6 @@ def test_the_page_is_accessible_and_framed_by_nobody(server, browser):
         page.context.close()
 
 
-def test_names_are_text(browser, tmp_path):
-    """Whatever a landmark is called, it never becomes part of the page."""
-    name = "<img src=x onerror=alert(1)>"
-    studies = fill_studies(tmp_path / "studies", 2)
-    from auto3dlandmark import LandmarkSet, write_landmarks
-
-    shape, affine = read_geometry(studies / "case 1.nii.gz")
-    middle = voxel_to_world((np.array([shape]) - 1) / 2, affine)
-    write_landmarks(studies / "labels" / "final" / "case 1.mrk.json", LandmarkSet([name], middle))
-    running = Server(studies, options=("--templates",))
-    try:
-        page = ReviewPage(browser, running.url)
-        page.next_case()
-        assert page.page.text_content("#rows td") == name and page.page.locator("#rows img").count() == 0
-        assert page.complaints == []
-        page.context.close()
-    finally:
-        running.stop()
-
-
 def test_the_page_asks_for_the_token_once(browser, tmp_path):
     running = Server(fill_studies(tmp_path / "studies"), token="Zwei-Drei*Vier")
     context = browser.new_context()
@@ -352,14 +465,16 @@ def test_the_page_asks_for_the_token_once(browser, tmp_path):
 
 
 def test_two_sets_are_compared_read_only(browser, tmp_path):
+    """And whatever a landmark is called, it never becomes part of the page."""
     from auto3dlandmark import LandmarkSet, write_landmarks
     from auto3dlandmark.reports.review_page import ViewServer
 
+    name = "<img src=x onerror=alert(1)>"
     (image,) = fill_studies(tmp_path / "images", 1).glob("*.nii.gz")
     shape, affine = read_geometry(image)
     middle = voxel_to_world((np.array([shape]) - 1) / 2, affine)
-    for name, by in (("a", 0), ("b", 2)):
-        write_landmarks(tmp_path / f"{name}.mrk.json", LandmarkSet(["one"], middle + [by, 0, 0]))
+    for file, by in (("a", 0), ("b", 2)):
+        write_landmarks(tmp_path / f"{file}.mrk.json", LandmarkSet([name], middle + [by, 0, 0]))
     server = ViewServer(image, [tmp_path / "a.mrk.json", tmp_path / "b.mrk.json"])
     threading.Thread(target=server.run, daemon=True).start()
     context = browser.new_context()
@@ -372,6 +487,7 @@ def test_two_sets_are_compared_read_only(browser, tmp_path):
         assert page.text_content("#rows td:nth-child(4)") == "2.00 mm"
         assert "a.mrk.json; diamonds: b.mrk.json" in page.text_content("#origin")
         assert not page.is_visible("#submit") and not page.is_visible("#next")
+        assert page.text_content("#rows td") == name and page.locator("#rows img").count() == 0
         page.keyboard.press("a")
         assert page.text_content("#rows td:nth-child(4)") == "2.00 mm"
         assert complaints == []

@@ -18,12 +18,12 @@ from auto3dlandmark.review.versions import ServedModel
 
 from .conftest import BUNDLE
 
-TIMES = 20
+TIMES = 10
 
 
 @pytest.mark.slow
 def test_a_killed_server_has_lost_no_acknowledged_label(own_server, make_label):
-    """Two reviewers submit without a pause while the server is killed twenty times."""
+    """Two reviewers submit without a pause while the server is killed ten times."""
     acknowledged: set[str] = set()
     over = threading.Event()
 
@@ -44,7 +44,7 @@ def test_a_killed_server_has_lost_no_acknowledged_label(own_server, make_label):
         thread.start()
     try:
         for turn in range(TIMES):
-            time.sleep(0.1 + 0.05 * turn)
+            time.sleep(0.1 + 0.1 * turn)
             before = set(acknowledged)
             own_server.kill()
             names = ServedModel(own_server.studies / "review" / "models", [BUNDLE]).names
@@ -68,8 +68,12 @@ def test_a_killed_training_leaves_the_served_model_whole(own_server, make_label)
     for number, case in enumerate(("C3HeB.FeJ_", "case 1", "case 2")):
         client.submit(case, make_label(number / 10), "")
     before = client.infer("case 1")
-    for pause, how in ((12, "stop"), (14, "by hand"), (16, "with its server")):
+    for pause, how in ((1, "stop"), (3, "by hand"), (5, "with its server")):
         client.train(minutes=5)
+        begun = time.time()
+        while client.training().get("state") != "training":
+            assert time.time() - begun < 60, client.training()
+            time.sleep(0.2)
         time.sleep(pause)
         server = psutil.Process(own_server.process.pid)
         trainings = [child for child in server.children(recursive=True) if "train" in child.cmdline()]

@@ -14,7 +14,7 @@ import pytest
 from LandmarkReviewLib.points import read_points
 from LandmarkReviewLib.session import Conflict
 
-from .conftest import MODULE
+from .conftest import MODULE, Server, fill_studies
 
 UNDEFINED, DEFINED = 0, 2
 
@@ -78,6 +78,15 @@ class Item(str):
         self.tip = text
 
 
+class LineEdit(SimpleNamespace):
+    """A QLineEdit that is its text."""
+
+    Password = "password"
+
+    def __init__(self, text):
+        super().__init__(text=text)
+
+
 class Widget:
     """ScriptedLoadableModuleWidget."""
 
@@ -94,7 +103,7 @@ def window(server, tmp_path, monkeypatch):
     slicer.mrmlScene.AddNewNodeByClass = lambda *_: PointList()
     slicer.app.slicerUserSettingsFilePath = str(tmp_path / "settings" / "Slicer.ini")
     slicer.app.temporaryPath = str(tmp_path)
-    qt.QLineEdit = lambda text: SimpleNamespace(text=text)
+    qt.QLineEdit = LineEdit
     qt.QTableWidget, qt.QTableWidgetItem = Table, Item
     qt.QComboBox.return_value.findText.return_value = 0
     qt.QSettings.return_value.value = lambda key, default: default
@@ -231,3 +240,19 @@ def test_all_message_boxes_show_text_literally():
     for argument in shown:
         constant = isinstance(argument, ast.Constant)
         assert constant or argument.func.id == "literal", ast.dump(argument)
+
+
+def test_the_token_is_typed_and_never_kept(window, tmp_path):
+    running = Server(fill_studies(tmp_path / "studies", 1), token="Zwei-Drei*Vier")
+    try:
+        window.url.text = running.url
+        press(window, window.on_connect)
+        assert "asks for a token" in window.slicer.util.errorDisplay.call_args.args[0]
+        window.token.text = running.token
+        press(window, window.on_connect)
+        assert window.state.text == "0 of 1 cases are reviewed."
+        assert window.token.echoMode == "password"
+        kept = sys.modules["qt"].QSettings.return_value.setValue.call_args_list
+        assert kept and running.token not in str(kept)
+    finally:
+        running.stop()

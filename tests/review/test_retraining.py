@@ -51,6 +51,8 @@ def test_a_new_model_is_promoted_or_refused_with_the_reason(reviewed, trained_bu
     assert LandmarkPredictor(model.current().bundles).names == list(model.names)
     assert (trained_bundle / "models" / "model.pt").read_bytes() == weights
     assert retraining_status(model)["state"] == outcome["state"]
+    (course,) = outcome["course"]  # of the one bundle
+    assert course and all(look["mre_mm"] > 0 for look in course)
 
 
 def test_it_goes_on_from_the_served_weights(reviewed, monkeypatch):

@@ -5,11 +5,17 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
+import threading
+import time
+import webbrowser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from auto3dlandmark.cli import main
 from auto3dlandmark.errors import LandmarkError
+from auto3dlandmark.review import server as server_module
 from auto3dlandmark.review.server import server_command
 
 
@@ -68,3 +74,25 @@ def test_several_bundles_may_follow_the_option(installed, trained_bundle, tmp_pa
     command = seen["command"]
     assert len(json.loads(command[command.index("bundles") + 1])) == 2
     assert command[command.index("--port") + 1] == "8123"
+
+
+def test_a_browser_is_opened_once_the_server_answers(monkeypatch):
+    opened, waited = [], []
+    monkeypatch.setattr(webbrowser, "open", opened.append)
+    monkeypatch.setattr(SimpleHTTPRequestHandler, "log_message", lambda *_: None)
+    with ThreadingHTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler, bind_and_activate=False) as running:
+        running.server_bind()
+        address = f"http://127.0.0.1:{running.server_port}"
+
+        def start(_):  # at the first pause
+            if not waited:
+                running.server_activate()
+                threading.Thread(target=running.serve_forever, daemon=True).start()
+            waited.append(1)
+
+        monkeypatch.setattr(time, "sleep", start)
+        server_module.main(address, str(os.getppid()))
+        assert opened == [address] and waited
+        running.shutdown()
+    server_module.main(address, "0")  # the server is gone
+    assert opened == [address]

@@ -181,7 +181,7 @@ def test_the_best_validation_is_kept_beside_the_last(tmp_path):
     def validate(engine, batch):
         engine.state.metrics["mre_mm"] = next(errors)
 
-    evaluator = Engine(validate)
+    evaluator, courses = Engine(validate), []
     engine, _ = keep(tmp_path, 3, network, optimizer, evaluator=evaluator)
 
     @engine.on(Events.EPOCH_COMPLETED)
@@ -189,8 +189,13 @@ def test_the_best_validation_is_kept_beside_the_last(tmp_path):
         with torch.no_grad():
             network.weight.fill_(running.state.epoch)
         evaluator.run([0])
+        courses.append([look["mre_mm"] for look in ModelsFolder(tmp_path).course()])
 
+    assert ModelsFolder(tmp_path).course() == []
     engine.run([0, 1], max_epochs=3)
+    assert courses == [[5], [5, 3], [5, 3, 4]]  # told while it runs
+    assert [look["mre_mm"] for look in ModelsFolder(tmp_path).course()] == [5, 3, 4]
+    assert not ModelsFolder(tmp_path).validations.exists()
     assert torch.load(tmp_path / "model_best.pt")["weight"].unique().item() == 2
     assert torch.load(tmp_path / "model.pt")["weight"].unique().item() == 3
     summary = json.loads((tmp_path / "training.json").read_text())

@@ -54,12 +54,16 @@ class LandmarkReviewWidget(ScriptedLoadableModuleWidget):
         self.url = qt.QLineEdit(kept.value(f"{SETTINGS}/url", "http://127.0.0.1:8000"))
         self.reviewer = qt.QLineEdit(kept.value(f"{SETTINGS}/reviewer", ""))
         self.reviewer.placeholderText = "your name, kept with each label"
+        self.token = qt.QLineEdit("")  # never kept: whoever has the settings would have it
+        self.token.echoMode = qt.QLineEdit.Password
+        self.token.placeholderText = "where the server asks for one"
         self.strategy, self.state = qt.QComboBox(), qt.QLabel("Not connected.")
         self.state.wordWrap = True
         self.state.textFormat = qt.Qt.PlainText
         form = qt.QFormLayout()
         for title, widget in (
             ("Server", self.url),
+            ("Token", self.token),
             ("Reviewer", self.reviewer),
             ("Next case by", self.strategy),
         ):
@@ -152,7 +156,7 @@ class LandmarkReviewWidget(ScriptedLoadableModuleWidget):
         url, name = self.url.text.strip().rstrip("/"), self.reviewer.text.strip()
         qt.QSettings().setValue(f"{SETTINGS}/url", url)
         qt.QSettings().setValue(f"{SETTINGS}/reviewer", name)
-        client = Client(url, name)
+        client = Client(url, name, self.token.text.strip() or None)
         if self.session is None:
             drafts = os.path.join(os.path.dirname(slicer.app.slicerUserSettingsFilePath), "LandmarkReview")
             images = os.path.join(slicer.app.temporaryPath, "LandmarkReview")

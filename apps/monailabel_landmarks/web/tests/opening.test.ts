@@ -5,7 +5,7 @@ import { writeMarkups } from "../src/markups";
 import { pointsOf } from "../src/opening";
 import { Refused, type Server } from "../src/server";
 
-const file = (x: number) => writeMarkups([landmark("b", [x, 0, 0], "present")]);
+const file = (x: number) => writeMarkups([landmark("b", [x, 5, 6], "present")]);
 const NAMES = ["a", "b"];
 const REVIEWED = { reviewed: true, unseen: false, kept: null };
 const WAITING = { reviewed: false, unseen: false, kept: null };
@@ -26,7 +26,7 @@ const places = (landmarks: { position: unknown }[]) => landmarks.map((one) => on
 it("is the label, with all names in order, and what was before", async () => {
   const asked = server();
   const found = await pointsOf(asked, NAMES, "c", REVIEWED);
-  expect(places(found.landmarks)).toEqual([null, [1, 0, 0]]);
+  expect(places(found.landmarks)).toEqual([null, [1, 5, 6]]);
   expect(found.landmarks.map((one) => one.status)).toEqual(["unknown", "present"]);
   expect(found.origin).toBe("Reviewed before by Ben, one earlier version.");
   expect([found.found, found.remarks, found.earlier.length]).toEqual([file(2), [remark], 2]);
@@ -36,7 +36,7 @@ it("is the label, with all names in order, and what was before", async () => {
 it("is the prediction alone where others are not to be seen, but knows what it replaces", async () => {
   const asked = server();
   const found = await pointsOf(asked, NAMES, "c", { ...REVIEWED, unseen: true });
-  expect(places(found.landmarks)).toEqual([null, [3, 0, 0]]);
+  expect(places(found.landmarks)).toEqual([null, [3, 5, 6]]);
   expect([found.label?.checksum, found.earlier, found.remarks, found.found]).toEqual(["final", [], [], null]);
   expect(asked.remarks).not.toHaveBeenCalled();
 });
@@ -44,7 +44,7 @@ it("is the prediction alone where others are not to be seen, but knows what it r
 it("takes what was fetched ahead", async () => {
   const asked = server();
   const kept = { id: "c", image: { content: new ArrayBuffer(0), mark: "", affine: [] }, predicted: file(9) };
-  expect(places((await pointsOf(asked, NAMES, "c", { ...WAITING, kept })).landmarks)[1]).toEqual([9, 0, 0]);
+  expect(places((await pointsOf(asked, NAMES, "c", { ...WAITING, kept })).landmarks)[1]).toEqual([9, 5, 6]);
   expect(asked.predict).not.toHaveBeenCalled();
 });
 
