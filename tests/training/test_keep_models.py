@@ -13,6 +13,7 @@ import torch
 from ignite.engine import Engine, Events
 
 from auto3dlandmark import LandmarkError
+from auto3dlandmark.bundles.folder import ModelsFolder
 from auto3dlandmark.training.keep_models import KeepModels
 from auto3dlandmark.training.schedule import TrainingSchedule
 
