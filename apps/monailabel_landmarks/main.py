@@ -30,6 +30,7 @@ from auto3dlandmark.review.retraining import learnt_from, retraining_status, wor
 from auto3dlandmark.review.store import ORIGINAL, ReviewStore
 from auto3dlandmark.review.submission import ReviewError
 from auto3dlandmark.review.versions import ReviewedCases, ServedModel
+from monailabel_landmarks.lib.data_routes import SENT
 from monailabel_landmarks.lib.datastore import LandmarkDatastore
 from monailabel_landmarks.lib.infer import SPHERES, LandmarkBatchTask, LandmarkInferTask
 from monailabel_landmarks.lib.predictor import SECONDS_PER_CASE, Predictors
@@ -154,7 +155,8 @@ class LandmarksApp(MONAILabelApp):
             stock.app.router.routes[:] = [Mount("/", create_app(self.conf))]
             stock.app.user_middleware.clear()  # which welcomes every website
             stock.app.middleware_stack = None
-        shutil.rmtree(self.store.folder / "uploads", ignore_errors=True)  # what a killed server left
+        for left in ("uploads", SENT):  # by the server before
+            shutil.rmtree(self.store.folder / left, ignore_errors=True)
         end_in_time(self.predictor.close)
         self.predictor.start()  # so that the first reviewer need not wait for it
 

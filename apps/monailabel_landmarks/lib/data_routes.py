@@ -25,9 +25,10 @@ from auto3dlandmark.review.submission import MOST_BYTES, ReviewError, parse_para
 from auto3dlandmark.review.uploads import check_upload, new_image
 from monailabel_landmarks.lib.spheres import is_label_map, points_of_spheres
 
-__all__ = ["received", "router"]
+__all__ = ["SENT", "received", "router"]
 
 router = APIRouter()
+SENT = "sent"  # in the review's folder: images that had to be made for those who ask
 
 
 class Listing(StrEnum):
@@ -81,7 +82,7 @@ def get_image(request: Request, image: str, nifti: bool = False) -> Response:
     store = app_instance().store
     path = store.image(image)
     refuse_special_file(path)
-    file, name = sent_file(path, store.folder / "sent", nifti), sent_name(path, nifti)
+    file, name = sent_file(path, store.folder / SENT, nifti), sent_name(path, nifti)
     headers = {"etag": f'"{image_mark(path)}"'}
     if nifti:
         headers["x-affine"] = json.dumps(read_geometry(file)[1].tolist())
