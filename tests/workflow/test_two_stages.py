@@ -156,7 +156,7 @@ def test_stock_training_trains_both_stages_and_evaluating_gives_their_error(untr
 def test_stopped_in_either_stage_the_training_goes_on(finished, demo_dataset, tiny_recipe, tmp_path, stage):
     """A stop keeps a checkpoint; the stage that was finished is not trained again."""
     recipe = tmp_path / "longer.json"
-    write_json(recipe, {"epochs": 60})
+    write_json(recipe, {"epochs": 25})
     work = tmp_path / "work"
     command = [
         sys.executable, "-m", "auto3dlandmark", "run", str(demo_dataset), str(work), "--folds", "1",
@@ -176,7 +176,7 @@ def test_stopped_in_either_stage_the_training_goes_on(finished, demo_dataset, ti
     before = coarse.stat().st_mtime_ns if stage == "." else None
     result = run(demo_dataset, work, f"{tiny_recipe}+{recipe}")
     assert result.returncode == 0, result.stderr[-3000:]
-    assert steps_of(work / "heatmap_0") == steps_of(work / "heatmap_0" / "coarse") == 240
+    assert steps_of(work / "heatmap_0") == steps_of(work / "heatmap_0" / "coarse") == 100
     assert not list((work / "heatmap_0").rglob("models_old_*"))
     if before is not None:
         assert coarse.stat().st_mtime_ns == before
