@@ -39,7 +39,7 @@ interface Opening {
   blind?: boolean;
 }
 
-const PER_LANDMARK = ["place", "absent", "unknown", "revert", "undo", "redo", "submit", "remark"];
+const PER_LANDMARK = ["place", "absent", "unknown", "revert", "undo", "redo", "submit", "remark", "solid"];
 
 export class Page {
   private readonly server = new Server();

@@ -15,6 +15,8 @@ const TYPES: Record<Plane, SLICE_TYPE> = {
 export const NORMAL: Record<Plane, 0 | 1 | 2> = { sagittal: 0, coronal: 1, axial: 2 };
 
 const SAME_MM = 0.01; // by which two readers may differ about the far corner
+const MOST_IN_SOFTWARE = 4e6; // voxels
+const SOFTWARE = /swiftshader|llvmpipe|softpipe|software|basic render/i; // of Chrome, Linux, Windows
 const GAP = 0.04; // of the image's extent, that the crosshair leaves free around what it points to
 
 /** A plane on the screen: CSS pixels of the canvas. */
@@ -45,8 +47,7 @@ export class Viewer {
       isSliceMM: true,
       loadingText: "",
       logLevel: "error",
-      multiplanarForceRender: true,
-      multiplanarShowRender: SHOW_RENDER.ALWAYS,
+      multiplanarShowRender: SHOW_RENDER.NEVER,
       show3Dcrosshair: true,
     });
   }
@@ -55,6 +56,7 @@ export class Viewer {
     const viewer = new Viewer(canvas);
     await viewer.niivue.attachToCanvas(canvas);
     viewer.niivue.setSliceType(SLICE_TYPE.MULTIPLANAR);
+    skipGradients(viewer.niivue);
     viewer.niivue.onLocationChange = (location: unknown) => {
       const [x, y, z] = (location as { mm: number[] }).mm;
       viewer.onMoved([x ?? 0, y ?? 0, z ?? 0]);
@@ -75,6 +77,7 @@ export class Viewer {
    */
   async show(content: ArrayBuffer, name: string, affine: readonly (readonly number[])[]): Promise<void> {
     for (const old of [...this.niivue.volumes]) this.niivue.removeVolume(old);
+    this.niivue.opts.multiplanarShowRender = SHOW_RENDER.NEVER; // the planes come first
     const [first, second] = new Uint8Array(content, 0, 2);
     const packed = first === 0x1f && second === 0x8b;
     await this.niivue.loadFromArrayBuffer(content, `${name}.nii${packed ? ".gz" : ""}`);
@@ -89,6 +92,26 @@ export class Viewer {
     const [across, along, up] = (shown?.dimsRAS ?? []).slice(1, 4);
     const extent = Math.max(across ?? 1, along ?? 1, up ?? 1) * this.voxel;
     this.niivue.opts.crosshairGap = GAP * extent;
+    const voxels = far.reduce((product, one) => product * one, 1);
+    if (voxels <= MOST_IN_SOFTWARE || !this.inSoftware) this.showSolid(true);
+  }
+
+  /** Whether the image is shown in 3D, too. */
+  get solid(): boolean {
+    return this.niivue.opts.multiplanarShowRender === SHOW_RENDER.ALWAYS;
+  }
+
+  showSolid(shown: boolean): void {
+    this.niivue.opts.multiplanarShowRender = shown ? SHOW_RENDER.ALWAYS : SHOW_RENDER.NEVER;
+    this.niivue.drawScene();
+  }
+
+  /** Whether there is no graphics card: planes are quick then, and a large image in 3D takes seconds. */
+  private get inSoftware(): boolean {
+    const gl = this.niivue.gl;
+    const told = gl.getExtension("WEBGL_debug_renderer_info");
+    const name = String(gl.getParameter(told === null ? gl.RENDERER : told.UNMASKED_RENDERER_WEBGL));
+    return SOFTWARE.test(name);
   }
 
   clear(): void {
@@ -196,4 +219,28 @@ export class Viewer {
   private get ratio(): number {
     return this.canvas.width / Math.max(1, this.canvas.clientWidth);
   }
+}
+
+/**
+ * Make NiiVue draw nothing where it would compute gradients of the image, which only lit 3D views need: without a
+ * graphics card they take most of the time until an image is seen, and at every change of the window again.
+ */
+function skipGradients(niivue: Niivue): void {
+  const gl = niivue.gl;
+  const program = gl.createProgram();
+  for (const [kind, source] of [
+    [gl.VERTEX_SHADER, "#version 300 es\nvoid main() { gl_Position = vec4(2.0, 2.0, 2.0, 1.0); }"],
+    [gl.FRAGMENT_SHADER, "#version 300 es\nprecision lowp float; out vec4 c; void main() { c = vec4(0.0); }"],
+  ] as const) {
+    const shader = gl.createShader(kind);
+    if (shader === null || program === null) return;
+    gl.shaderSource(shader, source);
+    gl.compileShader(shader);
+    gl.attachShader(program, shader);
+  }
+  gl.linkProgram(program);
+  const nothing = { program, uniforms: {}, use: () => gl.useProgram(program) };
+  Object.assign(niivue, { blurShader: nothing, sobelFirstOrderShader: nothing });
+  // It asks after each slice, and waits for the answer, which it would only log.
+  gl.checkFramebufferStatus = () => gl.FRAMEBUFFER_COMPLETE;
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Which grey values are black and white, and which channel is shown. */
+/** Which grey values are black and white, which channel is shown, and whether in 3D, too. */
 
 import { element } from "./elements";
 import type { Viewer } from "./viewer";
@@ -16,12 +16,17 @@ const OF_CT: Record<string, readonly [number, number]> = {
 export class Windows {
   private readonly windows = element("window", HTMLSelectElement);
   private readonly channels = element("channel", HTMLSelectElement);
+  private readonly solid = element("solid", HTMLButtonElement);
 
   constructor(private readonly viewer: Viewer) {
     this.windows.addEventListener("change", () => this.apply());
     this.channels.addEventListener("change", () => {
       viewer.showChannel(Number(this.channels.value));
       this.offer();
+    });
+    this.solid.addEventListener("click", () => {
+      viewer.showSolid(!viewer.solid);
+      this.solid.ariaPressed = String(viewer.solid);
     });
   }
 
@@ -30,6 +35,7 @@ export class Windows {
     const numbers = Array.from({ length: this.viewer.channels }, (_, number) => number);
     this.channels.replaceChildren(...numbers.map((one) => new Option(`channel ${one + 1}`, String(one))));
     this.channels.hidden = numbers.length < 2;
+    this.solid.ariaPressed = String(this.viewer.solid);
     this.offer();
   }
 
