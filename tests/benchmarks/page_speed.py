@@ -3,7 +3,8 @@
 
     .venv-label/bin/python tests/benchmarks/page_speed.py WORK
 
-The server and a Chromium without a graphics card share this machine. The next case is asked for once it was
+The server, which has just started and still loads its model, and a Chromium without a graphics card share
+this machine. The next case is asked for once it was
 fetched ahead, as it is when somebody has looked at the case before it for a while.
 """
 
@@ -37,7 +38,6 @@ def main(work: str, suffix: str = ".nii.gz", minutes: float = 10) -> None:
         suffix: of the images; .nii is compressed by the server.
         minutes: that a prediction may take.
     """
-    from LandmarkReviewLib.client import Client
     from playwright.sync_api import sync_playwright
 
     from tests.label.conftest import Server
@@ -49,9 +49,6 @@ def main(work: str, suffix: str = ".nii.gz", minutes: float = 10) -> None:
             studies = _images(Path(work) / name.replace(" ", ""), shape, spacing, suffix)
             server = Server(studies)
             try:
-                client = Client(server.url)
-                client.infer("case_0")  # a server that runs already has its model in memory
-                client.infer("case_1")
                 page = ReviewPage(browser, server.url)
                 row, said = _measured(page, minutes * 60)
                 told = ", ".join(f"{what} {taken:.2f} s" for what, taken in row.items())
