@@ -10,11 +10,11 @@ import numpy as np
 from ..geometry import radial_error
 from ..landmarks import UNKNOWN, LandmarkSet
 
-__all__ = ["Agreement", "agreement"]
+__all__ = ["InterobserverAgreement", "agreement"]
 
 
 @dataclass(frozen=True)
-class Agreement:
+class InterobserverAgreement:
     """
     Two labels of one case.
 
@@ -40,7 +40,7 @@ class Agreement:
         return None if self.mean_mm is None else self.names[int(np.nanargmax(self.distance_mm))]
 
 
-def agreement(first: LandmarkSet, second: LandmarkSet) -> Agreement:
+def agreement(first: LandmarkSet, second: LandmarkSet) -> InterobserverAgreement:
     """
     Compare two labels; a landmark that one of them leaves unknown is not compared.
 
@@ -49,7 +49,7 @@ def agreement(first: LandmarkSet, second: LandmarkSet) -> Agreement:
     """
     second = second.select(first.names)
     both = (first.status != UNKNOWN) & (second.status != UNKNOWN)
-    return Agreement(
+    return InterobserverAgreement(
         names=tuple(name for name, counts in zip(first.names, both) if counts),
         distance_mm=radial_error(first.points[both], second.points[both]),
         presence_differs=first.status[both] != second.status[both],

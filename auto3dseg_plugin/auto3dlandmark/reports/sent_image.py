@@ -58,7 +58,7 @@ def sent_file(path: Path, kept: Path, nifti: bool = False) -> Path:
     Args:
         path: a file, or the folder of a DICOM series or of channels, which become the fourth axis.
         kept: a folder, for files that were made; the last few stay there.
-        nifti: whoever asks reads NIfTI alone, and its first geometry.
+        nifti: whoever asks reads NIfTI alone, and may choose the other one of two geometries.
 
     Raises:
         LandmarkError: when the image cannot be read.
@@ -75,7 +75,7 @@ def sent_file(path: Path, kept: Path, nifti: bool = False) -> Path:
 
 
 def is_compressed(path: Path) -> bool:
-    """Whether a file cannot get smaller: NIfTI files whose name says so; others are taken as they are."""
+    """Whether a file is not worth compressing on the way: all but .nii."""
     return path.suffix.lower() != ".nii"
 
 

@@ -9,7 +9,7 @@ from itertools import combinations
 from typing import Any
 
 from ..errors import LandmarkError
-from ..evaluation.reviewer_agreement import Agreement, agreement
+from ..evaluation.reviewer_agreement import InterobserverAgreement, agreement
 from ..journal import checksum_of
 from .choice import is_given
 from .store import FINAL, IMAGE_REMOVED, ORIGINAL, REMARKED, SAVED, SAVED_AGAIN, ReviewStore
@@ -142,7 +142,7 @@ def agreement_rows(store: ReviewStore) -> list[dict[str, Any]]:
 
 def _pairs(
     store: ReviewStore, case: str, log: Sequence[Mapping[str, Any]]
-) -> Iterator[tuple[str, str, Agreement, bool]]:
+) -> Iterator[tuple[str, str, InterobserverAgreement, bool]]:
     """The last labels of each two reviewers of a case; those without a name cannot be told apart."""
     saves = [entry for entry in _entries(store, case, log) if entry.get("tag") == FINAL]
     if len({entry.get("reviewer") for entry in saves} - {"", None}) < 2:

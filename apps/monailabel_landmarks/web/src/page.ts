@@ -39,7 +39,7 @@ interface Opening {
   blind?: boolean;
 }
 
-const PER_LANDMARK = ["place", "absent", "unknown", "revert", "undo", "redo", "submit", "remark", "solid"];
+const NEED_A_CASE = ["place", "absent", "unknown", "revert", "undo", "redo", "submit", "remark", "solid"];
 
 export class Page {
   private readonly server = new Server();
@@ -381,7 +381,7 @@ export class Page {
     const chosen = open !== null && this.chosen !== null ? open.review.before(this.chosen) : null;
     element("note", HTMLParagraphElement).textContent = chosen?.note ?? "";
     element("between", HTMLTableCellElement).textContent = this.compared ? "Apart" : "Moved";
-    for (const name of PER_LANDMARK) element(name, HTMLButtonElement).disabled = open === null || this.busy;
+    for (const name of NEED_A_CASE) element(name, HTMLButtonElement).disabled = open === null || this.busy;
     for (const name of ["window", "channel"]) element(name, HTMLSelectElement).disabled = open === null;
     element("next", HTMLButtonElement).disabled = this.busy;
     element("place", HTMLButtonElement).ariaPressed = String(this.placing);
