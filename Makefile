@@ -11,8 +11,9 @@ LABEL_TESTS := pytest pytest-xdist schemathesis playwright axe-playwright-python
 demo: .venv/installed
 	$(BIN)/auto3dlandmark demo demo_work
 
-# A process for each core, each with one thread; a file's tests stay together, as they share what they made.
-TEST = OMP_NUM_THREADS=1 $(1)/python -m pytest -n auto --dist loadfile
+# A process for each core, each with one thread; a file's tests stay together, as they share what they made. Files
+# come in the order of tests/conftest.py: the longest first.
+TEST = OMP_NUM_THREADS=1 $(1)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 test: .venv/installed .venv-label/installed
 	$(call TEST,$(BIN))

@@ -49,6 +49,7 @@ def test_one_case_is_trained_on_and_nothing_is_claimed(few, demo_dataset, tiny_r
     assert "train fold all: unchanged" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not elastix_is_there(), reason="the extra 'register' is not installed")
 def test_few_cases_are_compared_with_registration(few, tiny_recipe, tmp_path, capsys):
     work = tmp_path / "work"

@@ -125,6 +125,7 @@ def test_several_at_a_time_give_the_same_files(predicted, tmp_path):
         assert one.status.tolist() == other.status.tolist()
 
 
+@pytest.mark.slow
 def test_an_image_that_its_process_dies_of_is_named_and_nothing_else_is_lost(
     trained_bundle, images, monkeypatch
 ):

@@ -36,6 +36,7 @@ def from_one(tmp_path):
     running.stop()
 
 
+@pytest.mark.slow
 def test_a_review_begins_with_one_annotated_case(from_one):
     client = Client(from_one.url)
     info = client.info()

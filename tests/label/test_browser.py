@@ -223,6 +223,7 @@ def test_measurements_follow_a_mark(own_server, page):
     assert page.page.text_content("#values td:nth-child(2)") == "-"
 
 
+@pytest.mark.slow
 def test_nothing_is_lost(own_server, page):
     """Neither with a server that is gone, nor with a closed tab."""
     page.next_case()
@@ -364,6 +365,7 @@ def test_the_next_case_is_there_already(own_server, page):
         np.testing.assert_allclose(shown[point.name], point.position, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_images_of_every_kind_lie_where_the_server_says(own_server, page):
     """A folder of channels, another format, and a NIfTI file whose two geometries differ."""
     source = own_server.studies / "case 1.nii.gz"
@@ -408,6 +410,7 @@ def test_images_of_every_kind_lie_where_the_server_says(own_server, page):
     assert "handed in" in page.said()
 
 
+@pytest.mark.slow
 def test_a_training_is_begun_and_followed(own_server, page):
     client = Client(own_server.url)
     for case in (CASE, "case 1", "case 2"):

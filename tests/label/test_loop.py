@@ -34,6 +34,7 @@ def wait_for(condition, seconds=240):
     return found
 
 
+@pytest.mark.slow
 def test_the_whole_loop(own_server, client, tmp_path):
     """Info, next case, image, inference, edit, submit, read back, restart, training, and inference again."""
     info = client.info()

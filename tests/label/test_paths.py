@@ -46,6 +46,7 @@ def told(server, method, path, **options):
     return answer
 
 
+@pytest.mark.slow
 def test_no_answer_tells_a_folder_of_the_server(own_server, make_label):
     for path in (*own_server.studies.glob("*.nii.gz"),):
         case = path.name.removesuffix(".nii.gz")

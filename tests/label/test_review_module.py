@@ -59,6 +59,7 @@ def session(request, tmp_path):
     return made
 
 
+@pytest.mark.slow
 def test_a_whole_review_with_a_restart_of_the_server_in_between(own_server, session, tmp_path):
     scene = session.scene
     assert session.next_case("first") == "C3HeB.FeJ_" == scene.case

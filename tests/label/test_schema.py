@@ -39,6 +39,7 @@ def described_server(tmp_path_factory):
     running.stop()
 
 
+@pytest.mark.slow
 def test_made_up_requests_are_answered(described_server, capsys):
     schema = schemathesis.openapi.from_url(f"{described_server.url}/openapi.json")
     operations = [found.ok() for found in schema.get_all_operations()]

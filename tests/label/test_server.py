@@ -89,6 +89,7 @@ def test_an_upload_without_end_is_cut_off(bytes_sent, status):
     assert answer.text == "900" if status == 200 else "larger than" in answer.json()["detail"]
 
 
+@pytest.mark.slow
 def test_a_slow_inference_does_not_hold_up_the_others(server, client):
     """While inferences queue, more than there are threads for requests, everything else is answered."""
     answers = []

@@ -23,14 +23,15 @@ from auto3dlandmark.planning.systems import FOLDER, SYSTEMS
 from auto3dlandmark.workflow.benchmark import Benchmark
 from auto3dlandmark.workflow.work_folder import WorkFolder
 
-TRAINED = [name for name in SYSTEMS if name != "no_image"]
+# Two are made of parts of the others, and no_image is not trained; each is planned in tests/planning.
+TRAINED = [name for name in SYSTEMS if name not in ("nnlandmark_resenc_m", "nnlandmark_h3de", "no_image")]
 TINY = {"epochs": 1, "epoch_length": 2, "val_interval": 1, "num_workers": 0}
 NARROWER = {"SuperResolutionUNet": {"features": 8}, "SpatialConfigurationNet": {"features": 8}}
 
 
 @pytest.fixture(scope="module")
 def bench(demo_dataset, tmp_path_factory):
-    """All systems of the papers, each as small as it can be, trained for two steps on one fold."""
+    """The systems of the papers, each as small as it can be, trained for two steps on one fold."""
     folder = tmp_path_factory.mktemp("bench")
     files = []
     for name in TRAINED:
@@ -53,6 +54,7 @@ def rows_of(path):
         return {row["system"]: row for row in csv.DictReader(stream)}
 
 
+@pytest.mark.slow
 def test_each_system_of_the_papers_is_trained_and_stands_in_the_table(bench):
     rows = rows_of(bench[0] / "work" / "results.csv")
     assert set(rows) == {"no_image", *(f"tiny_{name}" for name in TRAINED)}
@@ -62,7 +64,7 @@ def test_each_system_of_the_papers_is_trained_and_stands_in_the_table(bench):
     assert rows["no_image"]["parameters"] == ""
     assert sum(row["verdict"] == "best" for row in rows.values()) == 1
     page = (bench[0] / "work" / "report.html").read_text()
-    assert all(name in page for name in SYSTEMS) and "Huang et al." in page
+    assert all(name in page for name in TRAINED) and "Huang et al." in page
 
 
 def test_nothing_is_trained_twice(bench, capsys):

@@ -58,6 +58,7 @@ def steps_of(bundle):
     return read_json(Path(bundle) / "models" / "training.json")["steps"]
 
 
+@pytest.mark.slow
 def test_one_bundle_holds_both_trained_stages(finished):
     work, output = finished
     bundle = BundleFolder(work / "heatmap_0")

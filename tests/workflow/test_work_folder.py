@@ -50,6 +50,7 @@ def assert_complete(work, dataset):
     assert not leftovers
 
 
+@pytest.mark.slow
 def test_a_run_is_complete_and_says_where_things_are(finished, demo_dataset):
     work, output = finished
     assert_complete(work, demo_dataset)
@@ -147,6 +148,7 @@ def test_minutes_end_the_training(demo_dataset, tiny_recipe, tmp_path):
     assert read_json(tmp_path / "work" / "heatmap_0" / "models" / "training.json")["steps"] > 0
 
 
+@pytest.mark.slow
 def test_a_test_folder_is_predicted_and_evaluated(finished, demo_dataset, tiny_recipe, tmp_path):
     work = shutil.copytree(finished[0], tmp_path / "work")
     result = run(demo_dataset, work, tiny_recipe, "--test", demo_dataset)
