@@ -15,9 +15,12 @@ from .pose_search import Volume
 
 __all__ = ["Registered", "elastix_is_there", "refuse_without_elastix", "register"]
 
-AFFINE_ITERATIONS, FREE_ITERATIONS, RESOLUTIONS, SAMPLES = 200, 150, 3, 1500
-GRIDS = 6.0  # control points along a cube of the image's volume
-MOST_VOXELS = 100  # a side
+AFFINE_ITERATIONS, RESOLUTIONS = 200, 3
+MOST_VOXELS = 160  # a side
+# Along a cube of the image's volume: one control point for so many voxels, but never fewer than LEAST_GRIDS.
+GRID_VOXELS, LEAST_GRIDS = 16.0, 6.0
+# For so few control points; more of them take more iterations, and samples of the images.
+ITERATIONS, SAMPLES = 150, 1500
 
 
 @dataclass(frozen=True)
@@ -70,8 +73,9 @@ def register(
     laid = Volume(moving.values, np.linalg.inv(pose) @ moving.affine)
     images = [_itk_image(itk, one) for one in (fixed, laid)]
     extent = float(np.prod(voxel_spacing(fixed.affine) * fixed.values.shape) ** (1 / 3))
+    grids = max(LEAST_GRIDS, fixed.values.size ** (1 / 3) / GRID_VOXELS)
     parameters = itk.ParameterObject.New()
-    for step in (_parameters(itk, "affine"), _parameters(itk, "bspline", extent / GRIDS)):
+    for step in (_affine(itk), _free_form(itk, extent / grids, grids / LEAST_GRIDS)):
         parameters.AddParameterMap(step)
     method = itk.ElastixRegistrationMethod.New(*images)
     method.SetParameterObject(parameters)
@@ -97,19 +101,32 @@ def _itk_image(itk: Any, volume: Volume) -> Any:
     return image
 
 
-def _parameters(itk: Any, kind: str, grid_mm: float | None = None) -> Any:
+def _affine(itk: Any) -> Any:
+    return _parameters(itk, "affine", AFFINE_ITERATIONS, SAMPLES)
+
+
+def _free_form(itk: Any, grid_mm: float, finer: float) -> Any:
+    """
+    Args:
+        grid_mm: between control points.
+        finer: how many times as many of them there are along a side as there are at least.
+    """
+    values = _parameters(itk, "bspline", round(ITERATIONS * finer), round(SAMPLES * finer**2))
+    values["Metric"] = ["AdvancedMattesMutualInformation"]  # bending energy takes five times as long
+    values["FinalGridSpacingInPhysicalUnits"] = [f"{grid_mm:.3f}"]
+    for key in ("Metric0Weight", "Metric1Weight"):
+        if key in values:
+            del values[key]
+    values["Registration"] = ["MultiResolutionRegistration"]
+    return values
+
+
+def _parameters(itk: Any, kind: str, iterations: int, samples: int) -> Any:
     values = itk.ParameterObject.New().GetDefaultParameterMap(kind, RESOLUTIONS)
-    values["NumberOfSpatialSamples"] = [str(SAMPLES)]
-    values["MaximumNumberOfIterations"] = [str(AFFINE_ITERATIONS if grid_mm is None else FREE_ITERATIONS)]
+    values["NumberOfSpatialSamples"] = [str(samples)]
+    values["MaximumNumberOfIterations"] = [str(iterations)]
     values["WriteResultImage"] = ["false"]
     values["AutomaticTransformInitialization"] = ["false"]
-    if grid_mm is not None:
-        values["Metric"] = ["AdvancedMattesMutualInformation"]  # bending energy takes five times as long
-        values["FinalGridSpacingInPhysicalUnits"] = [f"{grid_mm:.3f}"]
-        for key in ("Metric0Weight", "Metric1Weight"):
-            if key in values:
-                del values[key]
-        values["Registration"] = ["MultiResolutionRegistration"]
     return values
 
 
