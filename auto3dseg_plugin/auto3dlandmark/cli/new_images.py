@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..bids.anatomy import anatomical_images
 from ..bids.derivatives import Derivatives
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["predict", "tell", "transfer"]
 
 MOST_UNSURE = 5  # cases and landmarks named after a prediction
+MOST_REASONS = 20
 
 
 def predict(
@@ -35,6 +36,10 @@ def predict(
     posterior: str | None = None,
     tta: bool = False,
     jobs: int = 1,
+    cluster: str | bool | None = None,
+    list: str | None = None,
+    cpus: float = 1,
+    gpus: float = 0,
 ) -> None:
     """
     Find the landmarks of new images: BUNDLE [BUNDLE ...] IMAGES OUT.
@@ -59,10 +64,23 @@ def predict(
             the work.
         jobs: how many images are predicted at the same time, each by a process with its share of the cores;
             for many images on a machine with many.
+        cluster: predict on a Ray cluster: its address, such as ray://head:10001; alone, on one that is
+            started on this machine. OUT and IMAGES are folders that all its machines see.
+        list: with --cluster, a .csv or .parquet file with a column image, of paths or addresses such as
+            s3://..., and perhaps one case; IMAGES is left out then.
+        cpus: with --cluster, cores of each predictor.
+        gpus: with --cluster, GPUs of each predictor; a part of one is allowed.
     """
-    if len(bundles_images_out) < 3:
-        raise LandmarkError("predict takes at least three arguments: BUNDLE [BUNDLE ...] IMAGES OUT.")
+    if len(bundles_images_out) < (3 if list is None else 2):
+        given = "BUNDLE [BUNDLE ...] IMAGES OUT" if list is None else "BUNDLE [BUNDLE ...] OUT"
+        raise LandmarkError(f"predict takes at least {3 if list is None else 2} arguments: {given}.")
     one_of("posterior", posterior, POSTERIOR_MODES)
+    if cluster:
+        settings = {"device": device, "trust": trust, "posterior": posterior, "tta": tta}
+        _on_cluster(bundles_images_out, cluster, list, bids, suffix, cpus, gpus, settings)
+        return
+    if list is not None:
+        raise LandmarkError("--list is for --cluster. Name a folder of images, or add --cluster.")
     *bundles, images, out = bundles_images_out
     found = _images(images, bids, suffix)
     names = common_landmarks([BundleFolder(bundle) for bundle in bundles])
@@ -134,6 +152,41 @@ def transfer(
     write_pictures(page, title, pairs, advice)
     print(f"pictures: {page}")
     _told(report, len(found), out, "templates disagree, or another pose fits nearly as well")
+
+
+def _on_cluster(
+    bundles_images_out: Sequence[str],
+    cluster: str | bool,
+    listed: str | None,
+    bids: bool,
+    suffix: str,
+    cpus: float,
+    gpus: float,
+    settings: Mapping[str, Any],
+) -> None:
+    """As :func:`predict`, on a cluster."""
+    from ..cluster.listing import listed_images, listed_in
+    from ..cluster.session import refuse_without_ray
+
+    positive("cpus", cpus)
+    refuse_without_ray()
+    if listed is None:
+        *bundles, images, out = bundles_images_out
+        asked = listed_images(_images(images, bids, suffix))
+    else:
+        *bundles, out = bundles_images_out
+        asked = listed_in(listed)
+    common_landmarks([BundleFolder(bundle) for bundle in bundles])
+    from ..cluster.predicting import Share, predict_on_cluster
+    from ..inference.parallel import BundleMaker
+
+    maker = BundleMaker([str(Path(bundle).resolve()) for bundle in bundles], **settings)
+    address = "auto" if cluster is True else str(cluster)
+    report = predict_on_cluster(maker, asked, out, address, Share(cpus, gpus))
+    print(f"{report.made} images predicted to {out}")
+    if report.kept:
+        print(f"{report.kept} unchanged, kept")
+    _refuse_failures(report.failed, len(asked), out)
 
 
 def _choose(found: Sequence[Path], count: int) -> None:
@@ -208,11 +261,20 @@ def _told(
     unsure = sorted(report.unsure.items(), key=lambda one: one[1][0][1])[:MOST_UNSURE]
     for case, low in unsure:
         print(f"look at {case}: " + ", ".join(f"{name} {score:.2f}" for name, score in low[:MOST_UNSURE]))
-    if report.failed:
-        reasons = "\n".join(report.failed.values())
+    _refuse_failures(report.failed, count, out)
+
+
+def _refuse_failures(failed: Mapping[str, str], count: int, out: str) -> None:
+    """
+    Raises:
+        LandmarkError: when some images have no prediction.
+    """
+    if failed:
+        reasons = "\n".join(some for _, some in zip(range(MOST_REASONS), failed.values()))
+        more = f"\nand {len(failed) - MOST_REASONS} more" if len(failed) > MOST_REASONS else ""
         raise LandmarkError(
-            f"{len(report.failed)} of {count} images have no prediction, see "
-            f"{Path(out) / 'failed.csv'}:\n{reasons}"
+            f"{len(failed)} of {count} images have no prediction, see {Path(out) / 'failed.csv'}:\n"
+            f"{reasons}{more}"
         )
 
 
