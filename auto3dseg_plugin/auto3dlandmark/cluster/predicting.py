@@ -5,8 +5,8 @@ runs ahead of the others.
 
 The folder of predictions holds ``cases/NUMBER/CASE.mrk.json``, at most a thousand in each, the table
 ``predictions.parquet``, ``failed.csv`` where something failed, and ``progress.jsonl``. It has to be one that
-all machines see. What is in the table is not made again; ``attempts-...`` remembers for a while how often each
-case was begun, so that an image that kills whatever looks at it is given up.
+all machines see. What is in the table is not made again; ``attempts-...`` remembers for a while how often
+each case was begun, so that an image that kills whatever looks at it is given up.
 """
 
 from __future__ import annotations
@@ -189,10 +189,8 @@ def _fetched(row: dict[str, Any]) -> dict[str, Any]:
         else:
             digest = files_digest([row["image"]])
     except Exception as error:  # whatever a driver says
-        digest, failed = (
-            "",
-            f"{row['image']}: cannot be fetched ({str(error).splitlines()[0] if str(error) else type(error).__name__}).",
-        )
+        said = (str(error) or type(error).__name__).splitlines()[0]
+        digest, failed = "", f"{row['image']}: cannot be fetched ({said})."
     return {**row, "digest": digest, "content": content, "failed": failed}
 
 

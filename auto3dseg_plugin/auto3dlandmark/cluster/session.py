@@ -57,8 +57,8 @@ def joined(address: str) -> Iterator[Any]:
             )
         except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
             raise LandmarkError(
-                f"--cluster {address}: no Ray cluster answers there. Start one by 'ray start --head', or leave "
-                "the address out."
+                f"--cluster {address}: no Ray cluster answers there. Start one by 'ray start --head', or "
+                "leave the address out."
             ) from error
     try:
         yield ray
