@@ -186,6 +186,8 @@ def _on_cluster(
     print(f"{report.made} images predicted to {out}")
     if report.kept:
         print(f"{report.kept} unchanged, kept")
+    if report.edited:
+        print(f"kept, because edited since: {some_names(report.edited)}")
     _refuse_failures(report.failed, len(asked), out)
 
 

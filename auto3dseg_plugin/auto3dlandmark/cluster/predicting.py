@@ -12,6 +12,8 @@ each case was begun, so that an image that kills whatever looks at it is given u
 from __future__ import annotations
 
 import hashlib
+import json
+import logging
 import os
 import tempfile
 import time
@@ -25,9 +27,11 @@ import numpy as np
 from tqdm import tqdm
 
 from ..files import files_digest, write_rows
-from ..formats import write_landmarks
+from ..formats import read_landmarks, write_landmarks
+from ..inference.batch import EDITED
 from ..inference.parallel import Maker, Outcome
-from ..journal import append_record, time_stamp
+from ..journal import append_record, checksum_of, time_stamp
+from ..landmarks import LandmarkSet
 from .listing import Listed
 from .prediction_table import Done, PredictionTable
 from .session import joined
@@ -68,11 +72,13 @@ class ClusterReport:
     Args:
         made: how many were predicted now.
         kept: how many were there already.
+        edited: cases whose points somebody changed since they were made, and so are left as they are.
         failed: why there is no prediction, by case.
     """
 
     made: int = 0
     kept: int = 0
+    edited: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
 
 
@@ -102,15 +108,7 @@ def predict_on_cluster(
     places = _places(images, done)
     folder.mkdir(parents=True, exist_ok=True)
     with joined(address) as ray:
-        asked = [
-            {
-                "case": one.case,
-                "image": one.image,
-                "file": places[one.case],
-                "known": _known(one, done, made_by),
-            }
-            for one in images
-        ]
+        asked = [_asked(one, places[one.case], done.get(one.case), made_by) for one in images]
         keep = _Keeper(table, folder, len(images), report, progress)
         with keep, tempfile.TemporaryDirectory(prefix=ATTEMPTS, dir=folder) as attempts:
             for row in _rows(ray, _Predictor, (maker, str(folder), attempts), asked, share):
@@ -120,10 +118,19 @@ def predict_on_cluster(
     return report
 
 
-def _known(one: Listed, done: Mapping[str, Done], made_by: str) -> str:
-    """The digest of the image that the table's points of a case are of, when the same bundles made them."""
-    found = done.get(one.case)
-    return found.image_digest if found is not None and found.made_by == made_by else ""
+def _asked(one: Listed, place: str, done: Done | None, made_by: str) -> dict[str, str]:
+    """
+    What a predictor is told of an image: ``known`` is the digest of the image that the points which are there
+    are of, when the same bundles made them, and ``file_digest`` what was written then.
+    """
+    same = done is not None and done.made_by == made_by
+    return {
+        "case": one.case,
+        "image": one.image,
+        "file": place,
+        "known": done.image_digest if done is not None and same else "",
+        "file_digest": "" if done is None else done.file_digest,
+    }
 
 
 def _places(images: Sequence[Listed], done: Mapping[str, Done]) -> dict[str, str]:
@@ -149,12 +156,12 @@ def _rows(
 
     context = data.DataContext.get_current()
     context.enable_progress_bars = False
-    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     blocks = max(1, -(-len(asked) // BLOCK))
     pool = data.ActorPoolStrategy(min_size=1, max_size=share.most or _room(ray, share))
     found = (
         data.from_items(list(asked), override_num_blocks=blocks)
-        .map(_fetched, num_cpus=0.25, max_retries=-1)
+        .map(_fetched, num_cpus=0.25)
         .map_batches(
             predictor,
             fn_constructor_args=given,
@@ -203,43 +210,53 @@ class _Predictor:
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         row = {key: values[0] for key, values in batch.items()}
-        return {key: np.array([value], dtype=object) for key, value in self.answer(row).items()}
+        answer = {"case": str(row["case"]), "became": "", "failed": "", "rows": "[]", **self.answer(row)}
+        return {key: np.array([value]) for key, value in answer.items()}
 
-    def answer(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        """A row of what became of an image: ``rows`` of the table, or why it ``failed``."""
-        said = {"case": str(row["case"]), "kept": False, "failed": str(row["failed"]), "rows": []}
-        if said["failed"]:
-            return said
-        if row["known"] and row["known"] == row["digest"] and (self.folder / str(row["file"])).is_file():
-            return {**said, "kept": True}
-        attempt = self.attempts / said["case"]
+    def answer(self, row: Mapping[str, Any]) -> dict[str, str]:
+        """What ``became`` of an image: ``rows`` of the table, as JSON, or why it ``failed``."""
+        if row["failed"]:
+            return {"became": "failed", "failed": str(row["failed"])}
+        path = self.folder / str(row["file"])
+        before = path.read_bytes() if path.is_file() else None
+        if before is not None and row["file_digest"] not in ("", checksum_of(before)):
+            return {"became": "edited", "rows": self._rows(row, read_landmarks(path), 0, EDITED)}
+        if before is not None and row["known"] == row["digest"]:
+            return {"became": "kept"}
+        attempt = self.attempts / str(row["case"])
         if attempt.exists() and attempt.stat().st_size >= MOST_ATTEMPTS:
-            return {**said, "failed": f"{row['image']}: {DIED}"}
+            return {"became": "failed", "failed": f"{row['image']}: {DIED}"}
         with open(attempt, "ab") as stream:
             stream.write(b".")
         began = time.perf_counter()
         outcome = self._predicted(row)
         attempt.unlink(missing_ok=True)
         if outcome.landmarks is None:
-            return {**said, "failed": str(outcome.failed)}
-        landmarks, file = outcome.landmarks, str(row["file"])
-        (self.folder / file).parent.mkdir(parents=True, exist_ok=True)
-        write_landmarks(self.folder / file, landmarks)
-        known = landmarks.estimates
+            return {"became": "failed", "failed": str(outcome.failed)}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_landmarks(path, outcome.landmarks)
+        return {"became": "made", "rows": self._rows(row, outcome.landmarks, time.perf_counter() - began)}
+
+    def _rows(self, row: Mapping[str, Any], landmarks: LandmarkSet, seconds: float, note: str = "") -> str:
+        """Of the table, one for each landmark."""
+        path, known = self.folder / str(row["file"]), landmarks.estimates
         common = {
-            "case": said["case"],
+            "case": str(row["case"]),
             "unusual": float("nan") if known is None else float(known.unusual),
             "made_by": self.made_by,
             "image_digest": str(row["digest"]),
-            "file": file,
-            "seconds": time.perf_counter() - began,
+            "file": str(row["file"]),
+            "file_digest": row["file_digest"] if note else checksum_of(path.read_bytes()),
+            "seconds": seconds,
         }
         columns = landmarks.columns()
+        if note:
+            columns["note"] = [note] * len(landmarks)
         rows = [
             {**{key: _plain(value) for key, value in zip(columns, values)}, **common}
             for values in zip(*columns.values())
         ]
-        return {**said, "rows": rows}
+        return json.dumps(rows)
 
     def _predicted(self, row: Mapping[str, Any]) -> Outcome:
         image = str(row["image"])
@@ -274,13 +291,15 @@ class _Keeper:
 
     def take(self, row: Mapping[str, Any]) -> None:
         """One image."""
-        if row["failed"]:
-            self.report.failed[str(row["case"])] = str(row["failed"])
-        elif row["kept"]:
-            self.report.kept += 1
+        case, became = str(row["case"]), str(row["became"])
+        if became == "failed":
+            self.report.failed[case] = str(row["failed"])
+        elif became == "edited":
+            self.report.edited.append(case)
         else:
-            self.report.made += 1
-            self.waiting.extend(row["rows"])
+            self.report.made += became == "made"
+            self.report.kept += became == "kept"
+        self.waiting += json.loads(row["rows"])
         self.bar.update()
         now = time.monotonic()
         if now - self.kept_at > SECONDS_TO_KEEP or len(self.waiting) > ROWS_TO_KEEP:
@@ -295,7 +314,7 @@ class _Keeper:
     def _tell(self) -> None:
         self.told_at = time.monotonic()
         seconds, failed = self.told_at - self.began, len(self.report.failed)
-        done = self.report.made + self.report.kept + failed
+        done = self.report.made + self.report.kept + len(self.report.edited) + failed
         rate = done / seconds if seconds > 0 else 0.0
         self.folder.mkdir(parents=True, exist_ok=True)
         told = {

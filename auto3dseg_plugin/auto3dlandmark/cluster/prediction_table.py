@@ -36,6 +36,7 @@ COLUMNS = {
     "made_by": "string",
     "image_digest": "string",
     "file": "string",
+    "file_digest": "string",
     "seconds": "float64",
 }
 
@@ -49,11 +50,16 @@ class Done:
         made_by: the bundles, as :class:`auto3dlandmark.inference.parallel.Maker` names them.
         image_digest: of the image's content.
         file: of the case's points, below the folder of the predictions.
+        file_digest: of that file's content, as it was written.
     """
 
     made_by: str
     image_digest: str
     file: str
+    file_digest: str
+
+
+MADE = tuple(Done.__dataclass_fields__)
 
 
 class PredictionTable:
@@ -75,7 +81,7 @@ class PredictionTable:
 
         found: dict[str, Done] = {}
         for part in self.parts():
-            table = pyarrow.parquet.read_table(part, columns=["case", "made_by", "image_digest", "file"])
+            table = pyarrow.parquet.read_table(part, columns=["case", *MADE])
             for case, *made in zip(*(column.to_pylist() for column in table.columns)):
                 found[case] = Done(*made)
         return found

@@ -26,7 +26,7 @@ from ..journal import append_record, checksum_of, read_records
 from ..landmarks import LandmarkSet
 from .parallel import Maker, Outcome, predict_each
 
-__all__ = ["BatchReport", "CaseFiles", "Files", "predict_batch"]
+__all__ = ["EDITED", "BatchReport", "CaseFiles", "Files", "predict_batch"]
 
 RECORD, TABLE, FAILED = "predictions.jsonl", "predictions.csv", "failed.csv"
 EDITED = "edited since, or not made by this bundle"
