@@ -56,7 +56,7 @@ class Share:
     Args:
         cpus: cores.
         gpus: 0 for none; a part of one is allowed.
-        most: predictors at the same time; None: as many as the cluster has room for.
+        most: predictors at the same time; None: as many as the cluster has room for, nodes that join later included.
     """
 
     cpus: float = 1
@@ -107,11 +107,11 @@ def predict_on_cluster(
     done, made_by = table.done(), maker.identity
     places = _places(images, done)
     folder.mkdir(parents=True, exist_ok=True)
-    with joined(address) as ray:
+    with joined(address):
         asked = [_asked(one, places[one.case], done.get(one.case), made_by) for one in images]
         keep = _Keeper(table, folder, len(images), report, progress)
         with keep, tempfile.TemporaryDirectory(prefix=ATTEMPTS, dir=folder) as attempts:
-            for row in _rows(ray, _Predictor, (maker, str(folder), attempts), asked, share):
+            for row in _rows(_Predictor, (maker, str(folder), attempts), asked, share):
                 keep.take(row)
         table.tidy()
     _write_failed(folder, report, {one.case: one.image for one in images})
@@ -149,7 +149,7 @@ def _places(images: Sequence[Listed], done: Mapping[str, Done]) -> dict[str, str
 
 
 def _rows(
-    ray: Any, predictor: type, given: tuple[Any, ...], asked: Sequence[Mapping[str, str]], share: Share
+    predictor: type, given: tuple[Any, ...], asked: Sequence[Mapping[str, str]], share: Share
 ) -> Iterator[dict[str, Any]]:
     """What became of each image, as it comes."""
     import ray.data as data
@@ -158,7 +158,7 @@ def _rows(
     context.enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     blocks = max(1, -(-len(asked) // BLOCK))
-    pool = data.ActorPoolStrategy(min_size=1, max_size=share.most or _room(ray, share))
+    pool = data.ActorPoolStrategy(min_size=1, max_size=share.most)
     found = (
         data.from_items(list(asked), override_num_blocks=blocks)
         .map(_fetched, num_cpus=0.25)
@@ -173,14 +173,6 @@ def _rows(
         )
     )
     yield from found.iter_rows()
-
-
-def _room(ray: Any, share: Share) -> int:
-    """How many predictors the cluster has room for now."""
-    there = ray.cluster_resources()
-    by_cpu = there.get("CPU", 1) / max(share.cpus, 1e-3)
-    by_gpu = there.get("GPU", 0) / share.gpus if share.gpus else by_cpu
-    return max(1, int(min(by_cpu, by_gpu)))
 
 
 def _fetched(row: dict[str, Any]) -> dict[str, Any]:
