@@ -19,8 +19,8 @@ STAND_INS = {
     "hostname": "echo 10.0.0.1 10.0.0.2",
     # The node is the word after --nodelist=; the rest is what it runs.
     "srun": (
-        'for word in "$@"; do case "$word" in --nodelist=*) node="${word#*=}";; --*) ;; *) break;; esac; shift\n'
-        'done; echo "$node: $*" >> "$LOG"; "$@"'
+        'for word in "$@"; do case "$word" in --nodelist=*) node="${word#*=}";; --*) ;; *) break;; esac; '
+        'shift; done; echo "$node: $*" >> "$LOG"; "$@"'
     ),
     "ray": 'case "$1" in status) test -e "$LOG.up";; start) touch "$LOG.up"; exec sleep 30;; esac',
     "auto3dlandmark": 'sleep 1; echo "driver: $*" >> "$LOG"',

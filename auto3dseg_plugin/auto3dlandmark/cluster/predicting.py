@@ -56,7 +56,8 @@ class Share:
     Args:
         cpus: cores.
         gpus: 0 for none; a part of one is allowed.
-        most: predictors at the same time; None: as many as the cluster has room for, nodes that join later included.
+        most: predictors at the same time; None: as many as the cluster has room for, nodes that join later
+            included.
     """
 
     cpus: float = 1
