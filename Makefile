@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 LABEL_BIN := .venv-label/bin
+comma := ,
 LABEL_TESTS := pytest pytest-xdist schemathesis playwright axe-playwright-python
 
 .PHONY: demo test test-fast label-env lint web constraints clean
@@ -39,7 +40,7 @@ web:
 # says. With KEEP=1 all versions stay, and only what is not needed any more goes.
 constraints:
 	$(call freeze,constraints.txt,.[dev])
-	$(call freeze,constraints-label.txt,.[label,register] $(LABEL_TESTS))
+	$(call freeze,constraints-label.txt,.[label$(comma)register] $(LABEL_TESTS))
 
 define freeze
 	rm -rf build/fresh && $(PYTHON) -m venv build/fresh

@@ -25,7 +25,7 @@ LAYERS = (
     ("networks", "transforms", "inferers", "losses", "metrics", "planning"),
     ("bundles", "training", "inference"),
     ("evaluation", "few_shot", "reports", "workflow"),
-    ("auto3dseg", "review"),
+    ("auto3dseg", "cluster", "review"),
     ("cli",),
 )
 ALONE = {

@@ -20,7 +20,7 @@ STAND_INS = {
     # The node is the word after --nodelist=; the rest is what it runs.
     "srun": (
         'for word in "$@"; do case "$word" in --nodelist=*) node="${word#*=}";; --*) ;; *) break;; esac; '
-        'shift; done; echo "$node: $*" >> "$LOG"; "$@"'
+        'shift; done; echo "$node: $*" >> "$LOG"; exec "$@"'
     ),
     "ray": 'case "$1" in status) test -e "$LOG.up";; start) touch "$LOG.up"; exec sleep 30;; esac',
     "auto3dlandmark": 'sleep 1; echo "driver: $*" >> "$LOG"',

@@ -33,7 +33,11 @@ class Command:
         self.function = function
         self.name = function.__name__.replace("_", "-")
         self.parameters = dict(inspect.signature(function).parameters)
-        self.kinds = {name: _kind(hint) for name, hint in typing.get_type_hints(function).items()}
+        hints = typing.get_type_hints(function)
+        self.kinds = {name: _kind(hint) for name, hint in hints.items()}
+        self.value_optional = {
+            name for name, hint in hints.items() if {str, bool} <= {*typing.get_args(hint)}
+        }
 
     @property
     def options(self) -> dict[str, inspect.Parameter]:
@@ -86,6 +90,9 @@ class Command:
                 value = "true"
             elif not equals:
                 if not left or left[0].startswith("--"):
+                    if name in self.value_optional:
+                        options[name] = True
+                        continue
                     raise LandmarkError(f"{typed} needs a value, as in {typed} {_example(self.kinds[name])}.")
                 value = left.pop(0)
             options[name] = self._value(name, value)
@@ -139,8 +146,11 @@ class Command:
 
 
 def _kind(hint: Any) -> type:
-    """What a word is turned into: str, int, float, bool, or tuple for several numbers."""
+    """What a word is turned into: str (also where True stands for no word), int, float, bool, or tuple for
+    several numbers."""
     choices = [one for one in typing.get_args(hint) if one is not types.NoneType]
+    if set(choices) == {str, bool}:
+        return str
     if isinstance(hint, types.UnionType) and len(choices) == 1:
         hint = choices[0]
     return hint if hint in (str, int, float, bool) else tuple if typing.get_args(hint) else str

@@ -64,8 +64,8 @@ def predict(
             the work.
         jobs: how many images are predicted at the same time, each by a process with its share of the cores;
             for many images on a machine with many.
-        cluster: predict on a Ray cluster: its address, such as ray://head:10001; alone, on one that is
-            started on this machine. OUT and IMAGES are folders that all its machines see.
+        cluster: predict on a Ray cluster: its address, such as head:6379 or ray://head:10001; alone or auto,
+            on one that is started on this machine. OUT and IMAGES are folders that all its machines see.
         list: with --cluster, a .csv or .parquet file with a column image, of paths or addresses such as
             s3://..., and perhaps one case; IMAGES is left out then.
         cpus: with --cluster, cores of each predictor.
@@ -76,11 +76,16 @@ def predict(
         raise LandmarkError(f"predict takes at least {3 if list is None else 2} arguments: {given}.")
     one_of("posterior", posterior, POSTERIOR_MODES)
     if cluster:
+        if format is not None or jobs != 1:
+            raise LandmarkError(
+                "--format and --jobs are not for --cluster: it writes .mrk.json and a Parquet table, by as "
+                "many processes as there is room for; --cpus and --gpus say what each takes. Leave them out."
+            )
         settings = {"device": device, "trust": trust, "posterior": posterior, "tta": tta}
-        _on_cluster(bundles_images_out, cluster, list, bids, suffix, cpus, gpus, settings)
+        _on_cluster(bundles_images_out, cluster, list, bids, suffix, cpus, gpus, overwrite, settings)
         return
-    if list is not None:
-        raise LandmarkError("--list is for --cluster. Name a folder of images, or add --cluster.")
+    if list is not None or cpus != 1 or gpus != 0:
+        raise LandmarkError("--list, --cpus and --gpus are for --cluster. Leave them out, or add --cluster.")
     *bundles, images, out = bundles_images_out
     found = _images(images, bids, suffix)
     names = common_landmarks([BundleFolder(bundle) for bundle in bundles])
@@ -162,14 +167,17 @@ def _on_cluster(
     suffix: str,
     cpus: float,
     gpus: float,
+    overwrite: bool,
     settings: Mapping[str, Any],
 ) -> None:
     """As :func:`predict`, on a cluster."""
     from ..cluster.listing import listed_images, listed_in
-    from ..cluster.session import refuse_without_ray
+    from ..cluster.session import checked_address
 
+    address = checked_address(cluster)
     positive("cpus", cpus)
-    refuse_without_ray()
+    if gpus:
+        positive("gpus", gpus)
     if listed is None:
         *bundles, images, out = bundles_images_out
         asked = listed_images(_images(images, bids, suffix))
@@ -177,17 +185,19 @@ def _on_cluster(
         *bundles, out = bundles_images_out
         asked = listed_in(listed)
     common_landmarks([BundleFolder(bundle) for bundle in bundles])
-    from ..cluster.predicting import Share, predict_on_cluster
+    from ..cluster.predicting import TABLE, Share, predict_on_cluster
     from ..inference.parallel import BundleMaker
 
     maker = BundleMaker([str(Path(bundle).resolve()) for bundle in bundles], **settings)
-    address = "auto" if cluster is True else str(cluster)
-    report = predict_on_cluster(maker, asked, out, address, Share(cpus, gpus))
-    print(f"{report.made} images predicted to {out}")
+    report = predict_on_cluster(maker, asked, out, address, Share(cpus, gpus), overwrite)
+    print(f"{report.made} images predicted to {out}, table: {Path(out) / TABLE}")
     if report.kept:
         print(f"{report.kept} unchanged, kept")
     if report.edited:
-        print(f"kept, because edited since: {some_names(report.edited)}")
+        print(
+            f"kept, because edited since or made by something else: {some_names(report.edited)}; --overwrite "
+            "replaces"
+        )
     _refuse_failures(report.failed, len(asked), out)
 
 

@@ -2,8 +2,9 @@
 """
 The points of a large job: a Parquet table of many files, whole ones only, and what it says is done.
 
-Each file holds the rows of some cases. A case that was done again is in a later file, and its earlier rows do
-not count; :meth:`PredictionTable.tidy` leaves one file in which every case is once.
+Each file holds the rows of some cases, those of one case behind each other. A case that was done again is in
+a later file, and its earlier rows do not count; :meth:`PredictionTable.tidy` leaves one file in which every
+case is once.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ..files import atomic_path
 from ..journal import time_stamp
@@ -81,9 +84,13 @@ class PredictionTable:
 
         found: dict[str, Done] = {}
         for part in self.parts():
-            table = pyarrow.parquet.read_table(part, columns=["case", *MADE])
-            for case, *made in zip(*(column.to_pylist() for column in table.columns)):
-                found[case] = Done(*made)
+            for batch in pyarrow.parquet.ParquetFile(part).iter_batches(
+                ROWS_AT_ONCE, columns=["case", *MADE]
+            ):
+                cases = batch["case"].to_numpy(zero_copy_only=False)
+                first = np.flatnonzero(np.concatenate([[True], cases[1:] != cases[:-1]]))
+                for case, *made in zip(*(column.to_pylist() for column in batch.take(first).columns)):
+                    found[case] = Done(*made)
         return found
 
     def add(self, rows: Sequence[Mapping[str, Any]]) -> None:

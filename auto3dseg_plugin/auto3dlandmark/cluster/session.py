@@ -12,21 +12,33 @@ from typing import Any
 
 from ..errors import LandmarkError
 
-__all__ = ["joined", "refuse_without_ray"]
+__all__ = ["checked_address", "joined"]
 
 HERE = "auto"
 # Of the processes that do the work; the values of whoever asks win.
 SETTINGS = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_DATA_DISABLE_PROGRESS_BARS": "1"}
-SETTINGS |= {"RAY_USAGE_STATS_ENABLED": "0"}  # nothing is told to anybody
+SETTINGS |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}  # nothing is told to anybody
 
 
-def refuse_without_ray() -> None:
+def checked_address(typed: str | bool) -> str:
     """
+    Where a cluster is, before any work.
+
+    Args:
+        typed: True for ``auto``.
+
     Raises:
-        LandmarkError: when Ray is not installed.
+        LandmarkError: when it is no address, or Ray is not installed.
     """
+    address = HERE if typed is True else str(typed)
+    if address != HERE and ":" not in address:
+        raise LandmarkError(
+            f"--cluster {address}: is no address, such as head:6379 or ray://head:10001. Put --cluster last, "
+            "or write --cluster auto, to start one here."
+        )
     if importlib.util.find_spec("ray") is None:
         raise LandmarkError("Ray is not installed. Run: pip install 'auto3dlandmark[cluster]'")
+    return address
 
 
 @contextmanager
@@ -39,9 +51,8 @@ def joined(address: str) -> Iterator[Any]:
             ``HOST:6379`` joins one that runs.
 
     Raises:
-        LandmarkError: when Ray is not installed, or nothing answers there.
+        LandmarkError: when nothing answers there.
     """
-    refuse_without_ray()
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     import ray
