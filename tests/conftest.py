@@ -223,3 +223,24 @@ def trained_bundle(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) 
     shutil.copytree(tiny_bundle, folder)
     train_here(folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def ray_nodes():
+    """A Ray cluster of two nodes with a core each, to which others may be added, and killed: they are missed
+    within two seconds."""
+    ray = pytest.importorskip("ray", reason="Ray is not installed: the extra 'cluster' has it")
+    from ray.cluster_utils import Cluster
+
+    health = {"initial_delay_ms": 0, "period_ms": 500, "timeout_ms": 1000, "failure_threshold": 3}
+    settings = {f"health_check_{name}": value for name, value in health.items()}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        head = {"num_cpus": 1, "include_dashboard": False, "_system_config": settings}
+        cluster = Cluster(initialize_head=True, head_node_args=head)
+        cluster.add_node(num_cpus=1)
+        cluster.wait_for_nodes()
+        ray.init(address=cluster.address, log_to_driver=False)
+        yield cluster
+        ray.shutdown()
+        cluster.shutdown()

@@ -49,7 +49,8 @@ def speed(bundle: str, images: str, work: str, cases: int = 400, jobs: int = 2) 
         print(f"{name}: {seconds:.1f} s, {rates[name][0]:.2f} images/s, {rates[name][1]:.2f} once it runs")
     whole, running = (rates["cluster"][number] / rates["jobs"][number] for number in (0, 1))
     print(
-        f"cluster / jobs: {whole:.2f} as a whole, {running:.2f} once it runs; {_difference(work):.1e} mm apart"
+        f"cluster / jobs: {whole:.2f} as a whole, {running:.2f} once it runs; "
+        f"{_difference(work):.1e} mm apart"
     )
 
 

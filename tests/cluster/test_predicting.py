@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 import time
 from pathlib import Path
@@ -23,31 +22,8 @@ from auto3dlandmark.cluster.listing import Listed  # noqa: E402
 from auto3dlandmark.cluster.predicting import Share, predict_on_cluster  # noqa: E402
 from auto3dlandmark.cluster.prediction_table import PredictionTable  # noqa: E402
 
+ray.cloudpickle.register_pickle_by_value(number_maker)  # other processes cannot import it
 CASES = 40
-# A node that is gone is missed within two seconds.
-HEALTH = {
-    "health_check_initial_delay_ms": 0,
-    "health_check_period_ms": 500,
-    "health_check_timeout_ms": 1000,
-    "health_check_failure_threshold": 3,
-}
-
-
-@pytest.fixture(scope="module")
-def nodes():
-    """Three nodes of a core each, of which the second may be killed."""
-    from ray.cluster_utils import Cluster
-
-    ray.cloudpickle.register_pickle_by_value(number_maker)
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    head = {"num_cpus": 1, "include_dashboard": False, "_system_config": HEALTH}
-    cluster = Cluster(initialize_head=True, head_node_args=head)
-    cluster.add_node(num_cpus=1)
-    cluster.wait_for_nodes()
-    ray.init(address=cluster.address, log_to_driver=False)
-    yield cluster
-    ray.shutdown()
-    cluster.shutdown()
 
 
 @pytest.fixture
@@ -65,14 +41,14 @@ def table_of(folder):
     return pyarrow.read_table(folder / "predictions.parquet").to_pandas()
 
 
-def test_every_case_is_there_once_though_a_node_is_killed(nodes, images, tmp_path):
+def test_every_case_is_there_once_though_a_node_is_killed(ray_nodes, images, tmp_path):
     out = tmp_path / "out"
-    third = nodes.add_node(num_cpus=1)
+    third = ray_nodes.add_node(num_cpus=1)
 
     def kill():
         while not list(out.glob("cases/*/*.mrk.json")):
             time.sleep(0.05)
-        nodes.remove_node(third, allow_graceful=False)
+        ray_nodes.remove_node(third, allow_graceful=False)
 
     killer = threading.Thread(target=kill)
     killer.start()
@@ -103,7 +79,7 @@ def test_every_case_is_there_once_though_a_node_is_killed(nodes, images, tmp_pat
     assert len(table_of(out)) == len(found)
 
 
-def test_what_changed_is_made_again(nodes, images, tmp_path):
+def test_what_changed_is_made_again(ray_nodes, images, tmp_path):
     out, some = tmp_path / "out", images[6:12]
     predict_on_cluster(NumberMaker(), some, out, progress=False)
     Path(some[0].image).write_text("77")

@@ -27,6 +27,9 @@ def benchmark(
     modality: str = "MRI",
     landmarks: str | None = None,
     thresholds_mm: Sequence[float] | None = None,
+    cluster: str | bool | None = None,
+    gpus_per_training: float = 0,
+    cpus_per_training: float = 1,
 ) -> None:
     """
     Compare systems on the same folds, cases and budget: DATASET WORK.
@@ -50,6 +53,11 @@ def benchmark(
         modality: as for run.
         landmarks: as for run.
         thresholds_mm: for the success detection rate; left out, 2, 3 and 4.
+        cluster: train on a Ray cluster, all at the same time: its address, such as head:6379; alone or
+            auto, on one that is started on this machine. WORK and DATASET are folders that all its machines
+            see.
+        gpus_per_training: with --cluster, GPUs of each training; a part of one is allowed.
+        cpus_per_training: with --cluster, cores of each training.
     """
     thresholds = None if thresholds_mm is None else positives("thresholds_mm", thresholds_mm)
     for name, value in given(epochs=epochs, resize=resize).items():
@@ -57,6 +65,7 @@ def benchmark(
     if dataset_work[:1] in ((REPORT,), (TABLES,)):
         training = {"minutes": minutes, "epochs": epochs, "resize": resize, "systems": systems, "test": test}
         drawn = {"predictions": predictions, "thresholds_mm": thresholds_mm}
+        training["cluster"] = cluster
         idle = {**training, "landmarks": landmarks, **(drawn if dataset_work[0] == TABLES else {})}
         if typed := [name.replace("_", "-") for name in given(**idle)]:
             raise LandmarkError(f"benchmark {dataset_work[0]} has no use for --{typed[0]}. Leave it out.")
@@ -82,9 +91,11 @@ def benchmark(
         ]
         if minutes is not None and epochs is not None:
             raise LandmarkError("minutes and epochs are two ends of a training. Give one of them.")
+        from ..cluster.cluster_place import cluster_place
         from ..data.datalist import read_datalist
 
-        folder = WorkFolder(place)
+        elsewhere = cluster_place(place, cluster, cpus_per_training, gpus_per_training)
+        folder = WorkFolder(place, place=elsewhere)
         folder.check(dataset, landmarks=landmarks)
         folder.analyze(channels(modality))
         trained = first_folds(read_datalist(folder.datalist).folds, folds)
@@ -124,6 +135,9 @@ def ablate(
     folds: int = 5,
     recipe: str | None = None,
     minutes: float | None = None,
+    cluster: str | bool | None = None,
+    gpus_per_training: float = 0,
+    cpus_per_training: float = 1,
 ) -> None:
     """
     Train variants of a recipe on the same folds, and print one table.
@@ -134,15 +148,23 @@ def ablate(
         folds: train the first so many folds.
         recipe: the recipe they vary; left out, what suits the network.
         minutes: end each training of a fold after so many minutes.
+        cluster: train on a Ray cluster, all at the same time: its address, such as head:6379; alone or
+            auto, on one that is started on this machine. WORK and the data are folders that all its machines
+            see.
+        gpus_per_training: with --cluster, GPUs of each training; a part of one is allowed.
+        cpus_per_training: with --cluster, cores of each training.
     """
     options = given(minutes=None if minutes is None else positive("minutes", minutes))
+    from ..cluster.cluster_place import cluster_place
     from ..data.datalist import read_datalist
     from ..evaluation.comparison import comparison_table
     from ..workflow.ablation import ablate as train_variants
     from ..workflow.ablation import read_variants
     from ..workflow.work_folder import WorkFolder
 
-    folder, named = WorkFolder(work), read_variants(variants)
+    named = read_variants(variants)
+    place = cluster_place(work, cluster, cpus_per_training, gpus_per_training)
+    folder = WorkFolder(work, place=place)
     chosen = first_folds(read_datalist(folder.datalist).folds, folds)
     rows = train_variants(folder, named, chosen, recipe, **options)
     print(f"\n{comparison_table(rows)}\nreport: {folder.folder / 'ablation' / 'report.html'}")

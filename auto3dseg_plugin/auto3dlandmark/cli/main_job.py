@@ -39,6 +39,9 @@ def run(
     store: str | None = None,
     keep_store: bool = False,
     unlabelled: str | None = None,
+    cluster: str | bool | None = None,
+    gpus_per_training: float = 0,
+    cpus_per_training: float = 1,
 ) -> None:
     """
     Do everything: check, analyze, plan, build, train, predict, evaluate.
@@ -70,6 +73,11 @@ def run(
         keep_store: leave WORK/store there for further trainings.
         unlabelled: a folder of images without landmarks to learn from, too, in most of the minutes; the
             networks of that are used if they err no more on held-out cases.
+        cluster: train on a Ray cluster, all folds at the same time: its address, such as head:6379; alone or
+            auto, on one that is started on this machine. WORK and DATASET are folders that all its machines
+            see. The minutes are those of each training.
+        gpus_per_training: with --cluster, GPUs of each training; a part of one is allowed.
+        cpus_per_training: with --cluster, cores of each training.
     """
     thresholds = positives("thresholds_mm", thresholds_mm)
     one_of("posterior", posterior, POSTERIOR_MODES)
@@ -80,11 +88,16 @@ def run(
     further = None if unlabelled is None else find_images(unlabelled)
     tested = test is not None and bool(find_images(test)) and has_landmarks(test, landmarks)
     check_wishes(network, recipe, network_def, gpu_memory_gb)
+    from ..cluster.cluster_place import cluster_place
     from ..data.datalist import read_datalist, scan_folder
     from ..evaluation.tables import summary_text
+    from ..planning.presets import default_network
     from ..workflow.work_folder import WorkFolder, visible_devices
 
-    folder = WorkFolder(work)
+    place = cluster_place(work, cluster, cpus_per_training, gpus_per_training)
+    if gpus_per_training and network is None and network_def is None:
+        network = default_network(gpu=True)
+    folder = WorkFolder(work, place=place)
     folder.check(dataset, landmarks=landmarks)
     listed = read_datalist(folder.datalist)
     alone = len(listed.folds) == 1
@@ -99,9 +112,9 @@ def run(
     )
     folder.analyze(channels(modality))
     folder.make_plan(network, gpu_memory_gb, network_def, fit_memory, stages, recipe)
-    devices = visible_devices()
-    rounds = math.ceil(len(chosen) / max(1, len(devices)))
-    if together is None and not devices and recipe is None:
+    devices = visible_devices() if place is None else []
+    rounds = math.ceil(len(chosen) / max(1, len(devices))) if place is None else 1
+    if together is None and not devices and not gpus_per_training and recipe is None:
         each = folder.minutes_by_default(chosen)
         together = None if each is None else each * rounds
         if each is not None:

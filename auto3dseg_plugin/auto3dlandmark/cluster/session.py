@@ -6,13 +6,14 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from ..errors import LandmarkError
 
-__all__ = ["checked_address", "joined"]
+__all__ = ["checked_address", "join", "joined"]
 
 HERE = "auto"
 # Of the processes that do the work; the values of whoever asks win.
@@ -41,38 +42,67 @@ def checked_address(typed: str | bool) -> str:
     return address
 
 
-@contextmanager
-def joined(address: str) -> Iterator[Any]:
+def join(address: str) -> Any:
     """
-    A connection to a cluster while the block runs; gives the module ``ray``.
+    Connect this process to a cluster, unless it is connected; gives the module ``ray``.
 
     Args:
-        address: ``auto`` starts Ray on this machine, and ends it afterwards; ``ray://HOST:10001`` or
-            ``HOST:6379`` joins one that runs.
+        address: ``auto`` starts Ray on this machine, for as long as this process lives; ``ray://HOST:10001``
+            or ``HOST:6379`` joins one that runs.
 
     Raises:
         LandmarkError: when nothing answers there.
     """
-    for name, value in SETTINGS.items():
-        os.environ.setdefault(name, value)
-    import ray
-
-    mine = not ray.is_initialized()
-    if mine:
+    ray = _ray()
+    if not ray.is_initialized():
         try:
-            ray.init(
-                address=None if address == HERE else address,
-                include_dashboard=False if address == HERE else None,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-            )
+            with _silent_libraries():
+                ray.init(
+                    address=None if address == HERE else address,
+                    include_dashboard=False if address == HERE else None,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                )
         except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
             raise LandmarkError(
                 f"--cluster {address}: no Ray cluster answers there. Start one by 'ray start --head', or "
                 "leave the address out."
             ) from error
+    return ray
+
+
+@contextmanager
+def joined(address: str) -> Iterator[Any]:
+    """
+    As :func:`join`, while the block runs.
+    """
+    ray = _ray()
+    mine = not ray.is_initialized()
     try:
-        yield ray
+        yield join(address)
     finally:
         if mine:
             ray.shutdown()
+
+
+def _ray() -> Any:
+    """The module, which reads settings when it is imported."""
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
+    import ray
+
+    return ray
+
+
+@contextmanager
+def _silent_libraries() -> Iterator[None]:
+    """Without what compiled code prints, for whom RAY_BACKEND_LOG_LEVEL is news."""
+    sys.stderr.flush()
+    before, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
+        os.close(nowhere)

@@ -116,7 +116,7 @@ def learn_from_unlabelled(
     Returns:
         the work folder of the last students; None where no teacher could say anything of the images.
     """
-    rounds = -(-len(folds) // max(1, len(visible_devices())))
+    rounds = -(-len(folds) // max(1, len(visible_devices()))) if work.place is None else 1
     shares = shares_of(len(read_datalist(work.datalist).training))
     to_register = None if minutes is None else minutes * shares["registration"]
     registered = _registered(work, images, to_register)

@@ -67,13 +67,16 @@ PRESETS = {
 }
 
 
-def default_network() -> str:
+def default_network(gpu: bool | None = None) -> str:
     """
     The preset for this machine: ``resenc_m`` with a GPU, ``small`` without one.
+
+    Args:
+        gpu: for a machine with one, or without; left out, for this one.
     """
     import torch
 
-    return "resenc_m" if torch.cuda.is_available() else "small"
+    return "resenc_m" if (torch.cuda.is_available() if gpu is None else gpu) else "small"
 
 
 def stage_features(preset: Preset, stages: int) -> list[int]:

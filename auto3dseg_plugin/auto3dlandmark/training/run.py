@@ -81,9 +81,12 @@ def config_overrides(parameters: Mapping[str, Any], config: Mapping[str, Any]) -
 
 
 @contextlib.contextmanager
-def training_lock(bundle: str | os.PathLike) -> Iterator[None]:
+def training_lock(bundle: str | os.PathLike, patience: float = 0) -> Iterator[None]:
     """
     Only one process trains a bundle at a time; the lock of a process that died is free.
+
+    Args:
+        patience: seconds to wait for another process.
 
     Raises:
         LandmarkError: when another process trains it now.
@@ -91,7 +94,7 @@ def training_lock(bundle: str | os.PathLike) -> Iterator[None]:
     bundle = Path(bundle)
     lock = filelock.FileLock(bundle / ".training.lock")
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=patience)
     except filelock.Timeout:
         raise LandmarkError(
             f"{bundle}: another process is training this bundle. Wait for it, or stop it first."
@@ -109,6 +112,7 @@ def train_bundle(
     nodes: int = 1,
     launcher: Sequence[str] = (),
     say: Callable[[str], None] = print,
+    patience: float = 0,
 ) -> None:
     """
     Train a bundle; an interrupted training with the same settings goes on, any other starts anew.
@@ -121,6 +125,7 @@ def train_bundle(
         nodes: how many machines take part.
         launcher: a command that starts Python on all of them.
         say: told where earlier models are put.
+        patience: seconds to wait for another process that trains it.
 
     Raises:
         LandmarkError: when the folder is no bundle, a parameter is unknown, the bundle is being trained
@@ -133,10 +138,9 @@ def train_bundle(
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")
     for coarse in folder.coarse_stages():
         if not is_trained(coarse, parameters or {}):
-            train_bundle(
-                coarse.path, _coarse_parameters(parameters or {}, coarse), devices, nodes, launcher, say
-            )
-    with training_lock(folder.path):
+            part = _coarse_parameters(parameters or {}, coarse)
+            train_bundle(coarse.path, part, devices, nodes, launcher, say, patience)
+    with training_lock(folder.path, patience):
         old = prepare_models(folder, overrides)
         if old is not None:
             say(f"{folder.path.name}: the earlier models are now in {old.name}")

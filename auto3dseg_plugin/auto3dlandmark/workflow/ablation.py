@@ -15,7 +15,15 @@ from typing import Any
 
 from ..errors import LandmarkError
 from ..files import read_json
-from .side_by_side import compare, folder_name, held_out, shared_store, trained, work_folder_below
+from .side_by_side import (
+    compare,
+    folder_name,
+    held_out,
+    learn_together,
+    shared_store,
+    trained,
+    work_folder_below,
+)
 from .work_folder import WorkFolder
 
 __all__ = ["ablate", "read_variants"]
@@ -67,9 +75,14 @@ def ablate(
     shared = shared_store(work, work)
     systems: dict[str, Any] = {}
     predictions: dict[str, Path] = {}
+    files = [work.datalist, work.plan]
+    parts = {name: work_folder_below(work, name, GROUP, files) for name in variants}
+    changed = {name: {**shared, **options, **values} for name, values in variants.items()}
+    for error in learn_together(parts, folds, dict.fromkeys(parts, recipe), changed).values():
+        raise error
     for name, values in variants.items():
-        variant = work_folder_below(work, name, GROUP, [work.datalist, work.plan])
-        found = trained(variant, folds, recipe, **{**shared, **options, **values})
+        variant = parts[name]
+        found = trained(variant, folds, recipe, **changed[name])
         taken = {key: found[key] for key in ("steps", "train_seconds")}
         systems[name] = {
             "about": json.dumps(values) if values else UNCHANGED,

@@ -35,6 +35,7 @@ from .side_by_side import (
     folder_name,
     guess_by_mean,
     held_out,
+    learn_together,
     plan_as,
     shared_store,
     trained,
@@ -105,9 +106,12 @@ class Benchmark:
         tested, failed = self.test_cases(), dict[str, str]()
         if test is not None and not tested:
             raise LandmarkError(f"{test}: has no annotated image. Name a folder of images with landmarks.")
+        stopped = self._learn_together(systems, budget) if self.work.place is not None else {}
         for system in systems:
             self.systems.pop(system.name, None)  # what is there may be of another budget
             try:
+                if system.name in stopped:
+                    raise stopped[system.name]
                 figures = self._one(system, budget, tested)
             except Exception as error:  # whatever anybody's network or loss says
                 failed[system.name] = str(readable_error(error, "it cannot be trained"))
@@ -130,15 +134,36 @@ class Benchmark:
         listed = read_datalist(self.work.datalist)
         return digest([dataset_state(listed), [[case.id, case.fold] for case in listed.training], self.folds])
 
+    def _learn_together(self, systems: Sequence[System], budget: Budget) -> dict[str, Exception]:
+        """Those that learn elsewhere, all at the same time; why some did not."""
+        parts: dict[str, WorkFolder] = {}
+        options: dict[str, Any] = {}
+        stopped: dict[str, Exception] = {}
+        for system in systems:
+            if not system.trained:
+                continue
+            try:
+                parts[system.name], options[system.name] = self._planned(system, budget)
+            except Exception as error:  # as in train
+                stopped[system.name] = error
+        recipes = {system.name: system.recipe for system in systems}
+        return {**stopped, **learn_together(parts, budget.folds, recipes, options)}
+
+    def _planned(self, system: System, budget: Budget) -> tuple[WorkFolder, dict[str, Any]]:
+        """The work folder of a system that is trained, and values of its train.json."""
+        below = self._below(system)
+        plan_as(below, system, budget.resize)
+        return below, {**shared_store(self.work, below), **system.values, **budget.options}
+
+    def _below(self, system: System) -> WorkFolder:
+        return work_folder_below(self.work, system.name, GROUP, [self.work.datalist, self.work.fingerprint])
+
     def _one(self, system: System, budget: Budget, tested: Sequence[Case]) -> dict[str, Any]:
         """Train a system, or guess; what it took."""
-        files = [self.work.datalist, self.work.fingerprint]
-        below = work_folder_below(self.work, system.name, GROUP, files)
         if not system.trained:
-            guess_by_mean(below, budget.folds, tested, self.thresholds_mm)
+            guess_by_mean(self._below(system), budget.folds, tested, self.thresholds_mm)
             return {}
-        plan_as(below, system, budget.resize)
-        values = {**shared_store(self.work, below), **system.values, **budget.options}
+        below, values = self._planned(system, budget)
         found = trained(below, budget.folds, system.recipe, self.thresholds_mm, **values)
         if tested:
             below.predict_test(budget.folds, [Path(case.image) for case in tested])

@@ -31,7 +31,7 @@ from ..planning.presets import default_network
 from ..planning.systems import System, plan_system
 from ..reports.comparison_report import write_comparison_report
 from .cost import MOST_IMAGES, write_cost
-from .work_folder import WorkFolder, dataset_state, visible_devices
+from .work_folder import WorkFolder, at_once, call, dataset_state, visible_devices
 
 __all__ = [
     "compare",
@@ -40,6 +40,7 @@ __all__ = [
     "folder_name",
     "guess_by_mean",
     "held_out",
+    "learn_together",
     "plan_as",
     "shared_store",
     "trained",
@@ -60,7 +61,8 @@ def work_folder_below(work: WorkFolder, name: str, group: str, files: Sequence[P
         group: the folder between the two.
         files: of ``work`` that both have, such as its datalist; they are copied.
     """
-    below = WorkFolder(work.folder / group / folder_name(name), partial(_say, work.say, name))
+    say = partial(_say, work.say, name)
+    below = WorkFolder(work.folder / group / folder_name(name), say, work.place)
     below.folder.mkdir(parents=True, exist_ok=True)
     for path in files:
         shutil.copy2(path, below.folder / path.name)
@@ -119,6 +121,40 @@ def trained(
     return {"steps": steps, "train_seconds": seconds, **metrics}
 
 
+def learn_together(
+    parts: Mapping[str, WorkFolder],
+    folds: Sequence[int],
+    recipes: Mapping[str, Any],
+    options: Mapping[str, Any],
+) -> dict[str, Exception]:
+    """
+    Where networks learn elsewhere, let all of these do so at the same time; :func:`trained` then finds them.
+
+    Args:
+        parts: work folders with a plan, by name.
+        recipes, options: of each, as for :func:`trained`.
+
+    Returns:
+        why some failed.
+    """
+    failed: dict[str, Exception] = {}
+
+    def learn(name: str, fold: int) -> None:
+        try:
+            parts[name].learn(fold)
+        except Exception as error:  # whatever anybody's network or loss says
+            failed[name] = error
+
+    tasks = []
+    for name, part in parts.items():
+        if part.place is not None:
+            for fold in folds:
+                part.build(fold, recipes[name], **options[name])
+                tasks.append(partial(learn, name, fold))
+    at_once(tasks)
+    return failed
+
+
 def shared_store(work: WorkFolder, below: WorkFolder) -> dict[str, Any]:
     """The option by which trainings below a work folder share its store, where one needs a store."""
     return {"store": str(work.store)} if kept_on_disk(read_plan(below.plan)) else {}
@@ -135,7 +171,8 @@ def cost_of(work: WorkFolder, fold: int) -> dict[str, Any]:
     bundle, path = work.bundle(fold), work.folder / "cost.json"
     images = [case.image for case in read_datalist(work.datalist).held_out(fold)][:MOST_IMAGES]
     made_from = [files_digest([bundle.models.weights]), bundle.read_config("inference")]
-    work.record.once("cost", made_from, [path], partial(write_cost, path, bundle.path, images))
+    place = work.place or call
+    work.record.once("cost", made_from, [path], partial(place, write_cost, path, bundle.path, images))
     return dict(read_json(path))
 
 

@@ -12,10 +12,12 @@ import dataclasses
 import os
 import queue
 import shutil
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ..bundles.algo_object import note_score, write_algo_object
 from ..bundles.fill import copy_template, fill_bundle
@@ -54,9 +56,16 @@ from .calibrating import (
 )
 from .record import WorkRecord
 
-__all__ = ["WorkFolder", "dataset_state", "visible_devices"]
+__all__ = ["Place", "WorkFolder", "at_once", "call", "dataset_state", "visible_devices"]
 
 FEW_STEPS, FEW_CASES = 500, 5  # with fewer, the figures of a run are told to say little
+PATIENCE = 60.0  # seconds until processes of a lost machine have let go of a bundle
+
+
+class Place(Protocol):
+    """Where a function of ours is called: on another machine that sees the same folders."""
+
+    def __call__(self, function: Callable[..., Any], *given: Any, **named: Any) -> None: ...
 
 
 class WorkFolder:
@@ -66,13 +75,19 @@ class WorkFolder:
     Args:
         folder: made when it is not there.
         say: gets a line for each step.
+        place: where networks learn and predict; left out, in this process. Folds are sent there together.
     """
 
-    def __init__(self, folder: str | os.PathLike, say: Callable[[str], None] = print) -> None:
+    def __init__(
+        self,
+        folder: str | os.PathLike,
+        say: Callable[[str], None] = print,
+        place: Place | None = None,
+    ) -> None:
         self.folder = Path(folder).resolve()
         if self.folder.exists() and not self.folder.is_dir():
             raise LandmarkError(f"{folder}: is a file, not a folder. Choose another place for the results.")
-        self.say = say
+        self.say, self.place = say, place
         self.record = WorkRecord(self.folder, say)
         self.datalist = self.folder / "datalist.json"
         self.fingerprint = self.folder / "fingerprint.json"
@@ -238,7 +253,10 @@ class WorkFolder:
             settings["coarse_stage"] = {**training_settings(first), "minutes": first["minutes"]}
 
         def action() -> None:
-            train_bundle(bundle.path, devices=[] if device is None else [device], say=self.say)
+            if self.place is not None:
+                self.place(train_bundle, bundle.path, patience=PATIENCE)
+            else:
+                train_bundle(bundle.path, devices=[] if device is None else [device], say=self.say)
             note_score(bundle)
 
         self.record.once(
@@ -248,13 +266,22 @@ class WorkFolder:
             action,
         )
 
+    def learn(self, fold: int | None) -> None:
+        """Train a fold, and predict what it holds out."""
+        self.train(fold)
+        self._find_held_out(fold)
+
     def train_folds(self, folds: Sequence[int | None], devices: Sequence[str] = ()) -> None:
         """
-        Train several folds: one after the other, or spread over several devices, each taking the next fold.
+        Train several folds: one after the other, or spread over several devices, each taking the next fold;
+        or all of them elsewhere.
 
         Args:
             devices: GPUs, as in ``CUDA_VISIBLE_DEVICES``.
         """
+        if self.place is not None:
+            at_once([partial(self.train, fold) for fold in folds])
+            return
         if len(devices) < 2 or len(folds) < 2:
             for fold in folds:
                 self.train(fold)
@@ -280,8 +307,11 @@ class WorkFolder:
         ``predictions/<case>.mrk.json`` where the landmarks are, after they have decided together where that
         helps.
         """
+        if self.place is not None:
+            at_once([partial(self._find_held_out, fold) for fold in folds])
         for fold in folds:
-            self._find_held_out(fold)
+            if self.place is None:
+                self._find_held_out(fold)
             self._calibrate(fold)
 
     def _find_held_out(self, fold: int | None) -> None:
@@ -290,7 +320,8 @@ class WorkFolder:
         def action() -> None:
             from ..inference.find_peaks import find_peaks  # torch: seconds
 
-            find_peaks([self.bundle(fold).path], images, self.peaks)
+            place = self.place or call
+            place(find_peaks, [self.bundle(fold).path], images, self.peaks)
 
         outputs = [self.peaks, *(peaks_path(self.peaks, image) for image in images)]
         self.record.once(
@@ -436,6 +467,34 @@ class WorkFolder:
         drawn = [by_id[row["case"]] for row in rows if row["mre_mm"] is not None]
         if drawn:
             write_preview(path, drawn, predictions, worst_first=True)
+
+
+def at_once(tasks: Sequence[Callable[[], None]]) -> None:
+    """
+    Wait for tasks that only wait for other machines; all of them end before the first error is raised.
+    """
+    ended: queue.Queue[BaseException | None] = queue.Queue()
+
+    def run(task: Callable[[], None]) -> None:
+        try:
+            task()
+        except BaseException as error:  # it is raised where somebody waits
+            ended.put(error)
+        else:
+            ended.put(None)
+
+    for task in tasks:
+        threading.Thread(target=run, args=(task,), daemon=True).start()  # Ctrl-C waits for none of them
+    errors = [error for error in [ended.get() for _ in tasks] if error is not None]
+    if errors:
+        raise errors[0]
+
+
+def call(function: Callable[..., Any], *given: Any, **named: Any) -> None:
+    """
+    Here, as a :class:`Place`.
+    """
+    function(*given, **named)
 
 
 def _named(fold: int | None) -> str:
