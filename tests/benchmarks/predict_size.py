@@ -28,7 +28,7 @@ TITLES = ("voxels", "landmarks", "networks", "way", "seconds", "CPU s", "GB", "a
 ROW = "{:>15}{:>11}{:>10}  {:10}{:>9}{:>8}{:>7}{:>12}"
 
 
-def write_bundle(folder: Path, landmarks: int, networks: int) -> None:
+def write_bundle(folder: Path, landmarks: int, networks: int, preset: str = "small") -> None:
     """A bundle for images of 128 x 128 x 128 voxels of a millimetre, with random weights."""
     import torch
     from monai.bundle import ConfigParser
@@ -56,7 +56,7 @@ def write_bundle(folder: Path, landmarks: int, networks: int) -> None:
         shape=None,
     )
     copy_template(folder)
-    fill_configs(folder, make_plan(fingerprint, "small"), "quick", {})
+    fill_configs(folder, make_plan(fingerprint, preset), "quick", {})
     bundle = BundleFolder(folder)
     config = bundle.read_config("inference")
     if networks > 1:
