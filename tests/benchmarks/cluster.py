@@ -71,10 +71,10 @@ def broken(bundle: str, images: str, work: str, cases: int = 400) -> None:
     third = cluster.add_node(num_cpus=1)
     command = [*_command(), "predict", bundle, str(folder), str(out), "--cluster", cluster.address]
     job = subprocess.Popen(command)
-    _wait(lambda: len(list(out.rglob("*.mrk.json"))) > cases // 8, job)
+    _wait(lambda: len(list(out.glob("cases/*/*.mrk.json"))) > cases // 8, job)
     print("\na node is killed", flush=True)
     cluster.remove_node(third, allow_graceful=False)
-    _wait(lambda: len(list(out.rglob("*.mrk.json"))) > cases // 3, job)
+    _wait(lambda: len(list(out.glob("cases/*/*.mrk.json"))) > cases // 3, job)
     victim = next(one for one in psutil.process_iter() if _title(one).startswith("ray::MapWorker"))
     print(f"\n{_title(victim)} is killed", flush=True)
     victim.send_signal(signal.SIGKILL)
@@ -103,7 +103,7 @@ def sleeping(work: str, cases: int = 20_000, seconds: float = 0.01) -> None:
 
     def watch() -> None:
         while not ended.wait(10):
-            done = sum(1 for _ in out.rglob("cases/*/*.mrk.json"))
+            done = sum(1 for _ in out.glob("cases/*/*.mrk.json"))
             memory = driver.memory_info().rss / 2**20
             print(f"\n{time.perf_counter() - began:.0f} s, {done} cases, {memory:.0f} MiB", flush=True)
 

@@ -5,6 +5,7 @@ in."""
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -33,9 +34,19 @@ class LoadChannelsd(MapTransform):
 
     def __init__(self, keys: KeysCollection) -> None:
         super().__init__(keys)
-        # Named, so that what else is installed does not change who reads a file.
-        self.nibabel, self.itk = LoadImage("NibabelReader"), LoadImage("ITKReader")
         self.channel_first = EnsureChannelFirst()
+
+    # Named, so that what else is installed does not change who reads a file.
+
+    @cached_property
+    def nibabel(self) -> LoadImage:
+        """For NIfTI."""
+        return LoadImage("NibabelReader")
+
+    @cached_property
+    def itk(self) -> LoadImage:
+        """For all other formats; where there are none of them it is not needed."""
+        return LoadImage("ITKReader")
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         loaded = dict(data)
