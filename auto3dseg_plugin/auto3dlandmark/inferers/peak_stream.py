@@ -8,7 +8,7 @@ It finds what :func:`auto3dlandmark.transforms.decode.decode_peaks` finds in the
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,7 @@ from ..transforms.decode import LEAST_PEAK, MOST_PEAKS, centroid, cube_reach
 __all__ = ["BLOCK", "MOST_BLOCKS", "PeakStream"]
 
 BLOCK = 8  # voxels a side of what is kept or forgotten as one
+MOST_FETCHED = 512  # blocks that are copied at once
 MOST_BLOCKS = 384  # of a channel: as many as the cubes of all its peaks can touch, up to a radius of 5
 
 
@@ -28,7 +29,7 @@ MOST_BLOCKS = 384  # of a channel: as many as the cubes of all its peaks can tou
 class _Place:
     """A block whose highest voxel may be a peak, with what lies around it."""
 
-    highest: torch.Tensor  # of each network, shape (M,)
+    highest: np.ndarray  # of each network, shape (M,)
     corner: tuple[int, ...]  # of the block in the volume
     start: tuple[int, ...]  # of the values in the volume
     values: torch.Tensor  # logits of each network, shape (M, h, w, d)
@@ -78,27 +79,48 @@ class PeakStream:
         inner = tuple(slice(part.start - at, part.stop - at) for part, at in zip(own, first))
         values = logits[(slice(None), slice(None), *inner)]
         self.sums = torch.logaddexp(self.sums, values.flatten(2).logsumexp(dim=2).cpu())
-        blocks = torch.stack([_block_maxima(one) for one in values])  # (M, N, blocks along each axis)
-        highest, where = blocks.flatten(2).topk(min(self.most_blocks, blocks[0, 0].numel()), dim=2)
-        highest, where = highest.cpu(), where.cpu()
-        self.highest = torch.maximum(self.highest, highest[:, :, 0])
-        least = self._least()
+        maxima = torch.stack([_block_maxima(one) for one in values]).cpu()  # (M, N, blocks along each axis)
+        blocks = maxima.float().flatten(2)
+        self.highest = torch.maximum(self.highest, blocks.amax(dim=2))
+        least, found = self._least().numpy(), list[tuple[int, int]]()
         for channel, kept in enumerate(self.places):
-            wanted = where[:, channel][highest[:, channel] >= least[:, channel, None]]
-            for index in wanted.unique().tolist():
-                a, b, c = (int(one) for one in np.unravel_index(index, blocks.shape[2:]))
-                corner = (a * BLOCK + own[0].start, b * BLOCK + own[1].start, c * BLOCK)
-                kept[corner] = self._place(blocks[:, channel, a, b, c], corner, logits[:, channel], first)
-            self.places[channel] = _highest_of(kept, least[:, channel], self.most_blocks)
+            corners = list(kept)
+            known = np.array([kept[corner].highest for corner in corners], np.float32)
+            here = np.concatenate([known.reshape(-1, self.networks).T, blocks[:, channel].numpy()], axis=1)
+            wanted = _wanted(here, least[:, channel], self.most_blocks)
+            self.places[channel] = {corners[at]: kept[corners[at]] for at in wanted if at < len(corners)}
+            found += [(channel, at - len(corners)) for at in wanted if at >= len(corners)]
+        for begin in range(0, len(found), MOST_FETCHED):
+            some = np.array(found[begin : begin + MOST_FETCHED])
+            begins = np.stack(np.unravel_index(some[:, 1], maxima.shape[2:]), axis=1) * BLOCK
+            begins += np.array([own[0].start, own[1].start, 0])
+            highest = blocks[:, some[:, 0], some[:, 1]].numpy().T
+            self._fetch(logits, some[:, 0], begins, highest, first)
 
-    def _place(
-        self, highest: torch.Tensor, corner: tuple[int, ...], logits: torch.Tensor, first: tuple[int, int]
-    ) -> _Place:
-        start = tuple(max(0, at - self.radius) for at in corner)
-        stop = tuple(min(size, at + BLOCK + self.radius) for at, size in zip(corner, self.shape))
-        part = tuple(slice(low - at, high - at) for low, high, at in zip(start, stop, (*first, 0)))
-        values = logits[(slice(None), *part)]
-        return _Place(highest.float().cpu(), corner, start, values.float().cpu().clone())
+    def _fetch(
+        self,
+        logits: torch.Tensor,
+        channels: np.ndarray,
+        corners: np.ndarray,
+        highest: np.ndarray,
+        first: tuple[int, int],
+    ) -> None:
+        """Keep blocks of these channels, with what lies around them: from a GPU, all at once."""
+        around = np.arange(-self.radius, BLOCK + self.radius)
+        places = []
+        for axis, at in enumerate((*first, 0)):
+            voxels = corners[:, axis, None] + around - at
+            inside = torch.from_numpy(voxels.clip(0, logits.shape[2 + axis] - 1)).to(logits.device)
+            places.append(inside.view(len(inside), *(-1 if one == axis else 1 for one in range(3))))
+        of = torch.from_numpy(channels).to(logits.device).view(-1, 1, 1, 1)
+        values = logits[:, of, places[0], places[1], places[2]].float().cpu()  # (M, blocks, h, w, d)
+        for number, (channel, corner) in enumerate(zip(channels.tolist(), corners.tolist())):
+            start = tuple(max(0, at - self.radius) for at in corner)
+            stop = tuple(min(size, at + BLOCK + self.radius) for at, size in zip(corner, self.shape))
+            moved = [self.radius - at for at in corner]
+            rows, columns, deep = (slice(low + by, high + by) for low, high, by in zip(start, stop, moved))
+            cut = values[:, number, rows, columns, deep].clone()  # or all the others would stay, too
+            self.places[channel][tuple(corner)] = _Place(highest[number], tuple(corner), start, cut)
 
     def _least(self) -> torch.Tensor:
         """
@@ -185,22 +207,24 @@ class _Left:
         self.score[tuple(cut)] = -torch.inf
 
 
-def _highest_of(
-    places: Mapping[tuple[int, ...], _Place], least: torch.Tensor, most: int
-) -> dict[tuple[int, ...], _Place]:
-    """Those that are among the highest of any network, and high enough for it."""
-    corners = list(places)
-    if not corners:  # nothing is above anything
+def _wanted(highest: np.ndarray, least: np.ndarray, most: int) -> list[int]:
+    """
+    Which blocks are among the highest of any network, and high enough for it.
+
+    Args:
+        highest: of each network and block, shape (M, blocks).
+        least: of each network, shape (M,).
+    """
+    found: set[int] = set()
+    for one, floor in zip(highest, least):
+        best = np.argpartition(-one, most - 1)[:most] if len(one) > most else np.arange(len(one))
+        found.update(best[one[best] >= floor].tolist())
+    if not found:  # nothing is above anything
         raise LandmarkError(
             "the network gives no numbers (NaN): its training went astray. Train it again with a lower "
             "learning rate."
         )
-    highest = torch.stack([places[corner].highest for corner in corners], dim=1)  # (M, places)
-    order = highest.argsort(dim=1, descending=True)[:, :most]
-    kept = {
-        int(index) for one, floor, best in zip(highest, least, order) for index in best if one[index] >= floor
-    }
-    return {corner: places[corner] for number, corner in enumerate(corners) if number in kept}
+    return sorted(found)
 
 
 def _block_maxima(values: torch.Tensor) -> torch.Tensor:
