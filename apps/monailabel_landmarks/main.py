@@ -5,7 +5,8 @@ STUDIES``.
 Its settings are ``--conf NAME VALUE``: ``bundles``, one folder or a JSON list of them (left out, those in
 ``model/``); ``minutes`` of a retraining; ``case_seconds``, the most that one image may take; ``score``,
 false to predict nothing in advance; ``landmarks``, which landmark files are meant; ``templates``, true to
-begin without a bundle, by registration of the cases that are annotated, whose images are of a ``modality``.
+begin without a bundle, by registration of the cases that are annotated, whose images are of a ``modality``;
+``cluster``, the address of a Ray cluster where networks learn and score, with ``gpus`` for each task.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import json
 import logging
 import shutil
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,7 @@ from monailabel.utils.async_tasks.task import AsyncTask
 from starlette.exceptions import HTTPException
 from starlette.routing import Mount
 
+from auto3dlandmark.cluster.cluster_place import cluster_place
 from auto3dlandmark.errors import LandmarkError
 from auto3dlandmark.formats.markups import markups_bytes
 from auto3dlandmark.review.choice import STRATEGIES
@@ -30,6 +34,7 @@ from auto3dlandmark.review.retraining import learnt_from, retraining_status, wor
 from auto3dlandmark.review.store import ORIGINAL, ReviewStore
 from auto3dlandmark.review.submission import ReviewError
 from auto3dlandmark.review.versions import ReviewedCases, ServedModel
+from auto3dlandmark.workflow.work_folder import Place
 from monailabel_landmarks.lib.data_routes import SENT
 from monailabel_landmarks.lib.datastore import LandmarkDatastore
 from monailabel_landmarks.lib.infer import SPHERES, LandmarkBatchTask, LandmarkInferTask
@@ -78,13 +83,18 @@ class LandmarksApp(MONAILabelApp):
         return {name: LandmarkInferTask(self.predictor, spheres=name == SPHERES) for name in (MODEL, SPHERES)}
 
     def init_trainers(self) -> dict[str, Any]:
-        return {MODEL: LandmarkTrainTask(self.model, self.store, self.minutes)}
+        return {MODEL: LandmarkTrainTask(self.model, self.store, self.minutes, self._place("training"))}
 
     def init_strategies(self) -> dict[str, Any]:
         return {name: ChoiceStrategy(name, self.model, self.store) for name in STRATEGIES}
 
     def init_scoring_methods(self) -> dict[str, Any]:
-        return {SCORING: UncertaintyScoring(self.model, self.store)}
+        return {SCORING: UncertaintyScoring(self.model, self.store, self._place("scoring"))}
+
+    def _place(self, task: str) -> Callable[[], Place | None]:
+        """What makes the place of a task, in the process that does it."""
+        cluster, gpus = (self.conf or {}).get("cluster"), float((self.conf or {}).get("gpus", 0))
+        return partial(cluster_place, self.model.folder / task, cluster, 1, gpus)
 
     def init_batch_infer(self) -> BatchInferTask:
         return LandmarkBatchTask()

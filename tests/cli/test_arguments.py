@@ -58,6 +58,17 @@ def fails(tmp_path, monkeypatch):
         (("evaluate", "D", "P", "O", "--thresholds-mm", "0"), "must be a number greater than 0"),
         (("convert", "lfc", "A", "B", "--complete"), "--complete is for mml alone"),
         (("stress", "B", "D", "O", "--cases", "0"), "cases=0 must be a number greater than 0"),
+        (("predict", "B", "I", "O", "--cluster", "B"), "--cluster B: is no address, such as head:6379"),
+        (("predict", "--cluster", "B", "I", "O"), "--cluster B: is no address"),
+        (("predict", "B", "I", "O", "--cluster", "--gpus", "-1"), "gpus=-1 must be a number greater than 0"),
+        (("predict", "B", "I", "O", "--cluster", "--jobs", "2"), "--jobs are not for --cluster"),
+        (
+            ("predict", "B", "I", "O", "--gpus", "1"),
+            "--gpus are for --cluster. Leave them out, or add --cluster",
+        ),
+        (("predict", "B", "--list", "c.csv"), "at least two arguments with --list: BUNDLE [BUNDLE ...] OUT"),
+        ((*RUN, "--gpus-per-training", "1"), "are for --cluster. Add it"),
+        (("benchmark", "report", "W", "--cluster"), "benchmark report has no use for --cluster"),
         (("stress", "B", "D", "D/O"), "D/O: is in the dataset. Name another folder for the results"),
     ],
 )

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import sys
 import threading
 import time
@@ -12,6 +13,9 @@ import pytest
 
 from auto3dlandmark import LandmarkError
 from auto3dlandmark.files import write_json
+from auto3dlandmark.review.store import ORIGINAL, ReviewStore
+from auto3dlandmark.review.versions import ServedModel
+from auto3dlandmark.review.waiting import predict_waiting
 from auto3dlandmark.workflow.ablation import ablate, read_variants
 from auto3dlandmark.workflow.work_folder import WorkFolder, at_once
 
@@ -78,6 +82,20 @@ def test_what_fails_there_is_said_here(ray_nodes, tmp_path):
     (tmp_path / "cluster").rename(tmp_path / "elsewhere")
     with pytest.raises(LandmarkError, match="is not there on"):
         place(print)
+
+
+def test_cases_to_review_are_scored_there_as_here(ray_nodes, demo_dataset, trained_bundle, tmp_path):
+    scores, points = [], []
+    for name, place in {"here": None, "there": ClusterPlace(tmp_path, say=lambda line: None)}.items():
+        studies = shutil.copytree(demo_dataset / "images", tmp_path / name)
+        (studies / "broken.nii.gz").write_bytes(b"no image")
+        model = ServedModel(studies / "review" / "models" / "landmarks", [trained_bundle])
+        store, said = ReviewStore(studies, model.names), []
+        scores.append(predict_waiting(model, store, said.append, place))
+        points.append(store.landmarks("demo_03", ORIGINAL).points.tolist())
+        assert any("broken: left out" in line for line in said)
+        assert predict_waiting(model, store, said.append, place) == {}
+    assert scores[0] == scores[1] and repr(points[0]) == repr(points[1]) and len(scores[0]) == 6
 
 
 def test_all_end_before_the_first_error_is_raised():

@@ -55,6 +55,17 @@ def test_a_new_model_is_promoted_or_refused_with_the_reason(reviewed, trained_bu
     assert course and all(look["mre_mm"] > 0 for look in course)
 
 
+def test_networks_may_learn_elsewhere(reviewed):
+    called = []
+
+    def place(function, *given, **named):
+        called.append(function.__name__)
+        return function(*given, **named)
+
+    outcome = retrain(*reviewed, A_MOMENT, say=lambda line: None, place=place)
+    assert outcome["state"] in ("promoted", "refused") and called == ["train_bundle"]
+
+
 def test_it_goes_on_from_the_served_weights(reviewed, monkeypatch):
     model, store = reviewed
     seen = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from typing import Any
 
 from monailabel.interfaces.tasks.scoring import ScoringMethod
@@ -14,6 +15,7 @@ from auto3dlandmark.review.choice import RANKED_BY, STRATEGIES, next_case
 from auto3dlandmark.review.store import ReviewStore
 from auto3dlandmark.review.versions import ServedModel
 from auto3dlandmark.review.waiting import predict_waiting
+from auto3dlandmark.workflow.work_folder import Place
 from monailabel_landmarks.lib.predictor import end_with
 from monailabel_landmarks.lib.train import BACKGROUND
 
@@ -51,15 +53,22 @@ class ChoiceStrategy(Strategy):
 
 
 class UncertaintyScoring(ScoringMethod):
-    """Predicts the waiting cases in a process of its own and notes how sure the model is."""
+    """
+    Predicts the waiting cases in a process of its own and notes how sure the model is.
 
-    def __init__(self, model: ServedModel, store: ReviewStore) -> None:
+    Args:
+        place: makes the place where networks predict, None for this machine.
+    """
+
+    def __init__(
+        self, model: ServedModel, store: ReviewStore, place: Callable[[], Place | None] = lambda: None
+    ) -> None:
         super().__init__(
             "Confidence of the least certain landmark, and how far the folds' networks differ in mm"
         )
-        self.model, self.store = model, store
+        self.model, self.store, self.place = model, store, place
 
     def __call__(self, request: dict[str, Any], datastore: Any) -> dict[str, Any]:
         os.nice(BACKGROUND)
         end_with(os.getppid())
-        return predict_waiting(self.model, self.store)
+        return predict_waiting(self.model, self.store, place=self.place())

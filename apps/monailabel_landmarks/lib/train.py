@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from monailabel.interfaces.tasks.train import TrainTask
@@ -12,6 +14,7 @@ from monailabel.utils.async_tasks.utils import processes
 from auto3dlandmark.review.retraining import announce, retrain, retraining_status
 from auto3dlandmark.review.store import ReviewStore
 from auto3dlandmark.review.versions import ServedModel
+from auto3dlandmark.workflow.work_folder import Place
 from monailabel_landmarks.lib.predictor import end_with
 
 __all__ = ["BACKGROUND", "LandmarkTrainTask"]
@@ -25,13 +28,20 @@ class LandmarkTrainTask(TrainTask):
 
     Args:
         minutes: of a training, unless a request says otherwise.
+        place: makes the place where networks learn, None for this machine.
     """
 
-    def __init__(self, model: ServedModel, store: ReviewStore, minutes: float) -> None:
+    def __init__(
+        self,
+        model: ServedModel,
+        store: ReviewStore,
+        minutes: float,
+        place: Callable[[], Place | None] = lambda: None,
+    ) -> None:
         super().__init__(
             "Learns from the reviewed cases and is served when it is at least as good on held-out ones"
         )
-        self.model, self.store, self.minutes = model, store, minutes
+        self.model, self.store, self.minutes, self.place = model, store, minutes, place
 
     def config(self) -> dict[str, Any]:
         return {"minutes": self.minutes}
@@ -56,4 +66,5 @@ class LandmarkTrainTask(TrainTask):
         os.nice(BACKGROUND)
         end_with(os.getppid())
         minutes = float(request.get("minutes") or self.minutes)
-        return retrain(self.model, self.store, minutes, say=lambda line: print(line, flush=True))
+        say = partial(print, flush=True)
+        return retrain(self.model, self.store, minutes, say=say, place=self.place())

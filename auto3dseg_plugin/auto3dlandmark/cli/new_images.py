@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..bids.anatomy import anatomical_images
 from ..bids.derivatives import Derivatives
 from ..bundles.folder import BundleFolder, common_landmarks
+from ..cluster.session import checked_address
 from ..data.folder import find_images
 from ..errors import LandmarkError
 from ..estimates import POSTERIOR_MODES
@@ -71,18 +72,21 @@ def predict(
         cpus: with --cluster, cores of each predictor.
         gpus: with --cluster, GPUs of each predictor; a part of one is allowed.
     """
+    address = checked_address(cluster) if cluster else None
     if len(bundles_images_out) < (3 if list is None else 2):
-        given = "BUNDLE [BUNDLE ...] IMAGES OUT" if list is None else "BUNDLE [BUNDLE ...] OUT"
-        raise LandmarkError(f"predict takes at least {3 if list is None else 2} arguments: {given}.")
+        needed = "three arguments: BUNDLE [BUNDLE ...] IMAGES OUT"
+        if list is not None:
+            needed = "two arguments with --list: BUNDLE [BUNDLE ...] OUT"
+        raise LandmarkError(f"predict takes at least {needed}.")
     one_of("posterior", posterior, POSTERIOR_MODES)
-    if cluster:
+    if address is not None:
         if format is not None or jobs != 1:
             raise LandmarkError(
                 "--format and --jobs are not for --cluster: it writes .mrk.json and a Parquet table, by as "
                 "many processes as there is room for; --cpus and --gpus say what each takes. Leave them out."
             )
         settings = {"device": device, "trust": trust, "posterior": posterior, "tta": tta}
-        _on_cluster(bundles_images_out, cluster, list, bids, suffix, cpus, gpus, overwrite, settings)
+        _on_cluster(bundles_images_out, address, list, bids, suffix, cpus, gpus, overwrite, settings)
         return
     if list is not None or cpus != 1 or gpus != 0:
         raise LandmarkError("--list, --cpus and --gpus are for --cluster. Leave them out, or add --cluster.")
@@ -161,7 +165,7 @@ def transfer(
 
 def _on_cluster(
     bundles_images_out: Sequence[str],
-    cluster: str | bool,
+    address: str,
     listed: str | None,
     bids: bool,
     suffix: str,
@@ -172,9 +176,7 @@ def _on_cluster(
 ) -> None:
     """As :func:`predict`, on a cluster."""
     from ..cluster.listing import listed_images, listed_in
-    from ..cluster.session import checked_address
 
-    address = checked_address(cluster)
     positive("cpus", cpus)
     if gpus:
         positive("gpus", gpus)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from ..cluster.session import checked_address
 from ..errors import LandmarkError
 from .arguments import positive
 
@@ -26,6 +27,8 @@ def serve(
     templates: bool = False,
     modality: str = "MRI",
     open: bool = False,
+    cluster: str | bool | None = None,
+    gpus_per_training: float = 0,
 ) -> None:
     """
     Start the MONAI Label server, for review and retraining in 3D Slicer.
@@ -48,6 +51,9 @@ def serve(
         templates: begin without a bundle, from the cases of STUDIES that have landmarks.
         modality: of the images, for the first network then: CT, MRI or another name.
         open: open the review page in a browser as soon as the server answers.
+        cluster: train, and score cases in advance, on a Ray cluster: its address, such as head:6379. Its
+            machines see STUDIES and the bundles under the same paths.
+        gpus_per_training: with --cluster, GPUs of each training; a part of one is allowed.
     """
     from ..review.server import open_when_ready, server_command
 
@@ -59,6 +65,10 @@ def serve(
             "what is to find landmarks? Name a trained bundle by --bundle, or begin without by --templates."
         )
     settings = {"minutes": positive("minutes", minutes), "hosts": hosts or None, "landmarks": landmarks}
+    if cluster:
+        settings |= {"cluster": checked_address(cluster), "gpus": gpus_per_training}
+    elif gpus_per_training:
+        raise LandmarkError("--gpus-per-training is for --cluster. Add it.")
     settings |= {"templates": "true", "modality": modality} if templates else {}
     command, environment = server_command(studies, bundles, host, port, trust, token, **settings)
     address = f"http://{host}:{port}"

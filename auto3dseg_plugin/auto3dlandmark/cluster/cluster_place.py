@@ -68,9 +68,10 @@ class ClusterPlace:
         self.lock = threading.Lock()
         threading.Thread(target=self._watch, daemon=True).start()
 
-    def __call__(self, function: Callable[..., Any], *given: Any, **named: Any) -> None:
+    def __call__(self, function: Callable[..., Any], *given: Any, **named: Any) -> Any:
         """
-        Call a function with paths and settings on some machine, and wait for it.
+        Call a function with paths and settings on some machine, and wait for what it gives: nothing, or what
+        JSON can hold.
 
         Raises:
             LandmarkError: when it raises one there, or machines were lost too often.
@@ -82,8 +83,9 @@ class ClusterPlace:
         task = self.ray.remote(_called).options(max_retries=MOST_LOSSES, **self.resources)
         state = FAILED
         try:
-            self.ray.get(task.remote(str(note), str(self.folder), function, given, named))
+            result = self.ray.get(task.remote(str(note), str(self.folder), function, given, named))
             state = DONE
+            return result
         except self.ray.exceptions.RayTaskError as error:
             raise error.cause if isinstance(error.cause, Exception) else error from None
         except self.ray.exceptions.RayError as error:
@@ -165,7 +167,7 @@ def _course(bundle: Path | None) -> list[dict[str, float]]:
 
 def _called(
     note: str, folder: str, function: Callable[..., Any], given: tuple[Any, ...], named: Mapping[str, Any]
-) -> None:
+) -> Any:
     """On the other machine: call it, unless it has ended and only its answer was lost."""
     if not os.path.isdir(folder):
         raise LandmarkError(
@@ -174,8 +176,9 @@ def _called(
         )
     before = read_json(note) if os.path.exists(note) else {"begun": 0}
     if before.get("ended"):
-        return
+        return before["result"]
     here = {"machine": socket.gethostname(), "process": os.getpid(), "since": time_stamp()}
     write_json(note, {**here, "begun": before["begun"] + 1})
-    function(*given, **named)
-    write_json(note, {**here, "begun": before["begun"] + 1, "ended": time_stamp()})
+    result = function(*given, **named)
+    write_json(note, {**here, "begun": before["begun"] + 1, "ended": time_stamp(), "result": result})
+    return result

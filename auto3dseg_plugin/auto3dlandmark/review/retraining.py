@@ -33,7 +33,7 @@ from ..formats import write_landmarks
 from ..journal import time_stamp
 from ..landmarks import ABSENT, PRESENT
 from ..training.run import train_bundle
-from ..workflow.work_folder import WorkFolder
+from ..workflow.work_folder import PATIENCE, Place, WorkFolder
 from .answering import Answering, ByNetworks, ByRegistration
 from .store import FINAL, ReviewStore
 from .submission import ReviewError
@@ -90,6 +90,7 @@ def retrain(
     minutes: float = 15.0,
     tolerance_mm: float | None = None,
     say: Callable[[str], None] = print,
+    place: Place | None = None,
 ) -> dict[str, Any]:
     """
     Train the served bundles on with all reviewed cases but the held-out fifth, compare, and promote or
@@ -99,6 +100,7 @@ def retrain(
         minutes: of training, shared by the bundles.
         tolerance_mm: errors up to this count as none; left out, the spacing the network works at.
         say: gets a line for each thing done.
+        place: where networks learn; left out, here.
 
     Returns:
         what was decided: ``state`` (``promoted`` or ``refused``), ``reason``, ``old`` and ``new`` agreement,
@@ -110,7 +112,7 @@ def retrain(
     with _alone(model):
         try:
             _clear_away(model)
-            return _retrain(model, store, minutes, tolerance_mm, say)
+            return _retrain(model, store, minutes, tolerance_mm, say, place)
         except Exception as error:
             _set_status(model, state="failed", reason=str(error))
             raise
@@ -242,6 +244,7 @@ def _retrain(
     minutes: float,
     tolerance_mm: float | None,
     say: Callable[[str], None],
+    place: Place | None,
 ) -> dict[str, Any]:
     _check_minutes(minutes)
     began = time.time()
@@ -256,10 +259,10 @@ def _retrain(
     counts = {"cases": len(training), "held_out": len(held_out), "candidate": candidate.name}
     _set_status(model, state="training", began=began, minutes=minutes, **counts)
     if served.bundles:
-        names = _train_on(served, candidate, store, minutes, say)
+        names = _train_on(served, candidate, store, minutes, say, place)
         before: Answering = ByNetworks(served.bundles)
     else:
-        names = [_train_first(model, candidate, minutes, say)]
+        names = [_train_first(model, candidate, minutes, say, place)]
         before = ByRegistration(training[:MOST_TEMPLATES], model.names, candidate / "templates.json")
     _set_status(model, state="comparing", began=began, minutes=minutes, version=served.version)
     bundles = [candidate / name for name in names]
@@ -286,9 +289,11 @@ def _retrain(
     return _set_status(model, **outcome)
 
 
-def _train_first(model: ServedModel, candidate: Path, minutes: float, say: Callable[[str], None]) -> str:
+def _train_first(
+    model: ServedModel, candidate: Path, minutes: float, say: Callable[[str], None], place: Place | None
+) -> str:
     """Train a network where there is none yet; returns the bundle's path inside the candidate's folder."""
-    work = WorkFolder(candidate / "work", say)
+    work = WorkFolder(candidate / "work", say, place)
     work.check(candidate / "datalist.json")
     work.analyze(model.templates.modality if model.templates is not None else "MRI")
     work.make_plan()
@@ -300,7 +305,12 @@ def _train_first(model: ServedModel, candidate: Path, minutes: float, say: Calla
 
 
 def _train_on(
-    served: Served, candidate: Path, store: ReviewStore, minutes: float, say: Callable[[str], None]
+    served: Served,
+    candidate: Path,
+    store: ReviewStore,
+    minutes: float,
+    say: Callable[[str], None],
+    place: Place | None,
 ) -> list[str]:
     """Train each served bundle on; returns the names of the new ones inside the candidate's folder."""
     names = [str(number) for number in range(len(served.bundles))]
@@ -315,7 +325,10 @@ def _train_on(
             minutes=minutes / len(names),
         )
         say(f"training bundle {name} of {len(names)}")
-        train_bundle(candidate / name, say=say)
+        if place is None:
+            train_bundle(candidate / name, say=say)
+        else:
+            place(train_bundle, candidate / name, patience=PATIENCE)
         shutil.rmtree(candidate / name / "eval", ignore_errors=True)
         # A few reviewed cases say less of shapes and errors than what the bundle was first calibrated with.
         known = BundleFolder(source).models.shape

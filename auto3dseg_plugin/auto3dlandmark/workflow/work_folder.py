@@ -56,16 +56,16 @@ from .calibrating import (
 )
 from .record import WorkRecord
 
-__all__ = ["Place", "WorkFolder", "at_once", "call", "dataset_state", "visible_devices"]
+__all__ = ["PATIENCE", "Place", "WorkFolder", "at_once", "call", "dataset_state", "visible_devices"]
 
 FEW_STEPS, FEW_CASES = 500, 5  # with fewer, the figures of a run are told to say little
 PATIENCE = 60.0  # seconds until processes of a lost machine have let go of a bundle
 
 
 class Place(Protocol):
-    """Where a function of ours is called: on another machine that sees the same folders."""
+    """Where a function of ours is called: on another machine that sees the same folders; gives its result."""
 
-    def __call__(self, function: Callable[..., Any], *given: Any, **named: Any) -> None: ...
+    def __call__(self, function: Callable[..., Any], *given: Any, **named: Any) -> Any: ...
 
 
 class WorkFolder:
@@ -490,11 +490,11 @@ def at_once(tasks: Sequence[Callable[[], None]]) -> None:
         raise errors[0]
 
 
-def call(function: Callable[..., Any], *given: Any, **named: Any) -> None:
+def call(function: Callable[..., Any], *given: Any, **named: Any) -> Any:
     """
     Here, as a :class:`Place`.
     """
-    function(*given, **named)
+    return function(*given, **named)
 
 
 def _named(fold: int | None) -> str:
