@@ -20,7 +20,10 @@ import fire
 import numpy as np
 
 from auto3dlandmark.data.datalist import Case, scan_folder
-from auto3dlandmark.evaluation.compare import Evaluation, evaluate
+from auto3dlandmark.data.folder import prediction_path
+from auto3dlandmark.evaluation.compare import evaluate
+from auto3dlandmark.formats import read_landmarks
+from auto3dlandmark.shapes.alignment import aligned
 
 
 def main(
@@ -68,14 +71,14 @@ def main(
     supervised, more = top / "alone", top / "more"
     if alone:
         _run(["run", str(top / "annotated"), str(supervised), *common])
-        _tell("annotated alone", evaluate(hidden, names, supervised / "test_predictions"))
+        _tell("annotated alone", hidden, names, supervised / "test_predictions")
     if registration:
         _run(["transfer", str(top / "annotated"), str(top / "hidden"), str(top / "transferred")])
-        _tell("registration", evaluate(hidden, names, top / "transferred"))
+        _tell("registration", hidden, names, top / "transferred")
     _run(["run", str(top / "annotated"), str(more), *common, "--unlabelled", str(top / "unlabelled")])
     found = [more / "test_predictions", more / "unlabelled" / "second_student" / "test_predictions"]
     used = [path for path in found if path.is_dir()][-1]
-    _tell(f"and others ({used.parent.name})", evaluate(hidden, names, used))
+    _tell(f"and others ({used.parent.name})", hidden, names, used)
 
 
 def _copy(folder: Path, cases: Sequence[Case], with_landmarks: bool) -> None:
@@ -94,14 +97,30 @@ def _run(words: Sequence[str]) -> None:
     print(f"{words[0]}: {(time.time() - began) / 60:.1f} minutes", flush=True)
 
 
-def _tell(what: str, result: Evaluation) -> None:
+def _tell(what: str, cases: Sequence[Case], names: Sequence[str], predictions: Path) -> None:
+    """The errors, and the part of them that is the same in all cases, turned onto each other."""
+    result = evaluate(cases, names, predictions)
     errors = result.errors_mm[np.isfinite(result.errors_mm)]
     far = 100 * np.mean(errors > 10)
     print(
         f"RESULT {what:28} mean {errors.mean():5.2f} median {np.median(errors):5.2f} "
-        f"95 % {np.percentile(errors, 95):5.2f} over 10 mm {far:4.1f} %, {len(errors)} points",
+        f"95 % {np.percentile(errors, 95):5.2f} over 10 mm {far:4.1f} %, {len(errors)} points, "
+        f"the same in all cases: {_alike_mm(cases, names, predictions):.2f} mm",
         flush=True,
     )
+
+
+def _alike_mm(cases: Sequence[Case], names: Sequence[str], predictions: Path) -> float:
+    """Root mean square over landmarks of the mean error, as a vector in the frame of the first case."""
+    frame, offsets = None, []
+    for case in cases:
+        assert case.label is not None
+        true = read_landmarks(case.label).select(names).points
+        found = read_landmarks(prediction_path(predictions, case.image)).select(names).points
+        frame = true if frame is None else frame
+        both = aligned(np.concatenate([true, found]), np.concatenate([frame, np.full_like(frame, np.nan)]))
+        offsets.append(both[len(true) :] - both[: len(true)])
+    return float(np.sqrt(np.nanmean((np.nanmean(offsets, axis=0) ** 2).sum(axis=1))))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ FILE = "cases/0000/a.mrk.json"
 def ask(tmp_path):
     """Asks for the case of an image file that holds 4, as a cluster does."""
     (tmp_path / "a.nii.gz").write_text("4")
+    (tmp_path / "unfinished").mkdir()
 
     def ask(maker=None, **more):
         asked = {"case": "a", "image": str(tmp_path / "a.nii.gz"), "file": FILE}
@@ -101,6 +102,11 @@ def test_a_broken_image_and_a_bundle_that_cannot_be_loaded_are_sentences(ask, tm
     assert "cannot be read as an image" in ask()["failed"]
     (tmp_path / "a.nii.gz").unlink()
     assert "a.nii.gz: there is no such file" in ask()["failed"]
+
+
+def test_a_folder_that_other_machines_do_not_see_is_told_and_not_made(ask, tmp_path):
+    (tmp_path / "unfinished").rmdir()
+    assert "out: is not there on" in ask()["failed"] and not (tmp_path / "out").exists()
 
 
 def test_an_image_is_fetched_from_elsewhere(ask, tmp_path):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -42,12 +43,18 @@ class CasePredictor:
 
     def __init__(self, maker: Maker, folder: str, unfinished: str) -> None:
         self.made_by, self.folder, self.unfinished = maker.identity, Path(folder), Path(unfinished)
-        self.predict: Callable[[Path], Outcome]
+        self.predict: Callable[[Path], Outcome] | None = None
+        self.refused = ""
+        if not self.unfinished.is_dir():
+            self.refused = (
+                f"{folder}: is not there on {socket.gethostname()}. Name a folder that all machines of the "
+                "cluster see under the same path."
+            )
+            return
         try:
             self.predict = maker.load()
         except LandmarkError as error:
-            said = str(error)
-            self.predict = lambda image: Outcome(None, (), said)
+            self.refused = str(error)
 
     def __call__(self, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """
@@ -62,7 +69,7 @@ class CasePredictor:
         return {key: np.array([value]) for key, value in answer.items()}
 
     def _answer(self, asked: Mapping[str, Any]) -> dict[str, str]:
-        image, failed = str(asked["image"]), str(asked["failed"])
+        image, failed = str(asked["image"]), self.refused or str(asked["failed"])
         if failed:
             return {"became": "failed", "failed": failed}
         path, begun = self.folder / str(asked["file"]), self.unfinished / str(asked["file"])
@@ -119,6 +126,7 @@ class CasePredictor:
 
     def _predicted(self, asked: Mapping[str, Any]) -> Outcome:
         image = str(asked["image"])
+        assert self.predict is not None
         if "://" not in image:
             return self.predict(Path(image))
         with tempfile.TemporaryDirectory() as folder:

@@ -40,7 +40,7 @@ MOST_IN_FOLDER = 1000
 SECONDS_TO_KEEP = 30.0  # rows wait so long for others, to be written with them
 ROWS_TO_KEEP = 50_000
 SECONDS_OF_PROGRESS = 10.0
-BLOCK = 8  # images that travel together
+BLOCK = 8  # images that are asked for together
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,8 @@ def _rows(
     context = data.DataContext.get_current()
     context.enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-    blocks = max(1, -(-len(asked) // BLOCK))
+    size = 1 if any("://" in row["image"] for row in asked) else BLOCK  # contents travel, too
+    blocks = max(1, -(-len(asked) // size))
     pool = data.ActorPoolStrategy(min_size=1, max_size=share.most)
     found = (
         data.from_items(list(asked), override_num_blocks=blocks)
