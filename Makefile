@@ -14,15 +14,18 @@ demo: .venv/installed
 
 # A process for each core, each with one thread; a file's tests stay together, as they share what they made. Files
 # come in the order of tests/conftest.py: the longest first.
-TEST = OMP_NUM_THREADS=1 $(1)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+TEST = OMP_NUM_THREADS=1 $(1)/python -m pytest -n $(2) --dist loadfile --no-loadscope-reorder
+
+# Tests of the server wait for it half of the time.
+ONE_MORE = $(shell $(PYTHON) -c "import os; print(1 + (os.cpu_count() or 1))")
 
 test: .venv/installed .venv-label/installed
-	$(call TEST,$(BIN))
-	$(call TEST,$(LABEL_BIN)) tests/label
+	$(call TEST,$(BIN),auto)
+	$(call TEST,$(LABEL_BIN),$(ONE_MORE)) tests/label
 
 # What takes under ten seconds: for the time between two edits.
 test-fast: .venv/installed
-	$(call TEST,$(BIN)) -m "not slow"
+	$(call TEST,$(BIN),auto) -m "not slow"
 
 # MONAI Label needs an environment of its own: numpy 1 and pydicom 2.
 label-env: .venv-label/installed

@@ -4,6 +4,8 @@ data."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import shutil
 from collections import Counter
@@ -31,6 +33,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with the most slow tests come first, so that no core waits at the end for a long file."""
     slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
     items.sort(key=lambda item: -slow[item.path])
+
+
+def said_by(*words: object) -> str:
+    """Run a command in this process; what it prints."""
+    from auto3dlandmark.cli import main
+
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        main([str(word) for word in words])
+    return said.getvalue()
 
 
 @pytest.fixture

@@ -59,6 +59,7 @@ def test_predict_and_evaluate_find_all_cases(laid_out, trained_bundle, tmp_path,
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("laid_out", ["studies folder", "a folder for each case"], indirect=True)
 def test_run_trains_on_a_folder_and_evaluates_a_test_folder(laid_out, tiny_recipe, tmp_path, capsys):
     folder, _ = laid_out
     shutil.copytree(folder, tmp_path / "test")
