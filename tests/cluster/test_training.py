@@ -116,13 +116,14 @@ def test_all_end_before_the_first_error_is_raised():
         (True, 0, 0, "must be greater than 0"),
         ("nowhere", 1, 0, "is no address"),
         ("127.0.0.1:9", 1, 0, "no Ray cluster answers there"),
+        ("ray://127.0.0.1:9", 1, 0, "no Ray cluster answers there"),
+        ("host:port", 1, 0, "no Ray cluster answers there"),
     ],
 )
 def test_wishes_are_checked_before_any_work(cluster, cpus, gpus, said, tmp_path, monkeypatch):
     import ray
 
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
-    monkeypatch.setattr(ray, "init", lambda address, **more: (_ for _ in ()).throw(ConnectionError(address)))
     with pytest.raises(LandmarkError, match=said):
         cluster_place(tmp_path / "work", cluster, cpus, gpus)
     assert not (tmp_path / "work").exists() and cluster_place(tmp_path, None, 1, 0) is None

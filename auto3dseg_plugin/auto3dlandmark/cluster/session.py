@@ -6,6 +6,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from ..errors import LandmarkError
 __all__ = ["checked_address", "join", "joined"]
 
 HERE = "auto"
+SECONDS_TO_ANSWER = 10
 # Of the processes that do the work; the values of whoever asks win.
 SETTINGS = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_DATA_DISABLE_PROGRESS_BARS": "1"}
 SETTINGS |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}  # nothing is told to anybody
@@ -56,6 +58,8 @@ def join(address: str) -> Any:
     ray = _ray()
     if not ray.is_initialized():
         try:
+            if address != HERE:
+                _refuse_silence(address)  # for which Ray would wait for minutes
             with _silent_libraries():
                 ray.init(
                     address=None if address == HERE else address,
@@ -63,7 +67,7 @@ def join(address: str) -> Any:
                     log_to_driver=False,
                     logging_level=logging.ERROR,
                 )
-        except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             raise LandmarkError(
                 f"--cluster {address}: no Ray cluster answers there. Start one by 'ray start --head', or "
                 "leave the address out."
@@ -83,6 +87,16 @@ def joined(address: str) -> Iterator[Any]:
     finally:
         if mine:
             ray.shutdown()
+
+
+def _refuse_silence(address: str) -> None:
+    """
+    Raises:
+        OSError: when nothing listens there.
+        ValueError: when it names no port.
+    """
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    socket.create_connection((host, int(port)), SECONDS_TO_ANSWER).close()
 
 
 def _ray() -> Any:
