@@ -12,6 +12,7 @@ import number_maker
 import pytest
 from number_maker import NumberMaker
 
+from auto3dlandmark import LandmarkError
 from auto3dlandmark.formats import read_landmarks
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: the extra 'cluster' has it")
@@ -91,6 +92,12 @@ def test_what_changed_is_made_again(ray_nodes, images, tmp_path):
     assert (report.made, report.kept) == (6, 0)
     assert set(table_of(out).made_by) == {"second"} and len(table_of(out)) == 2 * len(some)
     assert len(PredictionTable(out / "predictions.parquet").parts()) == 1
+
+
+def test_the_client_of_ray_is_refused_before_any_work(tmp_path):
+    with pytest.raises(LandmarkError, match="do not run through its client"):
+        predict_on_cluster(NumberMaker(), [], tmp_path / "out", "ray://head:10001")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_holds_a_thousand_at_most():

@@ -65,8 +65,8 @@ def predict(
             the work.
         jobs: how many images are predicted at the same time, each by a process with its share of the cores;
             for many images on a machine with many.
-        cluster: predict on a Ray cluster: its address, such as head:6379 or ray://head:10001; alone or auto,
-            on one that is started on this machine. OUT and IMAGES are folders that all its machines see.
+        cluster: predict on a Ray cluster: its address, such as head:6379, on one of its machines; alone
+            or auto, on one that is started on this machine. All of them see OUT and IMAGES.
         list: with --cluster, a .csv or .parquet file with a column image, of paths or addresses such as
             s3://..., and perhaps one case; IMAGES is left out then.
         cpus: with --cluster, cores of each predictor.

@@ -24,6 +24,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from ..errors import LandmarkError
 from ..files import readable_write_errors, write_rows
 from ..inference.parallel import Maker
 from ..journal import append_record, time_stamp
@@ -100,6 +101,11 @@ def predict_on_cluster(
     Raises:
         LandmarkError: when there is no such cluster, or the folder cannot be written to; never for an image.
     """
+    if address.startswith("ray://"):
+        raise LandmarkError(
+            f"--cluster {address}: Ray's data pipelines do not run through its client. Run this on a machine "
+            "of the cluster, with HOST:6379."
+        )
     folder = Path(folder).resolve()
     table, report = PredictionTable(folder / TABLE), ClusterReport()
     done, made_by = table.done(), maker.identity

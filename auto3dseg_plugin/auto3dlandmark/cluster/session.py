@@ -36,7 +36,7 @@ def checked_address(typed: str | bool) -> str:
     address = HERE if typed is True else str(typed)
     if address != HERE and ":" not in address:
         raise LandmarkError(
-            f"--cluster {address}: is no address, such as head:6379 or ray://head:10001. Put --cluster last, "
+            f"--cluster {address}: is no address, such as head:6379. Put --cluster last, "
             "or write --cluster auto, to start one here."
         )
     if importlib.util.find_spec("ray") is None:
@@ -49,8 +49,8 @@ def join(address: str) -> Any:
     Connect this process to a cluster, unless it is connected; gives the module ``ray``.
 
     Args:
-        address: ``auto`` starts Ray on this machine, for as long as this process lives; ``ray://HOST:10001``
-            or ``HOST:6379`` joins one that runs.
+        address: ``auto`` starts Ray on this machine, for as long as this process lives; ``HOST:6379`` joins
+            one that runs; for trainings alone also ``ray://HOST:10001``.
 
     Raises:
         LandmarkError: when nothing answers there.
@@ -69,8 +69,9 @@ def join(address: str) -> Any:
                 )
         except (OSError, ValueError, RuntimeError) as error:
             raise LandmarkError(
-                f"--cluster {address}: no Ray cluster answers there. Start one by 'ray start --head', or "
-                "leave the address out."
+                f"--cluster {address}: no Ray cluster answers there ({error}). Start one by 'ray start "
+                "--head', or leave the address out. One that 'ray start' began asks for its token: set "
+                "RAY_AUTH_MODE=token."
             ) from error
     return ray
 
