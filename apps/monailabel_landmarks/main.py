@@ -34,7 +34,7 @@ from auto3dlandmark.review.retraining import learnt_from, retraining_status, wor
 from auto3dlandmark.review.store import ORIGINAL, ReviewStore
 from auto3dlandmark.review.submission import ReviewError
 from auto3dlandmark.review.versions import ReviewedCases, ServedModel
-from auto3dlandmark.workflow.work_folder import Place
+from auto3dlandmark.workflow.place import Place
 from monailabel_landmarks.lib.data_routes import SENT
 from monailabel_landmarks.lib.datastore import LandmarkDatastore
 from monailabel_landmarks.lib.infer import SPHERES, LandmarkBatchTask, LandmarkInferTask

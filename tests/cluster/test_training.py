@@ -17,7 +17,8 @@ from auto3dlandmark.review.store import ORIGINAL, ReviewStore
 from auto3dlandmark.review.versions import ServedModel
 from auto3dlandmark.review.waiting import predict_waiting
 from auto3dlandmark.workflow.ablation import ablate, read_variants
-from auto3dlandmark.workflow.work_folder import WorkFolder, at_once
+from auto3dlandmark.workflow.place import at_once
+from auto3dlandmark.workflow.work_folder import WorkFolder
 
 pytest.importorskip("ray", reason="Ray is not installed: the extra 'cluster' has it")
 

@@ -15,7 +15,7 @@ from auto3dlandmark.review.choice import RANKED_BY, STRATEGIES, next_case
 from auto3dlandmark.review.store import ReviewStore
 from auto3dlandmark.review.versions import ServedModel
 from auto3dlandmark.review.waiting import predict_waiting
-from auto3dlandmark.workflow.work_folder import Place
+from auto3dlandmark.workflow.place import Place
 from monailabel_landmarks.lib.predictor import end_with
 from monailabel_landmarks.lib.train import BACKGROUND
 

@@ -14,7 +14,7 @@ from monailabel.utils.async_tasks.utils import processes
 from auto3dlandmark.review.retraining import announce, retrain, retraining_status
 from auto3dlandmark.review.store import ReviewStore
 from auto3dlandmark.review.versions import ServedModel
-from auto3dlandmark.workflow.work_folder import Place
+from auto3dlandmark.workflow.place import Place
 from monailabel_landmarks.lib.predictor import end_with
 
 __all__ = ["BACKGROUND", "LandmarkTrainTask"]

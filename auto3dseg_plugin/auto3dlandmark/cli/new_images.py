@@ -193,13 +193,7 @@ def _on_cluster(
     maker = BundleMaker([str(Path(bundle).resolve()) for bundle in bundles], **settings)
     report = predict_on_cluster(maker, asked, out, address, Share(cpus, gpus), overwrite)
     print(f"{report.made} images predicted to {out}, table: {Path(out) / TABLE}")
-    if report.kept:
-        print(f"{report.kept} unchanged, kept")
-    if report.edited:
-        print(
-            f"kept, because edited since or made by something else: {some_names(report.edited)}; --overwrite "
-            "replaces"
-        )
+    _tell_kept(report.kept, report.edited)
     _refuse_failures(report.failed, len(asked), out)
 
 
@@ -263,19 +257,23 @@ def _told(
         LandmarkError: when some have no prediction.
     """
     print(f"{len(report.made)} images predicted to {out}")
-    if report.kept:
-        print(f"{len(report.kept)} unchanged, kept")
-    if report.edited:
-        print(
-            f"kept, because edited since or made by something else: {some_names(report.edited)}; --overwrite "
-            "replaces"
-        )
+    _tell_kept(len(report.kept), report.edited)
     for case, how in sorted(report.unusual.items(), key=lambda one: -one[1])[:MOST_UNSURE]:
         print(f"look at {case}: {odd} ({how:.1f}; usual is below 1)")
     unsure = sorted(report.unsure.items(), key=lambda one: one[1][0][1])[:MOST_UNSURE]
     for case, low in unsure:
         print(f"look at {case}: " + ", ".join(f"{name} {score:.2f}" for name, score in low[:MOST_UNSURE]))
     _refuse_failures(report.failed, count, out)
+
+
+def _tell_kept(kept: int, edited: Sequence[str]) -> None:
+    if kept:
+        print(f"{kept} unchanged, kept")
+    if edited:
+        print(
+            f"kept, because edited since or made by something else: {some_names(edited)}; --overwrite "
+            "replaces"
+        )
 
 
 def _refuse_failures(failed: Mapping[str, str], count: int, out: str) -> None:

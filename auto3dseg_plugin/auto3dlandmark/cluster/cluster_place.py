@@ -35,7 +35,7 @@ WAITING, RUNNING, DONE, FAILED = "waiting", "running", "done", "failed"
 
 class ClusterPlace:
     """
-    Calls functions on a cluster, as a :class:`auto3dlandmark.workflow.work_folder.Place`.
+    Calls functions on a cluster, as a :class:`auto3dlandmark.workflow.place.Place`.
 
     A task whose machine is lost begins again on another one; a training goes on from its last checkpoint.
 

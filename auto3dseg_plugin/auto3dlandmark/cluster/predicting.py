@@ -25,7 +25,8 @@ from typing import Any
 from tqdm import tqdm
 
 from ..errors import LandmarkError
-from ..files import readable_write_errors, write_rows
+from ..files import readable_write_errors
+from ..inference.batch import write_failed
 from ..inference.parallel import Maker
 from ..journal import append_record, time_stamp
 from .case_predictor import CasePredictor
@@ -36,7 +37,7 @@ from .session import joined
 
 __all__ = ["TABLE", "ClusterReport", "Share", "predict_on_cluster"]
 
-TABLE, FAILED, PROGRESS, UNFINISHED = "predictions.parquet", "failed.csv", "progress.jsonl", "unfinished"
+TABLE, PROGRESS, UNFINISHED = "predictions.parquet", "progress.jsonl", "unfinished"
 MOST_IN_FOLDER = 1000
 SECONDS_TO_KEEP = 30.0  # rows wait so long for others, to be written with them
 ROWS_TO_KEEP = 50_000
@@ -122,7 +123,7 @@ def predict_on_cluster(
                 keep.take(row)
     table.tidy()
     shutil.rmtree(unfinished)
-    _write_failed(folder, report, {one.case: one.image for one in images})
+    write_failed(folder, report.failed, {one.case: one.image for one in images})
     return report
 
 
@@ -242,11 +243,3 @@ class _Keeper:
             "seconds_left": round((self.total - done) / rate) if rate else None,
         }
         append_record(self.folder / PROGRESS, told)
-
-
-def _write_failed(folder: Path, report: ClusterReport, images: Mapping[str, str]) -> None:
-    if report.failed:
-        rows = [{"case": case, "image": images[case], "reason": said} for case, said in report.failed.items()]
-        write_rows(folder / FAILED, rows)
-    else:
-        (folder / FAILED).unlink(missing_ok=True)

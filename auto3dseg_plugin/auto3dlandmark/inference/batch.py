@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,7 +26,7 @@ from ..journal import append_record, checksum_of, read_records
 from ..landmarks import LandmarkSet
 from .parallel import Maker, Outcome, predict_each
 
-__all__ = ["EDITED", "BatchReport", "CaseFiles", "Files", "predict_batch"]
+__all__ = ["EDITED", "BatchReport", "CaseFiles", "Files", "predict_batch", "write_failed"]
 
 RECORD, TABLE, FAILED = "predictions.jsonl", "predictions.csv", "failed.csv"
 EDITED = "edited since, or not made by this bundle"
@@ -163,7 +163,7 @@ def predict_batch(
         made = set(report.made)  # in the order of the images, whichever was done first
         report.made = [case.id for case in waiting if case.id in made]
     _write_table(folder, [case for case in cases if case.id not in report.failed], set(report.edited))
-    _write_failed(folder, report, {case.id: case.image for case in cases})
+    write_failed(folder, report.failed, {case.id: case.image for case in cases})
     return report
 
 
@@ -238,15 +238,16 @@ def _cell(value: Any) -> str:
     return value if isinstance(value, str) else "" if np.isnan(value) else f"{value:.4f}"
 
 
-def _write_failed(folder: Path, report: BatchReport, images: dict[str, Path]) -> None:
-    """The failures of this call; no file when there are none."""
-    if report.failed:
-        write_rows(
-            folder / FAILED,
-            [
-                {"case": case, "image": str(images[case]), "reason": reason}
-                for case, reason in report.failed.items()
-            ],
-        )
+def write_failed(folder: Path, failed: Mapping[str, str], images: Mapping[str, Any]) -> None:
+    """
+    Write ``failed.csv``: why cases of this call have no prediction; no file when there are none.
+
+    Args:
+        failed: why, by case.
+        images: paths or addresses, by case.
+    """
+    if failed:
+        rows = [{"case": case, "image": str(images[case]), "reason": said} for case, said in failed.items()]
+        write_rows(folder / FAILED, rows)
     else:
         (folder / FAILED).unlink(missing_ok=True)

@@ -33,7 +33,8 @@ from ..formats import write_landmarks
 from ..journal import time_stamp
 from ..landmarks import ABSENT, PRESENT
 from ..training.run import train_bundle
-from ..workflow.work_folder import PATIENCE, Place, WorkFolder
+from ..workflow.place import PATIENCE, Place
+from ..workflow.work_folder import WorkFolder
 from .answering import Answering, ByNetworks, ByRegistration
 from .store import FINAL, ReviewStore
 from .submission import ReviewError

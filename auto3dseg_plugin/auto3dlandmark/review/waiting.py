@@ -13,7 +13,7 @@ from typing import Any
 from ..errors import LandmarkError
 from ..formats.markups import markups_bytes
 from ..inference.confidence import confidence_of, expected_gain
-from ..workflow.work_folder import Place, at_once
+from ..workflow.place import Place, at_once
 from .answering import Answering, answering
 from .store import ORIGINAL, ReviewStore
 from .submission import refuse_special_file

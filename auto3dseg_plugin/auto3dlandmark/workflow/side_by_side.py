@@ -31,7 +31,8 @@ from ..planning.presets import default_network
 from ..planning.systems import System, plan_system
 from ..reports.comparison_report import write_comparison_report
 from .cost import MOST_IMAGES, write_cost
-from .work_folder import WorkFolder, at_once, call, dataset_state, visible_devices
+from .place import at_once, call
+from .work_folder import WorkFolder, dataset_state, visible_devices
 
 __all__ = [
     "compare",

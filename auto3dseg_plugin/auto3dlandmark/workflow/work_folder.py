@@ -12,12 +12,11 @@ import dataclasses
 import os
 import queue
 import shutil
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from ..bundles.algo_object import note_score, write_algo_object
 from ..bundles.fill import copy_template, fill_bundle
@@ -54,18 +53,12 @@ from .calibrating import (
     verdict,
     write_held_out,
 )
+from .place import PATIENCE, Place, at_once, call
 from .record import WorkRecord
 
-__all__ = ["PATIENCE", "Place", "WorkFolder", "at_once", "call", "dataset_state", "visible_devices"]
+__all__ = ["WorkFolder", "dataset_state", "visible_devices"]
 
 FEW_STEPS, FEW_CASES = 500, 5  # with fewer, the figures of a run are told to say little
-PATIENCE = 60.0  # seconds until processes of a lost machine have let go of a bundle
-
-
-class Place(Protocol):
-    """Where a function of ours is called: on another machine that sees the same folders; gives its result."""
-
-    def __call__(self, function: Callable[..., Any], *given: Any, **named: Any) -> Any: ...
 
 
 class WorkFolder:
@@ -467,34 +460,6 @@ class WorkFolder:
         drawn = [by_id[row["case"]] for row in rows if row["mre_mm"] is not None]
         if drawn:
             write_preview(path, drawn, predictions, worst_first=True)
-
-
-def at_once(tasks: Sequence[Callable[[], None]]) -> None:
-    """
-    Wait for tasks that only wait for other machines; all of them end before the first error is raised.
-    """
-    ended: queue.Queue[BaseException | None] = queue.Queue()
-
-    def run(task: Callable[[], None]) -> None:
-        try:
-            task()
-        except BaseException as error:  # it is raised where somebody waits
-            ended.put(error)
-        else:
-            ended.put(None)
-
-    for task in tasks:
-        threading.Thread(target=run, args=(task,), daemon=True).start()  # Ctrl-C waits for none of them
-    errors = [error for error in [ended.get() for _ in tasks] if error is not None]
-    if errors:
-        raise errors[0]
-
-
-def call(function: Callable[..., Any], *given: Any, **named: Any) -> Any:
-    """
-    Here, as a :class:`Place`.
-    """
-    return function(*given, **named)
 
 
 def _named(fold: int | None) -> str:
