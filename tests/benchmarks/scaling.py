@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,8 @@ from pathlib import Path
 
 import fire
 import numpy as np
+
+from auto3dlandmark.training.workers import cores
 
 SCANS = {  # voxels, millimetres, type
     "brain MRI": ((256, 256, 256), 1.0, np.int16),
@@ -89,7 +92,11 @@ def _together(bundle: Path, image: Path, images: int, count: int) -> list[dict]:
     call = f"import scaling; scaling.one({str(bundle)!r}, {str(image)!r}, {images})"
     command = [sys.executable, "-c", call]
     here = Path(__file__).parent
-    running = [subprocess.Popen(command, cwd=here, stdout=subprocess.PIPE, text=True) for _ in range(count)]
+    share = {**os.environ, "OMP_NUM_THREADS": str(max(1, cores() // count))}  # as predict --jobs does
+    running = [
+        subprocess.Popen(command, cwd=here, env=share, stdout=subprocess.PIPE, text=True)
+        for _ in range(count)
+    ]
     return [json.loads(one.communicate()[0].splitlines()[-1]) for one in running]
 
 

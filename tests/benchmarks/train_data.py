@@ -60,7 +60,9 @@ def write_dataset(folder: Path, size: Sequence[int], cases: int) -> list[dict[st
     return items
 
 
-def config_for(folder: Path, size: Sequence[int], cases: int) -> ConfigParser:
+def config_for(
+    folder: Path, size: Sequence[int], cases: int, network: str = "plain", recipe: str = "nnlandmark_2026"
+) -> ConfigParser:
     """The train.json of a bundle for these images."""
     statistics = {"mean": 500.0, "std": 290.0, "percentile_00_5": 5.0, "percentile_99_5": 995.0}
     fingerprint = Fingerprint(
@@ -78,7 +80,7 @@ def config_for(folder: Path, size: Sequence[int], cases: int) -> ConfigParser:
         shape=None,
     )
     copy_template(folder)
-    fill_configs(folder, make_plan(fingerprint, "plain"), "nnlandmark_2026", {})
+    fill_configs(folder, make_plan(fingerprint, network), recipe, {})
     parser = ConfigParser()
     parser.read_config(BundleFolder(folder).config_path("train"))
     parser["device"] = "$torch.device('cpu')"

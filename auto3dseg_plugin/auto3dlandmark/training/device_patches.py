@@ -72,19 +72,19 @@ class PatchLoader(DataLoader):
             yield from super().__iter__()
             return
         for batch in ThreadBuffer(self._ahead(super().__iter__()), buffer_size=AHEAD):
-            if isinstance(batch, BaseException):
+            if isinstance(batch, Exception):
                 raise batch
             yield batch
 
     def _ahead(self, drawn: Iterator[Any]) -> Iterator[Any]:
         """Batches, in the thread; what goes wrong is the last of them, as the thread would swallow it."""
         try:
-            yield from map(self._made, drawn)
-        except BaseException as error:
+            yield from map(self.made, drawn)
+        except Exception as error:
             yield error
 
-    def _made(self, drawn: Sequence[Mapping[str, Any]]) -> Any:
-        """A batch, ready on the device."""
+    def made(self, drawn: Sequence[Mapping[str, Any]]) -> Any:
+        """A batch of drawn patches, ready on the device."""
         if self.stream is None:
             return list_data_collate([self._one(item) for item in drawn])
         with torch.cuda.stream(self.stream):
