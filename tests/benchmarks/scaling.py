@@ -18,8 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import fire
@@ -126,27 +125,6 @@ def one(bundle: str, image: str, images: int) -> None:
     print(json.dumps({"seconds": np.median(seconds, axis=0).tolist(), "begin": begin, "end": time.time()}))
 
 
-@dataclass(frozen=True)
-class WaitingMaker:
-    """Makes 45 points of nothing, after some seconds of waiting for a GPU."""
-
-    seconds: float
-    identity: str = "waiting"
-
-    def load(self) -> Callable:
-        """As for bundles."""
-        from auto3dlandmark.inference.parallel import Outcome
-        from auto3dlandmark.landmarks import LandmarkSet
-
-        names = [f"landmark {number}" for number in range(LANDMARKS)]
-
-        def predict(image: Path) -> Outcome:
-            time.sleep(self.seconds)
-            return Outcome(LandmarkSet(names, np.ones((LANDMARKS, 3))))
-
-        return predict
-
-
 def saturate(
     work: str, predictors: Sequence[int] = (2, 4, 8, 12), latency: float = LATENCY, each: int = 60
 ) -> None:
@@ -154,6 +132,8 @@ def saturate(
     Print images per second of so many predictors that wait ``latency`` seconds for each, beside what they
     would reach if nothing else took time. All of them, the scheduler and the driver share this machine.
     """
+    from cluster import SleepingMaker
+
     from auto3dlandmark.cluster.listing import Listed
     from auto3dlandmark.cluster.predicting import Share, predict_on_cluster
 
@@ -164,7 +144,7 @@ def saturate(
     for count in map(int, _several(predictors)):
         out = Path(work) / f"with_{count}"
         cases = [Listed(f"case_{number}", str(image)) for number in range(each * count)]
-        predict_on_cluster(WaitingMaker(latency), cases, out, share=Share(0.1, 0, count), progress=False)
+        predict_on_cluster(SleepingMaker(latency), cases, out, share=Share(0.1, 0, count), progress=False)
         ended = np.sort([path.stat().st_mtime for path in out.rglob("*.mrk.json")])
         middle = ended[len(ended) // 4 : -len(ended) // 10]  # once all have begun, and before some are idle
         rate = (len(middle) - 1) / (middle[-1] - middle[0])

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import time
 from pathlib import Path
@@ -108,6 +109,19 @@ def test_the_points_are_those_of_predict(server, client):
     positions = [entry["position_ras_mm"] for entry in answer["landmarks"]]
     np.testing.assert_allclose(positions, expected.points, rtol=0, atol=1e-4)
     assert answer["confidence"] == pytest.approx(min(expected.scores), abs=1e-5)
+
+
+def test_browsers_unpack_an_image_as_it_comes(own_server):
+    packed = own_server.studies / "case 1.nii.gz"
+    plain = own_server.studies / "plain.nii"
+    plain.write_bytes(gzip.decompress(packed.read_bytes()))
+    for case in ("case 1", "plain"):
+        url = f"{own_server.url}/datastore/image?image={case}&nifti=true"
+        answer = requests.get(url, timeout=60)
+        assert answer.headers["content-encoding"] == "gzip" and answer.content == plain.read_bytes()
+        file = own_server.studies / ("case 1.nii.gz" if case == "case 1" else "plain.nii")
+        as_it_is = {"Accept-Encoding": "identity"}
+        assert requests.get(url, headers=as_it_is, timeout=60).content == file.read_bytes()
 
 
 def test_an_uploaded_image_is_predicted_like_one_of_the_server(server, client):

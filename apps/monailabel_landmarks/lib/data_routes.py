@@ -77,7 +77,7 @@ def check_image(image: str) -> Response:
 def get_image(request: Request, image: str, nifti: bool = False) -> Response:
     """
     One file, of a case that is a folder, too. With ``nifti`` it is NIfTI whatever the case is, ``x-affine``
-    is its geometry (RAS mm, by rows), and it is compressed on the way.
+    is its geometry (RAS mm, by rows), and it is compressed on the way, for a browser to unpack as it comes.
     """
     store = app_instance().store
     path = store.image(image)
@@ -86,9 +86,12 @@ def get_image(request: Request, image: str, nifti: bool = False) -> Response:
     headers = {"etag": f'"{image_mark(path)}"'}
     if nifti:
         headers["x-affine"] = json.dumps(read_geometry(file)[1].tolist())
-        if not is_compressed(file) and "gzip" in request.headers.get("accept-encoding", ""):
+        if "gzip" in request.headers.get("accept-encoding", ""):
             headers |= {"content-encoding": "gzip", "vary": "accept-encoding"}
-            return StreamingResponse(gzipped(file), media_type="application/octet-stream", headers=headers)
+            kind = "application/octet-stream"
+            if not is_compressed(file):
+                return StreamingResponse(gzipped(file), media_type=kind, headers=headers)
+            return FileResponse(file, media_type=kind, headers=headers)
     return FileResponse(file, filename=name, headers=headers)
 
 

@@ -3,16 +3,16 @@
 
 import type { Image, Server } from "./server";
 
-/** Everything that takes long. */
+/** What takes long; the image is there before the points are. */
 export interface Fetched {
   readonly id: string;
-  readonly image: Image;
+  readonly image: Promise<Image>;
   /** The model's landmarks, `.mrk.json`; null where there is a reviewed label. */
-  readonly predicted: string | null;
+  readonly predicted: Promise<string | null>;
 }
 
 export class Ahead {
-  private kept: { id: string; version: number | undefined; whole: Promise<Fetched> } | null = null;
+  private kept: (Fetched & { readonly version: number | undefined; readonly whole: Promise<unknown> }) | null = null;
 
   constructor(private readonly server: Server) {}
 
@@ -24,32 +24,29 @@ export class Ahead {
     try {
       const id = await this.server.nextCase(strategy, besides);
       if (id === null || (this.kept?.id === id && this.kept.version === version)) return;
-      const whole = this.everything(id);
-      this.kept = { id, version, whole };
-      await whole;
+      const image = this.server.image(id);
+      const predicted = this.predicted(id);
+      const whole = Promise.all([image, predicted]);
+      const kept = { id, version, image, predicted, whole };
+      this.kept = kept;
+      await whole.catch(() => {
+        if (this.kept === kept) this.kept = null;
+      });
     } catch {
-      this.kept = null;
+      // the next case is asked for again when it is wanted
     }
   }
 
-  /** What was fetched of a case, if it was, by this version of the model; it is given away once. */
-  async take(id: string, version: number | undefined): Promise<Fetched | null> {
+  /** What was fetched of a case, or is on its way, if it is by this version of the model; it is given away once. */
+  take(id: string, version: number | undefined): Fetched | null {
     const kept = this.kept;
     if (kept?.id !== id || kept.version !== version) return null;
     this.kept = null;
-    try {
-      return await kept.whole;
-    } catch {
-      return null;
-    }
+    return kept;
   }
 
-  private async everything(id: string): Promise<Fetched> {
+  private async predicted(id: string): Promise<string | null> {
     const { labels } = await this.server.about(id);
-    const [image, predicted] = await Promise.all([
-      this.server.image(id),
-      labels.includes("final") ? null : this.server.predict(id),
-    ]);
-    return { id, image, predicted };
+    return labels.includes("final") ? null : this.server.predict(id);
   }
 }

@@ -40,9 +40,9 @@ export async function pointsOf(
     const landmarks = ordered(names, readMarkups(label.text));
     return { label, landmarks, found, earlier, remarks, origin: told(earlier), failed: null };
   }
-  let [failed, text]: [string | null, string | null] = [null, kept?.predicted ?? null];
+  let [failed, text]: [string | null, string | null] = [null, null];
   try {
-    text ??= await server.predict(id);
+    text = (await kept?.predicted.catch(() => null)) ?? (await server.predict(id));
   } catch (error) {
     if (!(error instanceof Refused) || !BEYOND_THE_MODEL.includes(error.status)) throw error;
     failed = `${error.message} The landmarks can be placed by hand.`;

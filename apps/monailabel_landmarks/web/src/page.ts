@@ -144,23 +144,25 @@ export class Page {
 
   private async show(id: string, { unfinished = true, blind = false }: Opening = {}): Promise<void> {
     this.say(`${id}: opening…`);
-    const [about, fetched, draft] = await Promise.all([
+    const fetched = this.ahead.take(id, this.training.version);
+    const [about, there, draft] = await Promise.all([
       this.server.about(id),
-      this.ahead.take(id, this.training.version),
+      fetched?.image.catch(() => null),
       unfinished ? this.drafts.load(id) : undefined,
     ]);
-    const kept = fetched?.image.mark === about.mark ? fetched : null;
+    const kept = there?.mark === about.mark ? fetched : null;
     const reviewed = about.labels.includes("final");
     const unseen = reviewed && (blind || draft?.blind === true);
-    const points = pointsOf(this.server, this.names, id, { reviewed, unseen, kept });
-    points.catch(() => {}); // told below, should the image come
-    const image = kept?.image ?? (await this.server.image(id));
+    const ask = () => pointsOf(this.server, this.names, id, { reviewed, unseen, kept });
+    const asked = this.server.isOnThisMachine ? null : ask(); // there the network would take what draws the image
+    asked?.catch(() => {}); // told below, should the image come
+    const image = (kept && there) || (await this.server.image(id));
     this.open = null; // what was open is kept as a draft
     this.update();
     await this.viewer.show(image.content, id, image.affine);
     this.windows.opened();
     this.say(`${id}: finding the landmarks…`);
-    const { label, landmarks, found, earlier, remarks, origin, failed } = await points;
+    const { label, landmarks, found, earlier, remarks, origin, failed } = await (asked ?? ask());
     const open: Open = {
       id,
       mark: image.mark,

@@ -112,12 +112,18 @@ export interface Label {
 }
 
 const MODEL = "landmarks";
+const THIS_MACHINE = ["localhost", "127.0.0.1", "[::1]"];
 
 export class Server {
   /** The server gives each client other cases; two reviewers may have the same name. */
   private readonly client = crypto.randomUUID().slice(0, 8);
 
   constructor(public reviewer = "") {}
+
+  /** Whether it shares its processor with this browser. */
+  get isOnThisMachine(): boolean {
+    return THIS_MACHINE.includes(location.hostname);
+  }
 
   info(): Promise<Info> {
     return this.json("GET", "info/");
@@ -142,7 +148,7 @@ export class Server {
   async view(): Promise<{ content: ArrayBuffer; shown: View }> {
     const shown = await this.json<View>("GET", "view.json");
     const answer = await this.ask("GET", "view/image");
-    return { content: await answer.arrayBuffer(), shown };
+    return { content: await whole(answer), shown };
   }
 
   /** The image's mark, and which labels it has. */
@@ -153,7 +159,7 @@ export class Server {
   async image(id: string): Promise<Image> {
     const answer = await this.ask("GET", `datastore/image?image=${quoted(id)}&nifti=true`);
     const affine = JSON.parse(answer.headers.get("x-affine") ?? "[]") as number[][];
-    return { content: await answer.arrayBuffer(), mark: tag(answer), affine };
+    return { content: await whole(answer), mark: tag(answer), affine };
   }
 
   async predict(id: string): Promise<string> {
@@ -253,6 +259,15 @@ export class Server {
 
 function quoted(text: string): string {
   return encodeURIComponent(text);
+}
+
+/** An image, which the browser unpacks as it comes. */
+async function whole(answer: Response): Promise<ArrayBuffer> {
+  try {
+    return await answer.arrayBuffer();
+  } catch {
+    throw new Error("the image did not come whole: its file is damaged, or the connection broke. Open the case again.");
+  }
 }
 
 function tag(answer: Response): string {

@@ -76,7 +76,7 @@ export class Viewer {
    * @throws Error when it is read differently here: points would lie elsewhere than they seem to.
    */
   async show(content: ArrayBuffer, name: string, affine: readonly (readonly number[])[]): Promise<void> {
-    for (const old of [...this.niivue.volumes]) this.niivue.removeVolume(old);
+    this.forget();
     this.niivue.opts.multiplanarShowRender = SHOW_RENDER.NEVER; // the planes come first
     const [first, second] = new Uint8Array(content, 0, 2);
     const packed = first === 0x1f && second === 0x8b;
@@ -115,8 +115,12 @@ export class Viewer {
   }
 
   clear(): void {
-    for (const old of [...this.niivue.volumes]) this.niivue.removeVolume(old);
+    this.forget();
     this.niivue.drawScene();
+  }
+
+  private forget(): void {
+    for (const old of [...this.niivue.volumes]) this.niivue.removeVolume(old);
   }
 
   get shown(): boolean {

@@ -43,7 +43,8 @@ it("is the prediction alone where others are not to be seen, but knows what it r
 
 it("takes what was fetched ahead", async () => {
   const asked = server();
-  const kept = { id: "c", image: { content: new ArrayBuffer(0), mark: "", affine: [] }, predicted: file(9) };
+  const image = Promise.resolve({ content: new ArrayBuffer(0), mark: "", affine: [] });
+  const kept = { id: "c", image, predicted: Promise.resolve(file(9)) };
   expect(places((await pointsOf(asked, NAMES, "c", { ...WAITING, kept })).landmarks)[1]).toEqual([9, 5, 6]);
   expect(asked.predict).not.toHaveBeenCalled();
 });

@@ -42,3 +42,9 @@ it("takes a label that is not there for none", async () => {
   answers(200, {}, { etag: '"sum"' });
   expect((await new Server().label("a"))?.checksum).toBe("sum");
 });
+
+it("says when an image breaks off", async () => {
+  const broken = new ReadableStream({ pull: (stream) => stream.error(new TypeError("decoding failed")) });
+  vi.stubGlobal("fetch", async () => new Response(broken, { status: 200 }));
+  await expect(new Server().image("a")).rejects.toThrow("its file is damaged, or the connection broke");
+});
