@@ -122,6 +122,8 @@ def test_browsers_unpack_an_image_as_it_comes(own_server):
         file = own_server.studies / ("case 1.nii.gz" if case == "case 1" else "plain.nii")
         as_it_is = {"Accept-Encoding": "identity"}
         assert requests.get(url, headers=as_it_is, timeout=60).content == file.read_bytes()
+    answer = requests.get(f"{url}&compress=false", timeout=60)
+    assert "content-encoding" not in answer.headers and answer.content == plain.read_bytes()
 
 
 def test_an_uploaded_image_is_predicted_like_one_of_the_server(server, client):

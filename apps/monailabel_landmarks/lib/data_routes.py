@@ -74,10 +74,11 @@ def check_image(image: str) -> Response:
 
 
 @router.get("/datastore/image")
-def get_image(request: Request, image: str, nifti: bool = False) -> Response:
+def get_image(request: Request, image: str, nifti: bool = False, compress: bool = True) -> Response:
     """
     One file, of a case that is a folder, too. With ``nifti`` it is NIfTI whatever the case is, ``x-affine``
-    is its geometry (RAS mm, by rows), and it is compressed on the way, for a browser to unpack as it comes.
+    is its geometry (RAS mm, by rows), and it is compressed on the way, for a browser to unpack as it comes;
+    without ``compress`` only if its file is, as for a browser on this machine.
     """
     store = app_instance().store
     path = store.image(image)
@@ -86,10 +87,11 @@ def get_image(request: Request, image: str, nifti: bool = False) -> Response:
     headers = {"etag": f'"{image_mark(path)}"'}
     if nifti:
         headers["x-affine"] = json.dumps(read_geometry(file)[1].tolist())
-        if "gzip" in request.headers.get("accept-encoding", ""):
+        packed = is_compressed(file)
+        if (packed or compress) and "gzip" in request.headers.get("accept-encoding", ""):
             headers |= {"content-encoding": "gzip", "vary": "accept-encoding"}
             kind = "application/octet-stream"
-            if not is_compressed(file):
+            if not packed:
                 return StreamingResponse(gzipped(file), media_type=kind, headers=headers)
             return FileResponse(file, media_type=kind, headers=headers)
     return FileResponse(file, filename=name, headers=headers)

@@ -157,7 +157,8 @@ export class Server {
   }
 
   async image(id: string): Promise<Image> {
-    const answer = await this.ask("GET", `datastore/image?image=${quoted(id)}&nifti=true`);
+    const how = `nifti=true&compress=${!this.isOnThisMachine}`;
+    const answer = await this.ask("GET", `datastore/image?image=${quoted(id)}&${how}`);
     const affine = JSON.parse(answer.headers.get("x-affine") ?? "[]") as number[][];
     return { content: await whole(answer), mark: tag(answer), affine };
   }

@@ -46,5 +46,16 @@ it("takes a label that is not there for none", async () => {
 it("says when an image breaks off", async () => {
   const broken = new ReadableStream({ pull: (stream) => stream.error(new TypeError("decoding failed")) });
   vi.stubGlobal("fetch", async () => new Response(broken, { status: 200 }));
+  vi.stubGlobal("location", { hostname: "server" });
   await expect(new Server().image("a")).rejects.toThrow("its file is damaged, or the connection broke");
+});
+
+it("has an image compressed only on its way to another machine", async () => {
+  const fetched = answers(200, {});
+  for (const hostname of ["127.0.0.1", "server"]) {
+    vi.stubGlobal("location", { hostname });
+    await new Server().image("a");
+  }
+  const asked = fetched.mock.calls.map(([path]) => path.split("compress=")[1]);
+  expect(asked).toEqual(["false", "true"]);
 });
