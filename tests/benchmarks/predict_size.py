@@ -3,10 +3,12 @@
 
     python tests/benchmarks/predict_size.py                             # 128 x 128 x 128, 5 to 200 landmarks
     python tests/benchmarks/predict_size.py --sizes "[[250,250,166]]" --landmarks "[45]" --ways "[streamed]"
+    python tests/benchmarks/predict_size.py --sizes "[[250,250,166]]" --landmarks "[45]" --planned
 
 Each row is a process of its own with a network of the preset ``small`` that has learnt nothing, and an image
 of noise on its grid: what is measured is all that ``auto3dlandmark predict`` does with it. ``dense`` holds a
-heatmap for each landmark, as versions before did.
+heatmap for each landmark, as versions before did. The bundle is planned for images of 128 x 128 x 128 voxels,
+or with ``--planned`` for such images as it is given, of a millimetre, on a grid that it chooses.
 """
 
 from __future__ import annotations
@@ -24,12 +26,15 @@ from pathlib import Path
 import fire
 
 WAYS = ("streamed", "dense")
+PLANNED = (128, 128, 128)
 TITLES = ("voxels", "landmarks", "networks", "way", "seconds", "CPU s", "GB", "above idle")
 ROW = "{:>15}{:>11}{:>10}  {:10}{:>9}{:>8}{:>7}{:>12}"
 
 
-def write_bundle(folder: Path, landmarks: int, networks: int, preset: str = "small") -> None:
-    """A bundle for images of 128 x 128 x 128 voxels of a millimetre, with random weights."""
+def write_bundle(
+    folder: Path, landmarks: int, networks: int, preset: str = "small", size: Sequence[int] = PLANNED
+) -> None:
+    """A bundle for images of so many voxels of a millimetre, with random weights."""
     import torch
     from monai.bundle import ConfigParser
 
@@ -45,8 +50,8 @@ def write_bundle(folder: Path, landmarks: int, networks: int, preset: str = "sma
         modalities=("MRI",),
         landmark_names=names,
         cases=tuple("abcdefgh"),
-        shapes=((128, 128, 128),) * 8,
-        shapes_after_crop=((128, 128, 128),) * 8,
+        shapes=(tuple(size),) * 8,
+        shapes_after_crop=(tuple(size),) * 8,
         spacings=((1.0, 1.0, 1.0),) * 8,
         median_relative_size_after_crop=1.0,
         intensity=(statistics,),
@@ -74,7 +79,7 @@ def write_bundle(folder: Path, landmarks: int, networks: int, preset: str = "sma
     save_atomically(parser.get_parsed_content("network").state_dict(), bundle.models.weights)
 
 
-def measure(size: Sequence[int], landmarks: int, networks: int, way: str) -> None:
+def measure(size: Sequence[int], landmarks: int, networks: int, way: str, planned: bool) -> None:
     """Print seconds, seconds of all cores, and gigabytes, as JSON; in a process that does nothing else."""
     import nibabel as nib
     import numpy as np
@@ -82,9 +87,10 @@ def measure(size: Sequence[int], landmarks: int, networks: int, way: str) -> Non
     from auto3dlandmark.inference.predictor import LandmarkPredictor
 
     with tempfile.TemporaryDirectory() as folder:
-        write_bundle(Path(folder) / "bundle", landmarks, networks)
-        predictor = LandmarkPredictor([Path(folder) / "bundle"])
-        spacing = predictor.members[0].bundle.read_plan().spacing
+        bundle = Path(folder) / "bundle"
+        write_bundle(bundle, landmarks, networks, size=size if planned else PLANNED)
+        predictor = LandmarkPredictor([bundle])
+        spacing = (1.0, 1.0, 1.0) if planned else predictor.members[0].bundle.read_plan().spacing
         image = Path(folder) / "image.nii"
         voxels = np.random.default_rng(0).integers(0, 255, size=tuple(size), dtype=np.uint8)
         nib.save(nib.Nifti1Image(voxels, np.diag([*spacing, 1.0])), image)
@@ -114,20 +120,23 @@ def main(
     networks: Sequence[int] = (1,),
     ways: Sequence[str] = WAYS,
     timeout_s: float = 3600,
+    planned: bool = False,
 ) -> None:
     """
     Print the table.
 
     Args:
-        sizes: of images, voxels on the network's grid.
+        sizes: of images, voxels on the network's grid; with ``planned`` of the file.
         landmarks: how many.
         networks: of a bundle.
         ways: ``streamed`` or ``dense``.
         timeout_s: a row that takes longer is left out.
+        planned: the bundle is one for images of this size.
     """
     print(ROW.format(*TITLES))
     for size, count, members, way in itertools.product(sizes, landmarks, networks, ways):
-        call = f"import predict_size; predict_size.measure({list(size)}, {count}, {members}, {way!r})"
+        given = f"{list(size)}, {count}, {members}, {way!r}, {planned}"
+        call = f"import predict_size; predict_size.measure({given})"
         told = [" x ".join(map(str, size)), count, members, way]
         try:
             result = subprocess.run(
