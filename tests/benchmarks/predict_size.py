@@ -7,7 +7,8 @@
 
 Each row is a process of its own with a network of the preset ``small`` that has learnt nothing, and an image
 of noise on its grid: what is measured is all that ``auto3dlandmark predict`` does with it. ``dense`` holds a
-heatmap for each landmark, as versions before did. The bundle is planned for images of 128 x 128 x 128 voxels,
+heatmap for each landmark, as versions before did; ``nnlandmark`` is its own prediction by the same network,
+where it is installed (``nnlandmark_peer.py``). The bundle is planned for images of 128 x 128 x 128 voxels,
 or with ``--planned`` for such images as it is given, of a millimetre, on a grid that it chooses.
 """
 
@@ -24,8 +25,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import fire
+import nnlandmark_peer
 
-WAYS = ("streamed", "dense")
+WAYS = ("streamed", "dense", *(["nnlandmark"] if nnlandmark_peer.is_installed() else []))
 PLANNED = (128, 128, 128)
 TITLES = ("voxels", "landmarks", "networks", "way", "seconds", "CPU s", "GB", "above idle")
 ROW = "{:>15}{:>11}{:>10}  {:10}{:>9}{:>8}{:>7}{:>12}"
@@ -100,6 +102,8 @@ def measure(size: Sequence[int], landmarks: int, networks: int, way: str, planne
         idle, began, used = _peak_gb(), time.perf_counter(), time.process_time()
         if way == "dense":
             predictor.conclude(predictor.peaks_of(*predictor.heatmaps(image)))
+        elif way == "nnlandmark":
+            nnlandmark_peer.predict(predictor, image, Path(folder) / "found")
         else:
             predictor.predict(image)
         seconds = [time.perf_counter() - began, time.process_time() - used]
@@ -129,7 +133,7 @@ def main(
         sizes: of images, voxels on the network's grid; with ``planned`` of the file.
         landmarks: how many.
         networks: of a bundle.
-        ways: ``streamed`` or ``dense``.
+        ways: ``streamed``, ``dense`` or ``nnlandmark``.
         timeout_s: a row that takes longer is left out.
         planned: the bundle is one for images of this size.
     """
