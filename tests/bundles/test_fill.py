@@ -26,8 +26,18 @@ def configs_of(folder, *names):
 def test_the_template_itself_is_a_runnable_config():
     parser = ConfigParser()
     parser.read_config(f"{templates_path()}/heatmap/configs/inference.json")
-    assert len(parser.get_parsed_content("preprocessing").transforms) == 8
+    assert len(parser.get_parsed_content("preprocessing").transforms) == 7
     assert sum(p.numel() for p in parser.get_parsed_content("network_def").parameters()) > 1000
+
+
+@pytest.mark.parametrize("percentiles, clips", [([0, 100], False), ([0.5, 99.5], True), ([0, 99], True)])
+def test_voxels_are_only_sorted_where_something_is_clipped(percentiles, clips):
+    for name, key in (("inference", "preprocessing_transforms"), ("train", "preprocessing")):
+        parser = ConfigParser()
+        parser.read_config(f"{templates_path()}/heatmap/configs/{name}.json")
+        parser["clip_percentiles"] = percentiles
+        steps = [type(step).__name__ for step in parser.get_parsed_content(key)]
+        assert ("ClipIntensityPercentilesd" in steps) == clips
 
 
 def test_the_plans_values_stand_in_both_configs(tiny_bundle):
