@@ -176,9 +176,32 @@ def test_networks_of_different_spacings_are_fused_in_the_world(
     assert np.allclose(heatmaps.pixdim, 2)  # the finest of the grids
     assert radius == math.ceil(predictor.members[0].decode.radius * 1.5)
     assert float(heatmaps[0].sum()) == pytest.approx(1, abs=0.02)  # both count alike
-    landmarks = predictor.predict(image)
+    landmarks = predictor.conclude(predictor.peaks_of(heatmaps, radius))
     assert np.allclose(landmarks.points[0], (first + second) / 2, atol=0.15)
     assert landmarks.scores[0] > 0.95
+
+
+@pytest.mark.parametrize(
+    "tta, several, mm",
+    [
+        (True, False, 0.005),
+        (False, True, 0.005),
+        (True, True, 0.05),
+    ],  # whole ones of both are resampled twice
+)
+def test_what_is_kept_is_fused_as_whole_heatmaps_are(
+    trained_bundle, finer_bundle, image, tmp_path, tta, several, mm
+):
+    folders = [shutil.copytree(trained_bundle, tmp_path / "mirrored"), finer_bundle]
+    for folder in folders:
+        config = read_json(folder / "configs" / "inference.json")
+        changed = {"flip_pairs": [[0, 1], [2]], "inference_autocast": False}
+        write_json(folder / "configs" / "inference.json", {**config, **changed})
+    predictor = LandmarkPredictor(folders[: 1 + several], tta=tta)
+    assert not predictor.holds_heatmaps
+    kept, whole = predictor.peaks(image), predictor.peaks_of(*predictor.heatmaps(image))
+    np.testing.assert_allclose(kept.first, whole.first, atol=mm)
+    np.testing.assert_allclose(kept.masses[:, 0], whole.masses[:, 0], atol=5e-3)
 
 
 def test_the_order_of_fused_bundles_does_not_matter(trained_bundle, finer_bundle, image):

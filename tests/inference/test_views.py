@@ -31,7 +31,7 @@ def middle(heatmap):
 
 
 def test_what_is_found_in_turned_images_lies_where_it_is(image):
-    heatmaps = mean_over_views(brightest, image, "sigmoid")
+    heatmaps = mean_over_views(brightest, image, "sigmoid", 2)
     assert np.abs(middle(heatmaps[0]) - (6, 10, 10)).max() < 0.3
     assert heatmaps.shape == (2, 20, 20, 20)
 
@@ -45,9 +45,9 @@ def test_in_a_mirror_left_is_called_right(image):
         left[10:], right[:10] = 0, 0
         return torch.stack([left, right])
 
-    heatmaps = mean_over_views(left_and_right, image, "sigmoid", [[0, 1]])
+    heatmaps = mean_over_views(left_and_right, image, "sigmoid", 2, [[0, 1]])
     assert abs(middle(heatmaps[0])[0] - 6) < 0.5 and abs(middle(heatmaps[1])[0] - 13.5) < 0.5
     alone = mean_over_views(
-        left_and_right, image, "sigmoid", [[0], [1]]
+        left_and_right, image, "sigmoid", 2, [[0], [1]]
     )  # no partner: the mirror says nothing
     assert abs(middle(alone[0])[0] - 6) < 0.5 and float(alone[0].sum()) > 0

@@ -28,7 +28,7 @@ from ..errors import LandmarkError, readable_error
 from ..formats import write_landmarks
 from ..frames.shape_frame import ShapeFrame
 from ..inferers import AutocastInferer
-from ..inferers.streamed import Looker, streamed_peaks
+from ..inferers.streamed import Looker, kept_heatmaps, streamed_peaks
 from ..landmarks import LandmarkSet
 from ..networks.weights import fill_network
 from ..shapes.oddness import image_signs
@@ -36,8 +36,8 @@ from ..shapes.peaks import Peaks, merged
 from ..transforms import FrameByShaped, HeatmapToLandmarksd, PosteriorLandmarksd, SaveLandmarksd
 from ..transforms.decode import SIGNS, activate
 from ..transforms.framing import POSE
-from .fusion import on_grid, voxel_volume
-from .views import mean_over_views
+from .fusion import Seen, fused_peaks, on_grid, voxel_volume
+from .views import MOST_VIEWS, mean_over_views, views_of
 
 __all__ = [
     "LandmarkPredictor",
@@ -99,9 +99,8 @@ class LandmarkPredictor:
 
     @property
     def holds_heatmaps(self) -> bool:
-        """Whether heatmaps are averaged as a whole, which takes memory for each landmark."""
-        alike = len({(one.windows, one.preprocessing_id) for one in self.members}) == 1
-        return self.tta or not alike or self.members[0].windows is None
+        """Whether heatmaps are there as a whole, which takes memory for each landmark."""
+        return any(one.windows is None for one in self.members)
 
     def predict(self, image: str | os.PathLike) -> LandmarkSet:
         """
@@ -148,8 +147,37 @@ class LandmarkPredictor:
         members = self.members if alone is None else self.members[:1]
         grids = self._grids(image, pose, members)
         if alone is None and (self.tta or (len(members) > 1 and not _stream(members, grids))):
-            return self.peaks_of(*self._mean(grids))
+            if any(member.windows is None for member in members):
+                return self.peaks_of(*self._mean(grids))
+            return self._fused(grids)
         return _found(members, grids, alone)
+
+    def _fused(self, grids: Sequence[MetaTensor]) -> Peaks:
+        """What all members find together, whatever their grids and from all views, of their inputs."""
+        finest, radius = self._finest(grids)
+        count = (MOST_VIEWS if self.tta else 1) * len(grids)
+        seen = [self._seen(member, grid, count) for member, grid in zip(self.members, grids)]
+        first = self.members[0].decode
+        return first.places(fused_peaks(seen, finest, first.activation, radius), finest)
+
+    def _seen(self, member: _Member, grid: MetaTensor, count: int) -> list[Seen]:
+        """What a member keeps of its heatmaps of each view; ``count`` of them are averaged in all."""
+        alone: list[int | None] = list(range(len(self.names)))
+        views = views_of(grid, len(self.names), member.flip_groups) if self.tta else [(grid, alone)]
+        kind, radius, seen = member.decode.activation, member.decode.radius, []
+        with torch.no_grad():
+            for view, channels in views:
+                image = view.as_tensor().to(member.device)
+                kept = kept_heatmaps([member.looker()], [image], kind, radius, count)
+                seen.append(Seen(kept, view.affine, channels))
+        return seen
+
+    def _finest(self, grids: Sequence[MetaTensor]) -> tuple[MetaTensor, int]:
+        """The finest of the members' inputs, and the radius of the coarsest's peaks, in its voxels."""
+        finest = min(grids, key=voxel_volume)
+        coarser = [float((grid.pixdim / finest.pixdim).max()) for grid in grids]
+        radii = [math.ceil(one.decode.radius * by - 1e-3) for one, by in zip(self.members, coarser)]
+        return finest, max(radii)
 
     def _grids(
         self, image: str | os.PathLike, pose: np.ndarray | None, members: Sequence[_Member]
@@ -210,22 +238,20 @@ class LandmarkPredictor:
 
     def _mean(self, grids: Sequence[MetaTensor]) -> tuple[MetaTensor, int]:
         """What :meth:`heatmaps` gives, from each member's input."""
-        finest = min(grids, key=voxel_volume)
+        finest, radius = self._finest(grids)
         total: torch.Tensor | float = 0.0
-        radius = 0
         for member, grid in zip(self.members, grids):
             total = total + on_grid(
                 MetaTensor(self._look(member, grid), grid.affine), finest, member.decode.activation
             )
-            coarser = float((grid.pixdim / finest.pixdim).max())
-            radius = max(radius, math.ceil(member.decode.radius * coarser - 1e-3))
         return MetaTensor(total / len(self.members), meta=finest.meta), radius
 
     def _look(self, member: _Member, grid: MetaTensor) -> torch.Tensor:
         """A member's heatmaps, of the image alone or of several views of it."""
         if not self.tta:
             return member.heatmaps(grid)
-        return mean_over_views(member.heatmaps, grid, member.decode.activation, member.flip_groups)
+        kind, count = member.decode.activation, len(self.names)
+        return mean_over_views(member.heatmaps, grid, kind, count, member.flip_groups)
 
 
 class _Member:

@@ -12,44 +12,32 @@ from monai.data import MetaTensor
 from monai.transforms import SpatialResample
 from scipy.spatial.transform import Rotation
 
-from ..transforms.patch import exchanged
 from .fusion import on_grid
 
-__all__ = ["mean_over_views"]
+__all__ = ["MOST_VIEWS", "mean_over_views", "views_of"]
 
 TURN_DEG = 10.0
 AXES = ((1, 0, 0), (-1, 0, 0), (0, 0, 1), (0, 0, -1))  # what is turned about
+MOST_VIEWS = len(AXES) + 2
 
 
-def mean_over_views(
-    look: Callable[[MetaTensor], torch.Tensor],
-    image: MetaTensor,
-    activation: str,
-    flip_groups: Sequence[Sequence[int]] = (),
-) -> torch.Tensor:
+def views_of(
+    image: MetaTensor, landmarks: int, flip_groups: Sequence[Sequence[int]] = ()
+) -> Iterator[tuple[MetaTensor, list[int | None]]]:
     """
-    The mean of the heatmaps of several views, on the grid of the image.
+    The image as it is, turned a little to each side, and in a mirror.
 
     Args:
-        look: from an image (C, H, W, D) to heatmaps (N, H, W, D).
-        activation: of the heatmaps, as for :func:`auto3dlandmark.inference.fusion.on_grid`.
+        image: shape (C, H, W, D).
+        landmarks: N.
         flip_groups: as of :func:`auto3dlandmark.shapes.symmetry.flip_groups`; without any there is no mirror.
+
+    Yields:
+        a view, whose affine says where it lies, and of each landmark which heatmap of the view is its own;
+        None where none is.
     """
-    total = look(image)
-    count = torch.ones(len(total), 1, 1, 1)
-    for heatmaps in _turned(look, image, activation):
-        total, count = total + heatmaps, count + 1
-    if flip_groups:
-        mirrored = look(MetaTensor(image.as_tensor().flip(1), affine=image.affine)).flip(1)
-        alone = torch.zeros(len(total), 1, 1, 1)
-        alone[[group[0] for group in flip_groups if len(group) == 1]] = 1
-        total, count = total + exchanged(mirrored, flip_groups, 0.0), count + 1 - alone
-    return total / count
-
-
-def _turned(
-    look: Callable[[MetaTensor], torch.Tensor], image: MetaTensor, activation: str
-) -> Iterator[torch.Tensor]:
+    same: list[int | None] = list(range(landmarks))
+    yield image, same
     affine = image.affine.double().cpu().numpy()
     middle = affine @ np.append((np.array(image.shape[1:]) - 1) / 2, 1.0)
     resample = SpatialResample(mode="bilinear", padding_mode="border", dtype=np.float32)
@@ -58,6 +46,37 @@ def _turned(
         turn[:3, :3] = Rotation.from_rotvec(np.array(axis) * TURN_DEG, degrees=True).as_matrix()
         turn[:3, 3] = middle[:3] - turn[:3, :3] @ middle[:3]
         other = torch.as_tensor(turn @ affine)
-        seen = resample(image, dst_affine=other, spatial_size=image.shape[1:])
-        heatmaps = look(MetaTensor(seen, affine=other))
-        yield on_grid(MetaTensor(heatmaps, affine=other), image, activation)
+        yield MetaTensor(resample(image, dst_affine=other, spatial_size=image.shape[1:]), affine=other), same
+    if flip_groups:
+        flip = np.diag([-1.0, 1.0, 1.0, 1.0])
+        flip[0, 3] = image.shape[1] - 1
+        partners = same.copy()
+        for group in flip_groups:
+            partners[group[0]] = group[1] if len(group) == 2 else None
+            partners[group[-1]] = group[0] if len(group) == 2 else None
+        yield MetaTensor(image.as_tensor().flip(1), affine=torch.as_tensor(affine @ flip)), partners
+
+
+def mean_over_views(
+    look: Callable[[MetaTensor], torch.Tensor],
+    image: MetaTensor,
+    activation: str,
+    landmarks: int,
+    flip_groups: Sequence[Sequence[int]] = (),
+) -> torch.Tensor:
+    """
+    The mean of the heatmaps of several views, on the grid of the image.
+
+    Args:
+        look: from an image (C, H, W, D) to heatmaps (N, H, W, D).
+        activation: of the heatmaps, as for :func:`auto3dlandmark.inference.fusion.on_grid`.
+        landmarks, flip_groups: as for :func:`views_of`.
+    """
+    total = torch.zeros(landmarks, *image.shape[1:])
+    count = torch.zeros(landmarks, 1, 1, 1)
+    for view, channels in views_of(image, landmarks, flip_groups):
+        heatmaps = on_grid(MetaTensor(look(view), affine=view.affine), image, activation)
+        there = [landmark for landmark, channel in enumerate(channels) if channel is not None]
+        total[there] += heatmaps[[channel for channel in channels if channel is not None]]
+        count[there] += 1
+    return total / count

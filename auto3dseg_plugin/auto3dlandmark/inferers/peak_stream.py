@@ -8,7 +8,7 @@ It finds what :func:`auto3dlandmark.transforms.decode.decode_peaks` finds in the
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,6 +47,7 @@ class PeakStream:
         networks: M, whose heatmaps are averaged.
         most_blocks: that are kept of a channel for each network; fewer take less memory, and may miss the
             last peaks of a heatmap that is high in many places.
+        of: how many heatmaps will be averaged in all, with those of other streams; left out, ``networks``.
     """
 
     def __init__(
@@ -57,10 +58,11 @@ class PeakStream:
         radius: int,
         networks: int = 1,
         most_blocks: int = MOST_BLOCKS,
+        of: int | None = None,
     ) -> None:
         self.shape = tuple(int(size) for size in shape)
         self.activation, self.radius, self.networks = activation, radius, networks
-        self.most_blocks = most_blocks
+        self.most_blocks, self.of = most_blocks, of or networks
         self.sums = torch.full((networks, channels), -torch.inf)
         self.highest = torch.full((networks, channels), -torch.inf)
         self.places: list[dict[tuple[int, ...], _Place]] = [{} for _ in range(channels)]
@@ -127,7 +129,7 @@ class PeakStream:
         The logit below which no network says enough for a further peak, shape (M, N): the mean is at least a
         network's share of its own peak.
         """
-        share = LEAST_PEAK / self.networks
+        share = LEAST_PEAK / self.of
         if self.activation == "sigmoid":
             return torch.logit(self.highest.sigmoid() * share)
         return self.highest + math.log(share)
@@ -138,6 +140,11 @@ class PeakStream:
             return values.sigmoid().mean(dim=0).log()
         sums = F.softplus(self.sums[:, channel]).view(-1, 1, 1, 1)
         return (values - sums).logsumexp(dim=0) - math.log(self.networks)
+
+    def kept(self, channel: int) -> Iterator[tuple[tuple[int, ...], torch.Tensor]]:
+        """What is kept of a channel's mean heatmap: where parts of it begin, and their values in [0, 1]."""
+        for one in self.places[channel].values():
+            yield one.start, self._score(one.values, channel).exp()
 
     def peaks(self, most: int = MOST_PEAKS) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         """

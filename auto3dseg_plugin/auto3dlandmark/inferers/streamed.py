@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from ..networks.head import split_network
@@ -18,7 +19,7 @@ from .openvino_windows import FEWEST_WINDOWS
 from .peak_stream import BLOCK, MOST_BLOCKS, PeakStream
 from .window import ROWS, FittedSlidingWindowInferer, axis_first
 
-__all__ = ["Looker", "streamed_peaks"]
+__all__ = ["KeptHeatmaps", "Looker", "kept_heatmaps", "streamed_peaks"]
 
 MOST_VALUES = 2**22  # of logits that are there at once
 MOST_HELD = 2**29  # of what windows gave: two gigabytes
@@ -84,6 +85,63 @@ def streamed_peaks(
         images: what each of them sees, all of one size, each of shape (C, H, W, D).
         activation, radius: as for :class:`PeakStream`.
     """
+    order, streams = _reduced(lookers, images, activation, radius)
+    reduced = [stream.peaks() for _, stream in streams]
+    points, heights, masses, variances = (torch.cat(list(one)) for one in zip(*reduced))
+    back = _back(order)
+    return points[..., back], heights, masses, variances[..., back]
+
+
+class KeptHeatmaps:
+    """
+    What was kept of the mean of some networks' heatmaps: all that is high, and what lies around it.
+
+    Args:
+        order: the axes of an image, in the order in which ``streams`` have them.
+        streams: with the channels that each of them has seen.
+    """
+
+    def __init__(self, order: tuple[int, int, int], streams: Sequence[tuple[slice, PeakStream]]) -> None:
+        self.order, self.streams = order, streams
+
+    def part(self, channel: int) -> tuple[tuple[int, ...], torch.Tensor]:
+        """
+        The part of a heatmap outside of which nothing was kept.
+
+        Returns:
+            its first voxel, and its values in [0, 1], shape (h, w, d).
+        """
+        of, stream = next(one for one in self.streams if one[0].start <= channel < one[0].stop)
+        kept = list(stream.kept(channel - of.start))
+        low = np.min([start for start, _ in kept], axis=0)
+        high = np.max([np.add(start, values.shape) for start, values in kept], axis=0)
+        part = torch.zeros(tuple((high - low).tolist()))
+        for start, values in kept:
+            part[tuple(slice(at, at + size) for at, size in zip(start - low, values.shape))] = values
+        back = _back(self.order)
+        return tuple(low[back].tolist()), part.permute(back)
+
+
+def kept_heatmaps(
+    lookers: Sequence[Looker], images: Sequence[torch.Tensor], activation: str, radius: int, views: int
+) -> KeptHeatmaps:
+    """
+    As :func:`streamed_peaks`, to be averaged with others.
+
+    Args:
+        views: how many such heatmaps will be averaged.
+    """
+    return KeptHeatmaps(*_reduced(lookers, images, activation, radius, views))
+
+
+def _reduced(
+    lookers: Sequence[Looker],
+    images: Sequence[torch.Tensor],
+    activation: str,
+    radius: int,
+    views: int = 1,
+) -> tuple[tuple[int, int, int], list[tuple[slice, PeakStream]]]:
+    """The order of the axes in which images were looked at, and what was found of which channels."""
     sizes = [int(size) for size in images[0].shape[1:]]
     order = axis_first(sizes.index(max(sizes)))  # across the longest axis rows are smallest
     shape = tuple(sizes[axis] for axis in order)
@@ -93,11 +151,12 @@ def streamed_peaks(
     widest = max(len(part.seen) for part in parts)
     count = lookers[0].landmarks
     most = max(1, MOST_VALUES // ((ROWS + 2 * radius) * widest * shape[2] * len(lookers)))
-    blocks = max(FEWEST_BLOCKS, min(MOST_BLOCKS, KEPT_BLOCKS // (count * len(lookers))))
+    of = len(lookers) * views
+    blocks = max(FEWEST_BLOCKS, min(MOST_BLOCKS, KEPT_BLOCKS // (count * of)))
     streams = [
         (
             slice(low, min(count, low + most)),
-            PeakStream(min(most, count - low), shape, activation, radius, len(lookers), blocks),
+            PeakStream(min(most, count - low), shape, activation, radius, len(lookers), blocks, of),
         )
         for low in range(0, count, most)
     ]
@@ -118,10 +177,12 @@ def streamed_peaks(
                 corner = (max(0, rows.start - radius), first)
                 together = logits[0][None] if len(logits) == 1 else torch.stack(logits)
                 stream.add(together, corner, (rows, part.own))
-    reduced = [stream.peaks() for _, stream in streams]
-    points, heights, masses, variances = (torch.cat(list(one)) for one in zip(*reduced))
-    back = [order.index(axis) for axis in range(3)]
-    return points[..., back], heights, masses, variances[..., back]
+    return order, streams
+
+
+def _back(order: Sequence[int]) -> list[int]:
+    """Where the axes of an image are in an order of them."""
+    return [order.index(axis) for axis in range(3)]
 
 
 def _parts(
