@@ -39,7 +39,7 @@ def size_warnings(
         image: a file; a folder is not looked at.
         plan: of the bundle.
         most_gb: the memory that may be taken; left out, what is free.
-        holds_heatmaps: several bundles or views are averaged, which takes the heatmaps as a whole.
+        holds_heatmaps: heatmaps are there as a whole, as with an inferer of somebody else.
 
     Raises:
         LandmarkError: when its voxels cannot be millimetres, or predicting it would take more memory than
