@@ -16,6 +16,7 @@ __all__ = [
     "fit_rotation",
     "is_singular",
     "lps_to_ras",
+    "part_affine",
     "radial_error",
     "rigid",
     "rotation_angle",
@@ -131,6 +132,19 @@ def touched_box(
     low = np.clip(np.floor(voxels.min(axis=0) - margin), 0, size - 1).astype(int)
     high = np.clip(np.ceil(voxels.max(axis=0) + margin) + 1, low + 1, size).astype(int)
     return low, high
+
+
+def part_affine(affine: np.ndarray, first: Sequence[int] | np.ndarray) -> np.ndarray:
+    """
+    The affine of the part of an image that begins at a voxel.
+
+    Args:
+        affine: of the image, voxel to millimetres, shape (4, 4).
+        first: the voxel, shape (3,).
+    """
+    moved = np.array(affine, dtype=np.float64)
+    moved[:3, 3] += moved[:3, :3] @ np.asarray(first)
+    return moved
 
 
 def radial_error(points: np.ndarray, reference: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -13,6 +13,7 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import SpatialResample
 
+from ..geometry import part_affine, touched_box
 from ..inferers.streamed import KeptHeatmaps
 from ..transforms.decode import decode_peaks
 
@@ -107,22 +108,13 @@ def _box(
     parts: Iterable[MetaTensor], grid: MetaTensor, margin: int
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The first voxel and the size of a box of a grid that holds all parts, and a margin if there is room."""
-    to_grid = torch.linalg.inv(grid.affine.double())
-    ends = torch.cat([_corners(part) @ (to_grid @ part.affine.double()).T for part in parts])[:, :3].numpy()
-    sizes = np.array(grid.shape[1:])
-    low = np.clip(np.floor(ends.min(axis=0)) - margin, 0, sizes - 1).astype(int)
-    high = np.clip(np.ceil(ends.max(axis=0)) + margin + 1, low + 1, sizes).astype(int)
+    own, shape = grid.affine.cpu().numpy(), grid.shape[1:]
+    boxes = [touched_box(part.affine.cpu().numpy(), part.shape[1:], own, shape, margin) for part in parts]
+    lows, highs = zip(*boxes)
+    low, high = np.min(lows, axis=0), np.max(highs, axis=0)
     return tuple(low.tolist()), tuple((high - low).tolist())
 
 
-def _corners(part: MetaTensor) -> torch.Tensor:
-    """Just outside of a part, homogeneous voxel indices, shape (8, 4)."""
-    ends: Iterator[tuple[int, ...]] = itertools.product(*[(-1, size) for size in part.shape[1:]])
-    return torch.tensor([[*one, 1] for one in ends], dtype=torch.float64)
-
-
-def _moved(affine: torch.Tensor, voxels: Sequence[int]) -> torch.Tensor:
-    """The affine of the part of an image that begins at a voxel."""
-    result = affine.double().clone()
-    result[:3, 3] += result[:3, :3] @ torch.tensor(voxels, dtype=torch.float64)
-    return result
+def _moved(affine: torch.Tensor, first: Sequence[int]) -> torch.Tensor:
+    """As :func:`part_affine`, of tensors."""
+    return torch.as_tensor(part_affine(affine.cpu().numpy(), first))

@@ -162,8 +162,8 @@ class LandmarkPredictor:
 
     def _seen(self, member: _Member, grid: MetaTensor, count: int) -> list[Seen]:
         """What a member keeps of its heatmaps of each view; ``count`` of them are averaged in all."""
-        alone: list[int | None] = list(range(len(self.names)))
-        views = views_of(grid, len(self.names), member.flip_groups) if self.tta else [(grid, alone)]
+        own: list[int | None] = list(range(len(self.names)))
+        views = views_of(grid, len(self.names), member.flip_groups) if self.tta else [(grid, own)]
         kind, radius, seen = member.decode.activation, member.decode.radius, []
         with torch.no_grad():
             for view, channels in views:

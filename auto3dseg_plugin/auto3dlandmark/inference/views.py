@@ -5,6 +5,7 @@ allowed."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import cast
 
 import numpy as np
 import torch
@@ -46,8 +47,7 @@ def views_of(
         turn[:3, :3] = Rotation.from_rotvec(np.array(axis) * TURN_DEG, degrees=True).as_matrix()
         turn[:3, 3] = middle[:3] - turn[:3, :3] @ middle[:3]
         other = torch.as_tensor(turn @ affine)
-        seen = resample(image, dst_affine=other, spatial_size=image.shape[1:])
-        yield MetaTensor(torch.as_tensor(seen).as_subclass(torch.Tensor), affine=other), same
+        yield cast(MetaTensor, resample(image, dst_affine=other, spatial_size=image.shape[1:])), same
     if flip_groups:
         flip = np.diag([-1.0, 1.0, 1.0, 1.0])
         flip[0, 3] = image.shape[1] - 1

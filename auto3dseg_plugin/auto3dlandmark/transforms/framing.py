@@ -16,7 +16,7 @@ from monai.transforms import MapTransform, SpatialResample
 
 from ..errors import LandmarkError
 from ..frames.shape_frame import ShapeFrame
-from ..geometry import touched_box
+from ..geometry import part_affine, touched_box
 from ..shapes.peaks import Peaks
 from .load import source_file
 from .resample import smoothed
@@ -133,7 +133,5 @@ def _cropped(image: MetaTensor, affine: np.ndarray, shape: tuple[int, ...]) -> M
     low, high = touched_box(affine, shape, own, image.shape[1:], around)
     part = image.as_tensor()[(slice(None), *(slice(a, b) for a, b in zip(low, high)))]
     cropped = MetaTensor(part.float(), meta=image.meta)
-    moved = own.copy()
-    moved[:3, 3] += own[:3, :3] @ low
-    cropped.affine = torch.as_tensor(moved)
+    cropped.affine = torch.as_tensor(part_affine(own, low))
     return cropped

@@ -17,11 +17,11 @@ from monai.transforms import LazyTransform, MapTransform, Randomizable, SpatialR
 from monai.utils import LazyAttr
 from scipy.spatial.transform import Rotation
 
-from ..geometry import touched_box
+from ..geometry import part_affine, touched_box
 from ..landmarks import UNKNOWN
 from ..store.chunked_image import ChunkedImage
 
-__all__ = ["RandPatchLandmarksd", "exchanged", "part_around", "random_rotation"]
+__all__ = ["RandPatchLandmarksd", "part_around", "random_rotation"]
 
 
 def random_rotation(limit_deg: float, random_state: np.random.RandomState) -> np.ndarray:
@@ -49,7 +49,7 @@ def random_rotation(limit_deg: float, random_state: np.random.RandomState) -> np
     return np.asarray(np.eye(3) + np.sin(low) * cross + (1 - np.cos(low)) * cross @ cross)
 
 
-def exchanged(values: torch.Tensor, groups: Sequence[Sequence[int]], lost: float) -> torch.Tensor:
+def _exchanged(values: torch.Tensor, groups: Sequence[Sequence[int]], lost: float) -> torch.Tensor:
     """
     A copy in which the two rows of each pair have changed places.
 
@@ -83,8 +83,7 @@ def part_around(
         part = torch.from_numpy(image.box(low, high))
     else:
         part = image.as_tensor()[(slice(None), *(slice(a, b) for a, b in zip(low, high)))].contiguous()
-    own[:3, 3] += own[:3, :3] @ low
-    return part, torch.as_tensor(own)
+    return part, torch.as_tensor(part_affine(own, low))
 
 
 class RandPatchLandmarksd(MapTransform, Randomizable, LazyTransform):
@@ -237,7 +236,7 @@ class RandPatchLandmarksd(MapTransform, Randomizable, LazyTransform):
         flip[0, 0], flip[0, 3] = -1, self.patch_size[0] - 1
         for key, lost in ((self.landmarks_key, float("nan")), (self.status_key, UNKNOWN)):
             if key in data:
-                data[key] = exchanged(data[key], self.flip_pairs, lost)
+                data[key] = _exchanged(data[key], self.flip_pairs, lost)
         return patch_affine @ flip
 
     def _turn(self) -> np.ndarray:
