@@ -34,6 +34,7 @@ def fingerprint(shape, spacing=(1.0, 1.0, 1.0), extent=(40.0, 30.0, 20.0), landm
         presence={name: {"present": 6, "absent": 0, "unknown": 0} for name in names},
         nearest_landmark_mm=dict.fromkeys(names, 10.0),
         pose_angles_deg={"median": angle / 2, "p95": angle, "max": angle},
+        turns_deg=(angle / 4, angle / 4, angle / 4),
         shape=model.to_json(),
     )
 
@@ -70,6 +71,15 @@ def test_the_frame_holds_the_landmarks_and_is_a_grid_of_the_plan():
     assert np.allclose(np.linalg.norm(frame.affine[:3, :3], axis=0), plan.spacing)
     places = np.linalg.solve(frame.affine, np.c_[model.mean, np.ones(len(model.mean))].T)[:3].T
     assert (places > 1).all() and (places < np.array(frame.shape) - 2).all()
+
+
+def test_a_second_stage_keeps_to_the_axes_of_images_that_lie_alike():
+    alike, varied = (plan_stages(fingerprint((256, 256, 200), angle=angle), "small") for angle in (10, 170))
+    assert alike.frame["upright_deg"] == 15 and alike.frame["turns_deg"] == [2.5, 2.5, 2.5]
+    assert (alike.rotation_deg, alike.rotation_prob) == (alike.coarse.rotation_deg, alike.coarse.rotation_prob)
+    assert "upright_deg" not in varied.frame and varied.rotation_deg < varied.coarse.rotation_deg
+    thick = plan_stages(fingerprint((256, 256, 40), spacing=(1.0, 1.0, 5.0), extent=(40, 30, 20)), "small")
+    assert thick.frame is None or thick.spacing[2] > thick.spacing[0]
 
 
 def test_a_chain_is_planned_with_the_step_between_its_levels():

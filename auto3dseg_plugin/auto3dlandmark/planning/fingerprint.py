@@ -24,11 +24,12 @@ from ..files import read_json, write_json
 from ..formats import read_landmarks
 from ..geometry import fit_rotation, rotation_angle, voxel_spacing
 from ..landmarks import ABSENT, PRESENT
+from ..shapes.alignment import turns_of
 from ..shapes.model import fit_shape
 
 __all__ = ["Fingerprint", "compute_fingerprint", "read_fingerprint", "write_fingerprint"]
 
-VERSION = 3
+VERSION = 4
 POSE_CASES = 40  # pairs grow with the square, and 780 pairs say enough about the spread of poses
 SAMPLES_PER_CASE = 10_000  # voxels per image for the intensity statistics
 
@@ -53,7 +54,11 @@ class Fingerprint:
             landmark.
         pose_angles_deg: how far cases are turned against each other, over pairs of cases: median, p95, max;
             None when fewer than three landmarks are shared.
-        shape: the usual shape of the landmarks, as :meth:`ShapeModel.to_json` gives it; None when unknown.
+        turns_deg: how far cases are turned about each axis of their images (left to right, back to front, up)
+            out of the pose in their middle: root mean squares; None when fewer than three landmarks are
+            shared.
+        shape: the usual shape of the landmarks along the axes of their images, as
+            :meth:`ShapeModel.to_json` gives it; None when unknown.
     """
 
     modalities: tuple[str, ...]
@@ -67,6 +72,7 @@ class Fingerprint:
     presence: dict[str, dict[str, int]]
     nearest_landmark_mm: dict[str, float | None]
     pose_angles_deg: dict[str, float] | None
+    turns_deg: tuple[float, ...] | None = None
     shape: dict[str, Any] | None = None
     version: int = VERSION
 
@@ -85,7 +91,6 @@ def compute_fingerprint(
             named; run the checks first for a full list.
     """
     shapes, cropped, spacings, samples, points, statuses = [], [], [], [], [], []
-    in_world = []
     for case in tqdm(datalist.training, desc="analyze", unit="case", disable=not progress):
         array, affine = reorient_to_ras(*read_image(case.image))
         landmarks = read_landmarks(case.label).select(datalist.landmark_names)
@@ -99,13 +104,13 @@ def compute_fingerprint(
         step = max(1, int(foreground.sum()) // SAMPLES_PER_CASE)
         samples.append(channels[:, foreground][:, ::step].astype(np.float64))
         points.append(in_grid)
-        in_world.append(landmarks.points)
         statuses.append(landmarks.status)
         if len(samples[-1]) != len(samples[0]):
             raise LandmarkError(
                 f"{case.image}: has {len(samples[-1])} channels, the images before it {len(samples[0])}."
             )
     status = np.array(statuses)
+    shape, angles = fit_shape(np.array(points), datalist.landmark_names), _pose_angles(points)
     return Fingerprint(
         modalities=_one_each(modality, len(samples[0])),
         landmark_names=datalist.landmark_names,
@@ -126,8 +131,9 @@ def compute_fingerprint(
             for row, name in enumerate(datalist.landmark_names)
         },
         nearest_landmark_mm=dict(zip(datalist.landmark_names, _nearest_distances(np.array(points)))),
-        pose_angles_deg=_pose_angles(points),
-        shape=fit_shape(np.array(in_world), datalist.landmark_names).to_json(),
+        pose_angles_deg=angles,
+        turns_deg=None if angles is None else _turns(shape.mean, np.array(points)),
+        shape=shape.to_json(),
     )
 
 
@@ -193,6 +199,12 @@ def _pose_angles(points: Sequence[np.ndarray]) -> dict[str, float] | None:
     }
 
 
+def _turns(mean: np.ndarray, points: np.ndarray) -> tuple[float, ...]:
+    """How far cases are turned about each axis: degrees, root mean squares."""
+    turns = turns_of(mean, points).as_rotvec(degrees=True)
+    return tuple(float(angle) for angle in np.round(np.sqrt((turns**2).mean(axis=0)), 2))
+
+
 def write_fingerprint(path: str | os.PathLike, fingerprint: Fingerprint) -> None:
     """
     Write ``fingerprint.json``.
@@ -215,6 +227,6 @@ def read_fingerprint(path: str | os.PathLike) -> Fingerprint:
         )
     for key in ("shapes", "shapes_after_crop", "spacings"):
         content[key] = tuple(tuple(row) for row in content[key])
-    for key in ("landmark_names", "cases", "modalities", "intensity"):
-        content[key] = tuple(content[key])
+    for key in ("landmark_names", "cases", "modalities", "intensity", "turns_deg"):
+        content[key] = None if content[key] is None else tuple(content[key])
     return Fingerprint(**content)

@@ -79,7 +79,7 @@ class FrameByShaped(MapTransform):
         for key in self.key_iterator(result):
             image: MetaTensor = result[key]
             field = (np.asarray(image.affine.cpu(), dtype=np.float64), tuple(image.shape[1:]))
-            near = smoothed(_cropped(image, affine, shape), np.linalg.norm(affine[:3, :3], axis=0).mean())
+            near = smoothed(_cropped(image, affine, shape), _voxel_along(image, affine))
             framed = cast(
                 MetaTensor, self.resample(near, dst_affine=torch.as_tensor(affine), spatial_size=shape)
             )
@@ -92,7 +92,9 @@ class FrameByShaped(MapTransform):
         if self.pose_key in data:
             return np.asarray(data[self.pose_key], dtype=np.float64), NO_ROOM
         if self.landmarks_key in data:
-            return self.frame.true_pose(np.asarray(data[self.landmarks_key], dtype=np.float64)), self.room
+            affine = np.asarray(data[self.first_key(dict(data))].affine.cpu(), dtype=np.float64)
+            points = np.asarray(data[self.landmarks_key], dtype=np.float64)
+            return self.frame.true_pose(points, affine), self.room
         return self.frame.pose(self.found(source_file(data[self.first_key(dict(data))]))), NO_ROOM
 
     def identity(self) -> dict[str, Any]:
@@ -135,3 +137,9 @@ def _cropped(image: MetaTensor, affine: np.ndarray, shape: tuple[int, ...]) -> M
     cropped = MetaTensor(part.float(), meta=image.meta)
     cropped.affine = torch.as_tensor(part_affine(own, low))
     return cropped
+
+
+def _voxel_along(image: MetaTensor, affine: np.ndarray) -> np.ndarray:
+    """How long a grid's voxel is along each axis of an image: millimetres, shape (3,)."""
+    own = np.asarray(image.affine.cpu(), dtype=np.float64)[:3, :3]
+    return np.asarray(np.linalg.norm((own / np.linalg.norm(own, axis=0)).T @ affine[:3, :3], axis=1))
