@@ -145,6 +145,17 @@ def test_landmarks_on_a_line_say_nothing_about_poses(fingerprint_of, volume):
     assert found.pose_angles_deg is None and found.turns_deg is None
 
 
+def test_how_fast_grey_values_change_is_said_of_each_axis(fingerprint_of, tmp_path):
+    falling = 255.0 - np.arange(6)[:, None, None] * 6 - np.arange(5)[:, None] * 3 + np.zeros(4)
+    wide, landmarks = np.diag([2.0, 1, 1, 1]), LandmarkSet(NAMES, TRIANGLE)
+    expected = (1, 1, 0)  # six a voxel of two millimetres, and three a millimetre
+    assert fingerprint_of((falling, wide, landmarks)).gradient == expected
+    case = Case("whole numbers", tmp_path / "whole.nii.gz", tmp_path / "0.mrk.json", 0)
+    nib.save(nib.Nifti1Image(falling.astype(np.uint8), wide), case.image)
+    assert compute_fingerprint(Datalist(tmp_path, NAMES, (case,)), progress=False).gradient == expected
+    assert fingerprint_of((falling[:, :, :1], np.eye(4), landmarks)).gradient == (1, 0.5, 1)
+
+
 def test_ids_names_and_modality_are_kept_in_order(fingerprint_of, volume):
     case = (volume, np.eye(4), LandmarkSet(NAMES, TRIANGLE))
     found = fingerprint_of(case, case, names=("c", "a", "b"), modality="CT")

@@ -67,7 +67,7 @@ def test_the_frame_holds_the_landmarks_and_is_a_grid_of_the_plan():
     plan = plan_stages(given, "small")
     model = ShapeModel.from_json(given.shape, "")
     frame = frame_of(plan, model)
-    assert frame.shape == tuple(plan.frame["shape"]) and plan.frame["room"] > 0
+    assert frame.shape == tuple(plan.frame["shape"]) and min(plan.frame["room"]) > 0
     assert np.allclose(np.linalg.norm(frame.affine[:3, :3], axis=0), plan.spacing)
     places = np.linalg.solve(frame.affine, np.c_[model.mean, np.ones(len(model.mean))].T)[:3].T
     assert (places > 1).all() and (places < np.array(frame.shape) - 2).all()
@@ -80,6 +80,21 @@ def test_a_second_stage_keeps_to_the_axes_of_images_that_lie_alike():
     assert "upright_deg" not in varied.frame and varied.rotation_deg < varied.coarse.rotation_deg
     thick = plan_stages(fingerprint((256, 256, 40), spacing=(1.0, 1.0, 5.0), extent=(40, 30, 20)), "small")
     assert thick.frame is None or thick.spacing[2] > thick.spacing[0]
+
+
+def test_voxels_are_longer_along_an_axis_on_which_images_change_little():
+    given = fingerprint((512, 512, 400), extent=(120.0, 100.0, 80.0))
+    even = plan_stages(given, "small")
+    plan = plan_stages(replace(given, gradient=(0.3, 1.0, 0.9)), "small")
+    assert plan.spacing[0] > 1.5 * plan.spacing[1] and plan.spacing[1] < even.spacing[1]
+    assert plan.spacing[1] <= plan.spacing[2] and np.prod(plan.spacing) < 1.3 * np.prod(even.spacing)
+    assert plan.frame["room"][0] < plan.frame["room"][1]  # as many millimetres
+    frame = frame_of(plan, ShapeModel.from_json(given.shape, ""))
+    assert np.allclose(np.diag(frame.affine)[:3], plan.spacing)
+    # At full resolution there is nothing to save, and in turned frames no axis of the images.
+    for full in (fingerprint((256, 256, 200)), fingerprint((512, 512, 400), angle=170)):
+        same = [plan_stages(one, "plain").spacing for one in (full, replace(full, gradient=(0.3, 1.0, 0.9)))]
+        assert same[0] == same[1]
 
 
 def test_a_chain_is_planned_with_the_step_between_its_levels():

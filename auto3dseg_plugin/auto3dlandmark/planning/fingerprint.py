@@ -57,6 +57,8 @@ class Fingerprint:
         turns_deg: how far cases are turned about each axis of their images (left to right, back to front, up)
             out of the pose in their middle: root mean squares; None when fewer than three landmarks are
             shared.
+        gradient: how much grey values change in a millimetre along each axis, root mean square over that of the
+            steepest axis, median over cases; thick slices change slowly across, whatever their header says.
         shape: the usual shape of the landmarks along the axes of their images, as
             :meth:`ShapeModel.to_json` gives it; None when unknown.
     """
@@ -73,6 +75,7 @@ class Fingerprint:
     nearest_landmark_mm: dict[str, float | None]
     pose_angles_deg: dict[str, float] | None
     turns_deg: tuple[float, ...] | None = None
+    gradient: tuple[float, ...] | None = None
     shape: dict[str, Any] | None = None
     version: int = VERSION
 
@@ -90,7 +93,7 @@ def compute_fingerprint(
         LandmarkError: when a file cannot be read, images have other numbers of channels or more than were
             named; run the checks first for a full list.
     """
-    shapes, cropped, spacings, samples, points, statuses = [], [], [], [], [], []
+    shapes, cropped, spacings, samples, points, statuses, gradients = [], [], [], [], [], [], []
     for case in tqdm(datalist.training, desc="analyze", unit="case", disable=not progress):
         array, affine = reorient_to_ras(*read_image(case.image))
         landmarks = read_landmarks(case.label).select(datalist.landmark_names)
@@ -103,6 +106,7 @@ def compute_fingerprint(
         spacings.append(tuple(float(value) for value in np.round(voxel_spacing(affine), 6)))
         step = max(1, int(foreground.sum()) // SAMPLES_PER_CASE)
         samples.append(channels[:, foreground][:, ::step].astype(np.float64))
+        gradients.append(_gradient(channels, voxel_spacing(affine)))
         points.append(in_grid)
         statuses.append(landmarks.status)
         if len(samples[-1]) != len(samples[0]):
@@ -132,6 +136,7 @@ def compute_fingerprint(
         },
         nearest_landmark_mm=dict(zip(datalist.landmark_names, _nearest_distances(np.array(points)))),
         pose_angles_deg=angles,
+        gradient=tuple(float(value) for value in np.round(np.median(gradients, axis=0), 3)),
         turns_deg=None if angles is None else _turns(shape.mean, np.array(points)),
         shape=shape.to_json(),
     )
@@ -199,6 +204,14 @@ def _pose_angles(points: Sequence[np.ndarray]) -> dict[str, float] | None:
     }
 
 
+def _gradient(channels: np.ndarray, spacing: np.ndarray) -> np.ndarray:
+    """How much grey values change in a millimetre along each axis, over the most; 1 across a single slice."""
+    values, rms = channels.astype(np.float32), np.full(3, np.nan)  # differences of whole numbers wrap around
+    for axis in np.flatnonzero(np.array(values.shape[1:]) > 1):
+        rms[axis] = np.sqrt(np.mean(np.diff(values, axis=1 + axis) ** 2, dtype=np.float64)) / spacing[axis]
+    return np.nan_to_num(rms / max(np.nanmax(rms, initial=0.0), 1e-12), nan=1.0)
+
+
 def _turns(mean: np.ndarray, points: np.ndarray) -> tuple[float, ...]:
     """How far cases are turned about each axis: degrees, root mean squares."""
     turns = turns_of(mean, points).as_rotvec(degrees=True)
@@ -227,6 +240,6 @@ def read_fingerprint(path: str | os.PathLike) -> Fingerprint:
         )
     for key in ("shapes", "shapes_after_crop", "spacings"):
         content[key] = tuple(tuple(row) for row in content[key])
-    for key in ("landmark_names", "cases", "modalities", "intensity", "turns_deg"):
+    for key in ("landmark_names", "cases", "modalities", "intensity", "turns_deg", "gradient"):
         content[key] = None if content[key] is None else tuple(content[key])
     return Fingerprint(**content)

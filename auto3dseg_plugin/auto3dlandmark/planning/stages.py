@@ -24,10 +24,11 @@ __all__ = ["frame_of", "plan_stages"]
 
 FEWEST_LANDMARKS, LEAST_FLATNESS = 4, 0.05  # to say how something is turned
 SMALL_PART = 0.25  # of the image, that the landmarks take
-FINER = 1.25  # times finer voxels in the landmarks' frame than in the whole image
+FINER = 1.15  # times finer voxels in the landmarks' frame than in the whole image
 COARSE_NETWORK, COARSE_GB = "folded", 4.0  # half the voxels of one stage: a pose needs no details
 POSE_DEG, TURNED = 8.0, 0.7  # what a second stage is trained to forgive: turns, and how often
 POSE_SHIFT = 0.025  # and shifts, of the frame's longest side
+MOST_UNEVEN = 3.0  # times longer than short a voxel becomes where images change little along an axis
 ALIKE_DEG = 30.0  # that 95 % of pairs of cases are turned by at most, for a second stage that keeps to axes
 NOISE_VOXELS = 0.7  # of the coarse stage: standard deviation of a right peak along an axis
 
@@ -100,7 +101,8 @@ def room_around(frame: Mapping[str, Any]) -> list[int]:
     Args:
         frame: of a plan.
     """
-    return [frame["room"] + math.ceil(abs(voxels)) for voxels in frame.get("level", (0.0, 0.0, 0.0))]
+    level = frame.get("level", (0.0, 0.0, 0.0))
+    return [room + math.ceil(abs(voxels)) for room, voxels in zip(frame["room"], level)]
 
 
 def _unable(model: ShapeModel) -> str | None:
@@ -126,20 +128,18 @@ def _fine_plan(
     voxel = np.array(one.original_spacing)
     if not lies:
         voxel = np.full(3, np.prod(voxel) ** (1 / 3))  # a turned frame has no axis across slices
-    shape = tuple(int(length) for length in np.ceil(size_mm / voxel))
-    cases = len(fingerprint.cases)
-    framed = dataclasses.replace(
-        fingerprint,
-        shapes=(shape,) * cases,
-        shapes_after_crop=(shape,) * cases,
-        spacings=(tuple(voxel.tolist()),) * cases,
-        median_relative_size_after_crop=1.0,
-    )
-    fine = make_plan(framed, network, gpu_memory_gb, sees=1.0, **options)
+    fine = make_plan(_framed(fingerprint, size_mm, voxel), network, gpu_memory_gb, sees=1.0, **options)
+    coarser = float(np.prod(fine.spacing) / np.prod(voxel))
+    if lies and fingerprint.gradient is not None and coarser > 1.01:
+        uneven = _uneven(np.array(fingerprint.gradient), coarser)
+        framed = _framed(fingerprint, size_mm, voxel * uneven)
+        fine = make_plan(framed, network, gpu_memory_gb, sees=1.0, **options)
     needed = np.ceil(size_mm / np.array(fine.spacing))
     covered = bool((np.array(fine.patch_size) >= 0.9 * needed).all())
     shape = fine.patch_size if covered else tuple(int(length) for length in needed)
-    frame: dict[str, Any] = {"shape": list(shape), "room": int(np.ceil(POSE_SHIFT * max(shape))), **lies}
+    spacing = np.array(fine.spacing)
+    room = np.ceil(np.round(POSE_SHIFT * (spacing * shape).max() / spacing, 6)).astype(int)
+    frame: dict[str, Any] = {"shape": list(shape), "room": room.tolist(), **lies}
     level_mm = level_offset(model.names, model.mean)
     if covered and level_mm is not None:  # else patches lie anywhere in the frame
         voxels = np.linalg.solve(
@@ -149,7 +149,7 @@ def _fine_plan(
     kept = np.array(shape) + 2 * np.array(room_around(frame))
     return dataclasses.replace(
         _without_resolution_note(fine),
-        cached_gb=round(cases * float(kept.prod()) * 4 * len(fine.modalities) / 1e9, 3),
+        cached_gb=round(len(fingerprint.cases) * float(kept.prod()) * 4 * len(fine.modalities) / 1e9, 3),
         original_spacing=one.original_spacing,
         antialias=False,  # framing smooths
         roi_size=fine.patch_size,
@@ -160,6 +160,27 @@ def _fine_plan(
         thick_axis=fine.thick_axis,
         frame=frame,
     )
+
+
+def _framed(fingerprint: Fingerprint, size_mm: np.ndarray, voxel: np.ndarray) -> Fingerprint:
+    """That of the training cases if their images were the frame."""
+    shape = tuple(int(length) for length in np.ceil(size_mm / voxel))
+    cases = len(fingerprint.cases)
+    return dataclasses.replace(
+        fingerprint,
+        shapes=(shape,) * cases,
+        shapes_after_crop=(shape,) * cases,
+        spacings=(tuple(voxel.tolist()),) * cases,
+        median_relative_size_after_crop=1.0,
+    )
+
+
+def _uneven(gradient: np.ndarray, coarser: float) -> np.ndarray:
+    """How many times longer to make a voxel along each axis, in all at most ``coarser``: where images change
+    little, little is lost."""
+    ratio = np.minimum(1 / np.maximum(gradient, 1e-3), MOST_UNEVEN)
+    total = float(np.prod(ratio))
+    return np.asarray(ratio ** min(1.0, math.log(coarser) / math.log(total)) if total > 1 else ratio)
 
 
 def _lies(fingerprint: Fingerprint) -> dict[str, Any]:

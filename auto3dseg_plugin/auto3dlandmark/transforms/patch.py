@@ -107,7 +107,8 @@ class RandPatchLandmarksd(MapTransform, Randomizable, LazyTransform):
         stretch: each axis is further scaled by a factor between 1 / (1 + stretch) and 1 + stretch.
         thick_axis: an axis across thick slices: patches turn about it by any angle, and scale in the others,
             as in nnU-Net; None for none.
-        shift: how far, in voxels, the centre is moved at random from the drawn place.
+        shift: how far, in voxels, the centre is moved at random from the drawn place, along each axis or
+            all.
         centred: patches that are not around a landmark are laid around the image's centre, rather than
             anywhere.
         jump: voxels by which a patch is moved with ``jump_prob``, to one side or the other, shape (3,).
@@ -136,7 +137,7 @@ class RandPatchLandmarksd(MapTransform, Randomizable, LazyTransform):
         scale_prob: float = 1.0,
         stretch: float = 0.0,
         thick_axis: int | None = None,
-        shift: float = 4.0,
+        shift: float | Sequence[float] = 4.0,
         centred: bool = False,
         jump: Sequence[float] = (0.0, 0.0, 0.0),
         jump_prob: float = 0.0,
@@ -154,7 +155,7 @@ class RandPatchLandmarksd(MapTransform, Randomizable, LazyTransform):
         self.rotation_deg, self.rotation_prob = rotation_deg, rotation_prob
         self.euler, self.thick_axis = euler, thick_axis
         self.scale_range, self.scale_prob = scale_range, scale_prob
-        self.stretch, self.shift, self.centred = stretch, shift, centred
+        self.stretch, self.shift, self.centred = stretch, np.asarray(shift, dtype=float), centred
         self.jump, self.jump_prob = np.asarray(jump, dtype=float), jump_prob
         self.flip_prob, self.status_key = flip_prob, status_key
         self.flip_pairs = [tuple(pair) for pair in flip_pairs]
