@@ -20,7 +20,7 @@ ROOT = PACKAGE.name
 # Bottom to top. A name stands for a room; ROOT for the few files beside the rooms, which all of them use.
 LAYERS = (
     (ROOT,),
-    ("formats", "shapes"),
+    ("conventions", "formats", "shapes"),
     ("bids", "data", "data.published", "checks", "frames", "registration", "store"),
     ("networks", "transforms", "inferers", "losses", "metrics", "planning"),
     ("bundles", "training", "inference"),

@@ -8,6 +8,7 @@ import pytest
 
 from auto3dlandmark.geometry import (
     fit_rotation,
+    image_axes,
     is_singular,
     lps_to_ras,
     radial_error,
@@ -146,3 +147,20 @@ def test_fit_rotation_of_three_points_in_a_plane():
 def test_the_angle_of_a_rotation(degrees):
     assert rotation_angle(turn_about_x(degrees)) == pytest.approx(degrees, abs=1e-5)
     assert rotation_angle(turn_about_x(-degrees)) == pytest.approx(degrees, abs=1e-5)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 0, 2)])
+@pytest.mark.parametrize("signs", [(1, 1, 1), (-1, 1, -1), (-1, -1, -1)])
+def test_the_axes_of_an_image_are_the_same_in_any_order_of_its_voxels(order, signs):
+    turn = turn_about_x(20)
+    affine = np.eye(4)
+    affine[:3, :3] = (turn @ np.diag([1.0, 2, 3]))[:, order] * signs
+    np.testing.assert_allclose(image_axes(affine), turn, atol=1e-12)
+
+
+def test_the_axes_of_a_sheared_image_are_perpendicular():
+    affine = np.eye(4)
+    affine[0, 1] = 0.2
+    axes = image_axes(affine)
+    np.testing.assert_allclose(axes.T @ axes, np.eye(3), atol=1e-12)
+    assert rotation_angle(axes) < 10

@@ -7,6 +7,7 @@ without a position passes through unchanged.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,8 +15,10 @@ import numpy as np
 __all__ = [
     "NORMAL_MEDIAN",
     "fit_rotation",
+    "image_axes",
     "is_singular",
     "lps_to_ras",
+    "ordered_axes",
     "part_affine",
     "radial_error",
     "rigid",
@@ -191,6 +194,39 @@ def rotation_angle(rotation: np.ndarray) -> float:
     Angle of a rotation matrix about its own axis, in degrees, 0 to 180.
     """
     return float(np.degrees(np.arccos(np.clip((np.trace(rotation) - 1) / 2, -1.0, 1.0))))
+
+
+def ordered_axes(columns: np.ndarray) -> np.ndarray:
+    """
+    Axes sorted and signed to be close to (right, anterior, superior), or whatever frame they are given in.
+
+    Args:
+        columns: perpendicular unit vectors, shape (3, 3).
+
+    Returns:
+        the same as a rotation, shape (3, 3), det +1.
+    """
+    closest = max(itertools.permutations(range(3)), key=lambda order: np.abs(columns)[range(3), order].sum())
+    axes = columns[:, closest]
+    axes = axes * np.where(np.diag(axes) < 0, -1.0, 1.0)
+    if np.linalg.det(axes) < 0:
+        axes[:, np.argmin(np.abs(np.diag(axes)))] *= -1
+    return np.asarray(axes)
+
+
+def image_axes(affine: np.ndarray) -> np.ndarray:
+    """
+    The axes along which an image's voxels lie, in whatever order they are stored: from left to right, back to
+    front and up, in RAS; where they are sheared, the nearest that are perpendicular.
+
+    Args:
+        affine: voxel to RAS millimetres, shape (4, 4).
+
+    Returns:
+        rotation matrix, shape (3, 3): ``points @ axes`` are millimetres along the image's axes.
+    """
+    u, _, vt = np.linalg.svd(affine[:3, :3] / voxel_spacing(affine))
+    return ordered_axes(u @ vt)
 
 
 def rigid(rotation: np.ndarray, shift: np.ndarray) -> np.ndarray:

@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from auto3dlandmark.conventions.same_slice import SameSlice
 from auto3dlandmark.errors import LandmarkError
 from auto3dlandmark.files import read_json, write_json
 from auto3dlandmark.landmarks import ABSENT, PRESENT, LandmarkSet
@@ -199,3 +202,37 @@ def test_it_survives_its_file_and_a_damaged_one_is_refused(tmp_path):
         write_json(tmp_path / "damaged.json", {**content, **damage})
         with pytest.raises(LandmarkError, match=r"damaged\.json.*Calibrate the bundle again"):
             ShapeEstimator.read(tmp_path / "damaged.json")
+
+
+def one_slice():
+    """The first four landmarks in one sagittal slice."""
+    groups = np.full((3, 8), -1)
+    groups[0, :4] = 0
+    return SameSlice(groups)
+
+
+def test_points_that_are_annotated_in_one_slice_are_laid_into_one_and_what_was_found_stays(tmp_path):
+    found = []
+    for truth, peaks, name in cases(40, astray=0.0, free=True):
+        points = truth.points.copy()
+        points[:4, 0] = 4.5
+        peaks.positions[:4, 0, 0] = 3 + np.arange(4)  # tilted, as the anatomy is
+        found.append((LandmarkSet(NAMES, points, truth.status), peaks, name))
+    shape = replace(estimator_of(found[:30]), same_slice=one_slice())
+    known = shape.calibrated(held_out(found[30:], shape))
+    known.write(tmp_path / "shape.json")
+    again = ShapeEstimator.read(tmp_path / "shape.json", NAMES)
+    truth, peaks, _ = found[0]
+    for estimator in (shape, known, again):  # held-out cases or none
+        landmarks = estimator.landmarks(peaks)
+        assert np.allclose(landmarks.points[:4, 0], 4.5, atol=0.05)
+        assert np.allclose(landmarks.estimates.peaks, peaks.first)
+        assert np.allclose(estimator.landmarks(peaks, "off").points, peaks.first)
+    without = replace(shape, same_slice=None).calibrated(held_out(found[30:], shape))
+    assert known.calibration.before_mm < 0.9 * without.calibration.before_mm
+
+
+def test_a_slice_that_held_out_cases_do_not_lie_in_is_forgotten():
+    found = cases(40, astray=0.0)
+    shape = replace(estimator_of(found[:30]), same_slice=one_slice())
+    assert shape.calibrated(held_out(found[30:], shape)).same_slice is None

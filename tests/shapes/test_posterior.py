@@ -154,14 +154,6 @@ def test_chains_are_told_by_numbers_in_names_and_bare_numbers_are_none():
     assert tried == {"as found": [0, 1, 2, 3], "one level up": [1, 2, -1, 3], "one level down": [-1, 0, 1, 3]}
 
 
-def test_a_model_is_turned_as_its_cases_are_in_the_mean():
-    shape = make_shapes(8, 1)[0]
-    turns = Rotation.from_euler("z", [[10], [50], [30]], degrees=True)
-    model = fit_shape(np.array([turn.apply(shape) for turn in turns]), names_of(8))
-    turned = turns[2].apply(shape)
-    assert np.allclose(model.mean - model.mean.mean(axis=0), turned - turned.mean(axis=0), atol=1e-3)
-
-
 def test_symmetry_is_seen_in_the_mean_shape():
     random = np.random.default_rng(3)
     right = random.normal(size=(4, 3)) * 10 + (30, 0, 0)

@@ -92,7 +92,7 @@ def test_a_second_stage_that_finds_another_pose_looks_again_from_there(finished,
     predictor = LandmarkPredictor([finished[0] / "heatmap_0"])
     frame = predictor.members[0].frame
     truth = read_landmarks(demo_dataset / "landmarks" / "demo_00.mrk.json").select(predictor.names).points
-    true = frame.true_pose(truth, np.eye(4))
+    true = frame.true_pose(truth)
     poses = []
 
     def found(image, alone, pose):

@@ -20,7 +20,7 @@ from ..data.datalist import read_datalist, with_taught
 from ..data.images import read_geometry
 from ..errors import LandmarkError
 from ..formats import read_landmarks
-from ..frames.shape_frame import along_axes
+from ..geometry import image_axes
 from ..planning.plan import Plan, write_plan
 from ..planning.recipes import default_recipe, override, read_recipe, top_level
 from ..planning.stages import frame_of, room_around
@@ -116,10 +116,9 @@ def fill_bundle(
         # A pose has to be found in any image, and need not be exact.
         {**places, "exact_from": 1.0, **_part(overrides, 0.0, COARSE_SHARE)},
     )
-    assert plan.frame is not None
-    if plan.frame.get("upright_deg") is not None:
+    if len(set(plan.spacing)) > 1:  # planned along the axes of the images
         images = [case.image for case in learnt if case.label]
-        shapes = np.array([along_axes(s, read_geometry(image)[1]) for s, image in zip(shapes, images)])
+        shapes = np.array([s @ image_axes(read_geometry(image)[1]) for s, image in zip(shapes, images)])
     frame_of(plan, fit_shape(shapes, plan.landmark_names)).write(bundle.frame)
     if not between:  # else a mirror image lies in another pose, which this stage never sees
         places.pop("flip_pairs", None)

@@ -53,7 +53,7 @@ def calibrate(
     if known is not None:
         verdict = "it helps" if known.helps else "it does not help enough to be used"
         print(
-            f"held-out error of {known.cases} cases: {known.before_mm:.2f} mm as found, "
+            f"held-out error of {known.cases} cases: {known.before_mm:.2f} mm alone, "
             f"{known.after_mm:.2f} mm after the landmarks decided together; {verdict}"
         )
     print(f"posterior: {posterior or config.get('posterior', 'auto')}")

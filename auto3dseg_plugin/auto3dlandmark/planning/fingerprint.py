@@ -24,7 +24,6 @@ from ..files import read_json, write_json
 from ..formats import read_landmarks
 from ..geometry import fit_rotation, rotation_angle, voxel_spacing
 from ..landmarks import ABSENT, PRESENT
-from ..shapes.alignment import turns_of
 from ..shapes.model import fit_shape
 
 __all__ = ["Fingerprint", "compute_fingerprint", "read_fingerprint", "write_fingerprint"]
@@ -54,11 +53,9 @@ class Fingerprint:
             landmark.
         pose_angles_deg: how far cases are turned against each other, over pairs of cases: median, p95, max;
             None when fewer than three landmarks are shared.
-        turns_deg: how far cases are turned about each axis of their images (left to right, back to front, up)
-            out of the pose in their middle: root mean squares; None when fewer than three landmarks are
-            shared.
-        gradient: how much grey values change in a millimetre along each axis, root mean square over that of the
-            steepest axis, median over cases; thick slices change slowly across, whatever their header says.
+        gradient: how much grey values change in a millimetre along each axis, root mean square over that of
+            the steepest axis, median over cases; images of thick slices change slowly across them, whatever
+            their header says.
         shape: the usual shape of the landmarks along the axes of their images, as
             :meth:`ShapeModel.to_json` gives it; None when unknown.
     """
@@ -74,8 +71,7 @@ class Fingerprint:
     presence: dict[str, dict[str, int]]
     nearest_landmark_mm: dict[str, float | None]
     pose_angles_deg: dict[str, float] | None
-    turns_deg: tuple[float, ...] | None = None
-    gradient: tuple[float, ...] | None = None
+    gradient: tuple[float, ...] = (1.0, 1.0, 1.0)
     shape: dict[str, Any] | None = None
     version: int = VERSION
 
@@ -114,7 +110,6 @@ def compute_fingerprint(
                 f"{case.image}: has {len(samples[-1])} channels, the images before it {len(samples[0])}."
             )
     status = np.array(statuses)
-    shape, angles = fit_shape(np.array(points), datalist.landmark_names), _pose_angles(points)
     return Fingerprint(
         modalities=_one_each(modality, len(samples[0])),
         landmark_names=datalist.landmark_names,
@@ -135,10 +130,9 @@ def compute_fingerprint(
             for row, name in enumerate(datalist.landmark_names)
         },
         nearest_landmark_mm=dict(zip(datalist.landmark_names, _nearest_distances(np.array(points)))),
-        pose_angles_deg=angles,
+        pose_angles_deg=_pose_angles(points),
         gradient=tuple(float(value) for value in np.round(np.median(gradients, axis=0), 3)),
-        turns_deg=None if angles is None else _turns(shape.mean, np.array(points)),
-        shape=shape.to_json(),
+        shape=fit_shape(np.array(points), datalist.landmark_names).to_json(),
     )
 
 
@@ -212,12 +206,6 @@ def _gradient(channels: np.ndarray, spacing: np.ndarray) -> np.ndarray:
     return np.nan_to_num(rms / max(np.nanmax(rms, initial=0.0), 1e-12), nan=1.0)
 
 
-def _turns(mean: np.ndarray, points: np.ndarray) -> tuple[float, ...]:
-    """How far cases are turned about each axis: degrees, root mean squares."""
-    turns = turns_of(mean, points).as_rotvec(degrees=True)
-    return tuple(float(angle) for angle in np.round(np.sqrt((turns**2).mean(axis=0)), 2))
-
-
 def write_fingerprint(path: str | os.PathLike, fingerprint: Fingerprint) -> None:
     """
     Write ``fingerprint.json``.
@@ -240,6 +228,6 @@ def read_fingerprint(path: str | os.PathLike) -> Fingerprint:
         )
     for key in ("shapes", "shapes_after_crop", "spacings"):
         content[key] = tuple(tuple(row) for row in content[key])
-    for key in ("landmark_names", "cases", "modalities", "intensity", "turns_deg", "gradient"):
-        content[key] = None if content[key] is None else tuple(content[key])
+    for key in ("landmark_names", "cases", "modalities", "intensity", "gradient"):
+        content[key] = tuple(content[key])
     return Fingerprint(**content)

@@ -18,7 +18,7 @@ from ..shapes.hypotheses import level_offset
 from ..shapes.model import ShapeModel
 from .fingerprint import Fingerprint
 from .plan import Plan
-from .planner import ARBITRARY_POSES_DEG, LEAST_ROTATION_DEG, make_plan, resolution_note
+from .planner import ARBITRARY_POSES_DEG, make_plan, resolution_note
 
 __all__ = ["frame_of", "plan_stages"]
 
@@ -28,8 +28,10 @@ FINER = 1.15  # times finer voxels in the landmarks' frame than in the whole ima
 COARSE_NETWORK, COARSE_GB = "folded", 4.0  # half the voxels of one stage: a pose needs no details
 POSE_DEG, TURNED = 8.0, 0.7  # what a second stage is trained to forgive: turns, and how often
 POSE_SHIFT = 0.025  # and shifts, of the frame's longest side
+ALIKE_DEG = (
+    30.0  # that 95 % of pairs of cases are turned by at most, for a frame's axes to be those of images
+)
 MOST_UNEVEN = 3.0  # times longer than short a voxel becomes where images change little along an axis
-ALIKE_DEG = 30.0  # that 95 % of pairs of cases are turned by at most, for a second stage that keeps to axes
 NOISE_VOXELS = 0.7  # of the coarse stage: standard deviation of a right peak along an axis
 
 
@@ -90,8 +92,7 @@ def frame_of(plan: Plan, model: ShapeModel) -> ShapeFrame:
     """
     assert plan.frame is not None and plan.coarse is not None
     noise_mm = NOISE_VOXELS * float(np.prod(plan.coarse.spacing) ** (1 / 3))
-    lies = {key: plan.frame.get(key) for key in ("upright_deg", "turns_deg")}
-    return frame_around(model, plan.spacing, plan.frame["shape"], noise_mm, **lies)
+    return frame_around(model, plan.spacing, plan.frame["shape"], noise_mm)
 
 
 def room_around(frame: Mapping[str, Any]) -> list[int]:
@@ -123,28 +124,23 @@ def _fine_plan(
     options: Mapping[str, Any],
 ) -> Plan:
     """The plan of a network that sees images in the frame of the shape, planned as if they were all."""
-    lies = _lies(fingerprint)
-    _, _, size_mm = box_around(model, lies.get("turns_deg"))
-    voxel = np.array(one.original_spacing)
-    if not lies:
-        voxel = np.full(3, np.prod(voxel) ** (1 / 3))  # a turned frame has no axis across slices
+    axes, _, size_mm = box_around(model)
+    voxel = np.full(3, np.prod(one.original_spacing) ** (1 / 3))
     fine = make_plan(_framed(fingerprint, size_mm, voxel), network, gpu_memory_gb, sees=1.0, **options)
     coarser = float(np.prod(fine.spacing) / np.prod(voxel))
-    if lies and fingerprint.gradient is not None and coarser > 1.01:
-        uneven = _uneven(np.array(fingerprint.gradient), coarser)
-        framed = _framed(fingerprint, size_mm, voxel * uneven)
+    if coarser > 1 and _lie_alike(fingerprint):
+        # Rather than to make all axes coarser by the same.
+        framed = _framed(fingerprint, size_mm, voxel * _uneven(fingerprint, axes, coarser))
         fine = make_plan(framed, network, gpu_memory_gb, sees=1.0, **options)
     needed = np.ceil(size_mm / np.array(fine.spacing))
     covered = bool((np.array(fine.patch_size) >= 0.9 * needed).all())
     shape = fine.patch_size if covered else tuple(int(length) for length in needed)
     spacing = np.array(fine.spacing)
     room = np.ceil(np.round(POSE_SHIFT * (spacing * shape).max() / spacing, 6)).astype(int)
-    frame: dict[str, Any] = {"shape": list(shape), "room": room.tolist(), **lies}
+    frame: dict[str, Any] = {"shape": list(shape), "room": room.tolist()}
     level_mm = level_offset(model.names, model.mean)
     if covered and level_mm is not None:  # else patches lie anywhere in the frame
-        voxels = np.linalg.solve(
-            frame_around(model, fine.spacing, shape, 0.0, **lies).affine[:3, :3], level_mm
-        )
+        voxels = np.linalg.solve(frame_around(model, fine.spacing, shape, 0.0).affine[:3, :3], level_mm)
         frame["level"] = np.round(voxels, 2).tolist()
     kept = np.array(shape) + 2 * np.array(room_around(frame))
     return dataclasses.replace(
@@ -155,9 +151,9 @@ def _fine_plan(
         roi_size=fine.patch_size,
         divisor=None,
         median_shape=tuple(float(length) for length in shape),
-        rotation_deg=one.rotation_deg if lies else POSE_DEG,
-        rotation_prob=one.rotation_prob if lies else TURNED,
-        thick_axis=fine.thick_axis,
+        rotation_deg=POSE_DEG,
+        rotation_prob=TURNED,
+        thick_axis=None,
         frame=frame,
     )
 
@@ -175,22 +171,21 @@ def _framed(fingerprint: Fingerprint, size_mm: np.ndarray, voxel: np.ndarray) ->
     )
 
 
-def _uneven(gradient: np.ndarray, coarser: float) -> np.ndarray:
-    """How many times longer to make a voxel along each axis, in all at most ``coarser``: where images change
-    little, little is lost."""
-    ratio = np.minimum(1 / np.maximum(gradient, 1e-3), MOST_UNEVEN)
+def _lie_alike(fingerprint: Fingerprint) -> bool:
+    """Whether the axes of a frame are about those of every image."""
+    angles = fingerprint.pose_angles_deg
+    return angles is not None and angles["p95"] <= ALIKE_DEG
+
+
+def _uneven(fingerprint: Fingerprint, axes: np.ndarray, coarser: float) -> np.ndarray:
+    """
+    How many times longer to make a voxel along each axis of a frame, in all at most ``coarser``: where images
+    change little, little is lost.
+    """
+    gradient = np.sqrt(np.square(fingerprint.gradient) @ np.square(axes))
+    ratio = np.minimum(gradient.max() / np.maximum(gradient, 1e-6), MOST_UNEVEN)
     total = float(np.prod(ratio))
     return np.asarray(ratio ** min(1.0, math.log(coarser) / math.log(total)) if total > 1 else ratio)
-
-
-def _lies(fingerprint: Fingerprint) -> dict[str, Any]:
-    """How far images may be turned and still be looked at as they lie, and how far they usually are; empty
-    where poses vary."""
-    angles, turns_deg = fingerprint.pose_angles_deg, fingerprint.turns_deg
-    if angles is None or turns_deg is None or angles["p95"] > ALIKE_DEG:
-        return {}
-    limit = max(LEAST_ROTATION_DEG, angles["p95"])
-    return {"upright_deg": round(limit, 1), "turns_deg": list(turns_deg)}
 
 
 def _reason(fingerprint: Fingerprint, model: ShapeModel, one: Plan, fine: Plan) -> str | None:
@@ -199,7 +194,7 @@ def _reason(fingerprint: Fingerprint, model: ShapeModel, one: Plan, fine: Plan) 
     if angles is not None and angles["p95"] > ARBITRARY_POSES_DEG:
         return "because poses vary"
     image_mm3 = float(np.prod(one.median_shape) * np.prod(one.spacing))
-    part = float(np.prod(box_around(model, _lies(fingerprint).get("turns_deg"))[2])) / image_mm3
+    part = float(np.prod(box_around(model)[2])) / image_mm3
     sees_all = np.prod(one.patch_size) >= 0.75 * np.prod(one.median_shape)
     finer = float(np.prod(np.array(one.spacing) / np.array(fine.spacing)) ** (1 / 3))
     if finer >= FINER or (part < SMALL_PART and not sees_all):

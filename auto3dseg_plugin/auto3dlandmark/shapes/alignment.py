@@ -4,14 +4,12 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from ..geometry import fit_rotation
 
-__all__ = ["aligned", "mean_shape", "misfit_mm", "size_mm", "turns_of"]
+__all__ = ["aligned", "mean_shape", "misfit_mm", "size_mm"]
 
 ROUNDS = 4
-FEWEST_TO_TURN = 3  # landmarks that say how a case lies
 
 
 def aligned(shape: np.ndarray, mean: np.ndarray, use: np.ndarray | None = None) -> np.ndarray:
@@ -52,19 +50,6 @@ def mean_shape(shapes: np.ndarray) -> np.ndarray:
         known = np.isfinite(turned).any(axis=0)
         mean = np.where(known, np.nanmedian(np.where(known, turned, 0.0), axis=0), np.nan)
     return np.asarray(mean)
-
-
-def turns_of(mean: np.ndarray, shapes: np.ndarray) -> Rotation:
-    """
-    How cases lie: the turns of the mean shape onto each that has three landmarks or more; no turn where none
-    has.
-
-    Args:
-        mean, shapes: as for :func:`mean_shape`.
-    """
-    known = np.isfinite(shapes).all(axis=2) & np.isfinite(mean).all(axis=1)
-    turns = [fit_rotation(mean[k], s[k]) for s, k in zip(shapes, known) if k.sum() >= FEWEST_TO_TURN]
-    return Rotation.from_matrix(np.array(turns or [np.eye(3)]))
 
 
 def misfit_mm(shape: np.ndarray, mean: np.ndarray) -> float:

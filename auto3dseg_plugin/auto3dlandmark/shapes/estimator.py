@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtr
 
+from ..conventions.same_slice import SameSlice
 from ..errors import LandmarkError
 from ..estimates import LEVELS, Estimates
 from ..files import read_json, write_json
-from ..geometry import NORMAL_MEDIAN
+from ..geometry import NORMAL_MEDIAN, radial_error
 from ..landmarks import ABSENT, PRESENT, LandmarkSet
 from .absence import groups_of_absence
 from .calibration import Calibration, Evidence, HeldOut, calibrate, evidence_of
@@ -46,6 +47,7 @@ class ShapeEstimator:
         noise_mm: standard deviation of a right peak along an axis, to go by until held-out cases say it.
         pairs: indices of landmarks that mirror each other.
         calibration: None where there was no held-out case.
+        same_slice: landmarks that are annotated in one slice; None where no two are.
     """
 
     model: ShapeModel
@@ -53,15 +55,29 @@ class ShapeEstimator:
     noise_mm: float
     pairs: tuple[tuple[int, int], ...] = ()
     calibration: Calibration | None = None
+    same_slice: SameSlice | None = None
 
     def calibrated(self, held_out: Sequence[HeldOut]) -> ShapeEstimator:
         """
         The same shape with what these held-out cases say; nothing is learnt from none.
+
+        Points are laid into one slice only where that brings those of held-out cases nearer to the truth.
         """
         if not held_out:
             return replace(self, calibration=None)
         tried = hypotheses_for(self.model.names, self.pairs)
-        return replace(self, calibration=calibrate(held_out, self.groups, tried))
+        laid = [replace(case, peaks=self._in_slices(case.peaks)) for case in held_out]
+        nearer = _mean_error(laid) < _mean_error(held_out)
+        known = calibrate(laid if nearer else held_out, self.groups, tried)
+        return replace(self, calibration=known, same_slice=self.same_slice if nearer else None)
+
+    def _in_slices(self, peaks: Peaks) -> Peaks:
+        """The same places, but for the first of landmarks that are annotated in one slice."""
+        if self.same_slice is None:
+            return peaks
+        positions = peaks.positions.copy()
+        positions[:, 0] = self.same_slice.laid(peaks.first, peaks.masses[:, 0], peaks.affine)
+        return replace(peaks, positions=positions)
 
     def used(self, mode: str) -> np.ndarray:
         """
@@ -85,6 +101,9 @@ class ShapeEstimator:
             peaks: what a network found, in the order of the model's names.
             mode: as for :meth:`used`.
         """
+        as_found = peaks.first
+        if mode != "off":
+            peaks = self._in_slices(peaks)
         known, count = self.calibration, len(self.model.names)
         noise = np.full(count, self.noise_mm) if known is None else known.noise_mm
         tried = hypotheses_for(self.model.names, self.pairs)
@@ -111,7 +130,7 @@ class ShapeEstimator:
             chance,
             np.where(nowhere, np.nan, radii),
             np.where(nowhere[..., None], np.nan, _scaled(evidence.posterior, radii)),
-            peaks.first,
+            as_found,
             notes,
             unusual,
         )
@@ -178,6 +197,7 @@ class ShapeEstimator:
                 for group in np.unique(self.groups[self.groups >= 0])
             ],
             "left_right_pairs": [[names[first], names[second]] for first, second in self.pairs],
+            "same_slice": None if self.same_slice is None else self.same_slice.to_json(names),
             "noise_mm": self.noise_mm,
             "calibration": None if self.calibration is None else self.calibration.to_json(names),
             "shape": self.model.to_json(),
@@ -212,7 +232,9 @@ class ShapeEstimator:
             raise LandmarkError(f"{path}: is damaged ({error}). Calibrate the bundle again.") from error
         told = content.get("calibration")
         known = None if told is None else Calibration.from_json(told, model.names, str(path))
-        return cls(model, groups, noise_mm, pairs, known)
+        one = content.get("same_slice")
+        same_slice = None if one is None else SameSlice.from_json(one, model.names, str(path))
+        return cls(model, groups, noise_mm, pairs, known, same_slice)
 
 
 def _scaled(posterior: ShapePosterior, radii: np.ndarray) -> np.ndarray:
@@ -222,11 +244,19 @@ def _scaled(posterior: ShapePosterior, radii: np.ndarray) -> np.ndarray:
     return np.asarray(posterior.covariance * factor[:, None, None])
 
 
+def _mean_error(cases: Sequence[HeldOut]) -> float:
+    """Of the first peaks, in millimetres; NaN where nothing is known."""
+    errors = np.concatenate([radial_error(case.peaks.first, case.points) for case in cases])
+    known = errors[np.isfinite(errors)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
 def fit_estimator(
     training: Sequence[LandmarkSet],
     names: Sequence[str],
     noise_mm: float,
     pairs: Sequence[tuple[int, int]] = (),
+    same_slice: SameSlice | None = None,
 ) -> ShapeEstimator:
     """
     Learn the shape of the training cases; nothing is calibrated yet.
@@ -236,6 +266,7 @@ def fit_estimator(
         names: in the order of the network's channels.
         noise_mm: as for :class:`ShapeEstimator`.
         pairs: indices of landmarks that mirror each other.
+        same_slice: as for :class:`ShapeEstimator`.
 
     Raises:
         LandmarkError: when no case has a landmark.
@@ -243,7 +274,7 @@ def fit_estimator(
     chosen = [landmarks.select(names) for landmarks in training]
     absent = np.array([landmarks.status == ABSENT for landmarks in chosen]).reshape(-1, len(names))
     model = fit_shape(np.array([landmarks.points for landmarks in chosen]), names)
-    return ShapeEstimator(model, groups_of_absence(absent), noise_mm, tuple(pairs))
+    return ShapeEstimator(model, groups_of_absence(absent), noise_mm, tuple(pairs), same_slice=same_slice)
 
 
 def honest_landmarks(

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import LandmarkError
-from .alignment import aligned, mean_shape, size_mm, turns_of
+from .alignment import aligned, mean_shape, size_mm
 
 __all__ = ["ShapeModel", "fit_shape"]
 
@@ -100,8 +100,7 @@ def fit_shape(shapes: np.ndarray, names: Sequence[str]) -> ShapeModel:
     Fit a model to the annotated landmarks of several cases.
 
     Args:
-        shapes: millimetres, shape (cases, N, 3), NaN where there is no point; frames need not agree. The
-            model's is turned as they are in the mean.
+        shapes: millimetres, shape (cases, N, 3), NaN where there is no point; frames need not agree.
         names: of the N landmarks.
 
     Raises:
@@ -115,7 +114,6 @@ def fit_shape(shapes: np.ndarray, names: Sequence[str]) -> ShapeModel:
     if not len(shapes):
         raise LandmarkError("no training case has a landmark, so there is no shape to learn.")
     mean = mean_shape(shapes)
-    mean = mean @ turns_of(mean, shapes).mean().as_matrix().T
     seen = np.isfinite(shapes).all(axis=2).sum(axis=0)
     # A landmark that no case has is expected in the middle, and may be anywhere.
     mean = np.where(np.isfinite(mean), mean, np.nanmean(mean, axis=0))

@@ -92,9 +92,7 @@ class FrameByShaped(MapTransform):
         if self.pose_key in data:
             return np.asarray(data[self.pose_key], dtype=np.float64), NO_ROOM
         if self.landmarks_key in data:
-            affine = np.asarray(data[self.first_key(dict(data))].affine.cpu(), dtype=np.float64)
-            points = np.asarray(data[self.landmarks_key], dtype=np.float64)
-            return self.frame.true_pose(points, affine), self.room
+            return self.frame.true_pose(np.asarray(data[self.landmarks_key], dtype=np.float64)), self.room
         return self.frame.pose(self.found(source_file(data[self.first_key(dict(data))]))), NO_ROOM
 
     def identity(self) -> dict[str, Any]:

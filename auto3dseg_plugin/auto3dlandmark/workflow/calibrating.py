@@ -14,8 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from ..bundles.folder import BundleFolder
+from ..conventions.same_slice import find_same_slice
 from ..data.datalist import Case, Datalist, read_datalist
 from ..data.folder import prediction_path
+from ..data.images import read_geometry
 from ..errors import LandmarkError
 from ..files import read_json
 from ..formats import read_landmarks, write_landmarks
@@ -68,8 +70,12 @@ def shape_of(cases: Sequence[Case], listed: Datalist, noise_mm: float) -> ShapeE
     """
     index = {name: row for row, name in enumerate(listed.landmark_names)}
     pairs = [(index[first], index[second]) for first, second in listed.left_right_pairs]
-    labels = [case.label for case in cases if case.label is not None]
-    return fit_estimator([read_landmarks(label) for label in labels], listed.landmark_names, noise_mm, pairs)
+    names = listed.landmark_names
+    training = [(case.image, read_landmarks(case.label)) for case in cases if case.label is not None]
+    same_slice = find_same_slice(
+        (landmarks.select(names).points, read_geometry(image)[1]) for image, landmarks in training
+    )
+    return fit_estimator([landmarks for _, landmarks in training], names, noise_mm, pairs, same_slice)
 
 
 def held_out_evidence(cases: Sequence[Case], peaks: Path, estimator: ShapeEstimator) -> dict[Case, HeldOut]:
@@ -112,7 +118,8 @@ def verdict(bundle: BundleFolder) -> str:
     """
     Whether the landmarks of a calibrated bundle decide together, and why, in a sentence.
     """
-    known = ShapeEstimator.read(bundle.models.shape).calibration
+    estimator = ShapeEstimator.read(bundle.models.shape)
+    known, slices = estimator.calibration, estimator.same_slice
     if known is None:
         return "no held-out case with landmarks, so nothing is calibrated"
     mode = posterior_mode(bundle)
@@ -121,8 +128,9 @@ def verdict(bundle: BundleFolder) -> str:
     if mode == "auto" and not used:
         few = known.cases < FEWEST_CASES
         why = ": too few held-out cases to tell" if few else ": together is not clearly better"
-    gain = f"{known.before_mm:.2f} mm as found, {known.after_mm:.2f} mm together"
-    return f"landmarks decide {'together' if used else 'alone'}{why} ({gain})"
+    gain = f"{known.before_mm:.2f} mm alone, {known.after_mm:.2f} mm together"
+    laid = "" if slices is None else f"; {slices.count} are laid into slices that they share, as annotated"
+    return f"landmarks decide {'together' if used else 'alone'}{why} ({gain}){laid}"
 
 
 def calibrate_on_dataset(
