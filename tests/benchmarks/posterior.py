@@ -74,9 +74,9 @@ def compare(work: Path) -> None:
     errors, before = np.array(after), np.array(found)
     both = np.isfinite(errors) & np.isfinite(before)
     print(f"{work}: {len(truth)} held-out cases")
-    for title, values in (("as found", before[both]), ("decided together", errors[both])):
+    for title, values in (("as found", before[both]), ("as predicted", errors[both])):
         print(
-            f"  {title:17} {values.mean():.3f} mm, median {np.median(values):.3f}, "
+            f"  {title:12} {values.mean():.3f} mm, median {np.median(values):.3f}, "
             f"above 3 mm {100 * np.mean(values > 3):.1f} %"
         )
     print(f"  {uncertainty_figures(errors, np.array(radii))}")

@@ -22,13 +22,14 @@ from ..data.images import read_image, reorient_to_ras
 from ..errors import LandmarkError
 from ..files import read_json, write_json
 from ..formats import read_landmarks
-from ..geometry import fit_rotation, rotation_angle, voxel_spacing
+from ..geometry import fit_rotation, rotation_angle, voxel_spacing, world_to_voxel
 from ..landmarks import ABSENT, PRESENT
 from ..shapes.model import fit_shape
 
 __all__ = ["Fingerprint", "compute_fingerprint", "read_fingerprint", "write_fingerprint"]
 
 VERSION = 4
+AROUND = 0.05  # of the landmarks' longest extent, to each side: what is around them
 POSE_CASES = 40  # pairs grow with the square, and 780 pairs say enough about the spread of poses
 SAMPLES_PER_CASE = 10_000  # voxels per image for the intensity statistics
 
@@ -53,9 +54,9 @@ class Fingerprint:
             landmark.
         pose_angles_deg: how far cases are turned against each other, over pairs of cases: median, p95, max;
             None when fewer than three landmarks are shared.
-        gradient: how much grey values change in a millimetre along each axis, root mean square over that of
-            the steepest axis, median over cases; images of thick slices change slowly across them, whatever
-            their header says.
+        gradient: how much grey values around the landmarks change in a millimetre along each axis, root mean
+            square over that of the steepest axis, median over cases; images of thick slices change slowly
+            across them, whatever their header says.
         shape: the usual shape of the landmarks along the axes of their images, as
             :meth:`ShapeModel.to_json` gives it; None when unknown.
     """
@@ -102,7 +103,7 @@ def compute_fingerprint(
         spacings.append(tuple(float(value) for value in np.round(voxel_spacing(affine), 6)))
         step = max(1, int(foreground.sum()) // SAMPLES_PER_CASE)
         samples.append(channels[:, foreground][:, ::step].astype(np.float64))
-        gradients.append(_gradient(channels, voxel_spacing(affine)))
+        gradients.append(_gradient(_around(landmarks.points, channels, affine), voxel_spacing(affine)))
         points.append(in_grid)
         statuses.append(landmarks.status)
         if len(samples[-1]) != len(samples[0]):
@@ -196,6 +197,18 @@ def _pose_angles(points: Sequence[np.ndarray]) -> dict[str, float] | None:
         "p95": float(np.percentile(angles, 95)),
         "max": float(np.max(angles)),
     }
+
+
+def _around(points: np.ndarray, channels: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """The part of an image in which its landmarks lie, and some voxels more; all of it where it has none."""
+    voxels = world_to_voxel(points[np.isfinite(points).all(axis=1)], affine)
+    if not len(voxels):
+        return channels
+    more = 2 + AROUND * np.ptp(voxels, axis=0).max()
+    shape = np.array(channels.shape[1:])
+    low = np.clip(np.floor(voxels.min(axis=0) - more), 0, shape - 1).astype(int)
+    high = np.clip(np.ceil(voxels.max(axis=0) + more), low, shape - 1).astype(int)
+    return channels[(slice(None), *(slice(a, b + 1) for a, b in zip(low, high)))]
 
 
 def _gradient(channels: np.ndarray, spacing: np.ndarray) -> np.ndarray:

@@ -284,7 +284,7 @@ def honest_landmarks(
     The landmarks of held-out cases, each calibrated by the other ones alone, so that its errors, radii and
     absences are as those of a new case.
 
-    Whether the landmarks decide together is said by all of them.
+    Whether the landmarks decide together, and which lie in one slice, is said by all of them.
 
     Args:
         estimator: of the training cases.
@@ -296,10 +296,11 @@ def honest_landmarks(
         fold: estimator.calibrated([case for case, own in zip(held_out, folds) if own != fold])
         for fold in np.unique(folds)
     }
-    decided = estimator.calibrated(held_out).calibration  # whether the shape helps is one decision, for all
+    decided = estimator.calibrated(held_out)  # what is used is one decision, for all
     for case, fold in zip(held_out, folds):
-        judge, known = calibrated[fold], calibrated[fold].calibration
-        if known is not None and decided is not None:
-            judge = replace(judge, calibration=replace(known, helps=decided.helps, use=decided.use))
+        judge, known = replace(calibrated[fold], same_slice=decided.same_slice), calibrated[fold].calibration
+        if known is not None and decided.calibration is not None:
+            helps, use = decided.calibration.helps, decided.calibration.use
+            judge = replace(judge, calibration=replace(known, helps=helps, use=use))
         found.append(judge.landmarks(case.peaks, mode))
     return found
