@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..conventions.same_slice import SameSlice
 from ..errors import LandmarkError
 from ..geometry import NORMAL_MEDIAN, radial_error
 from ..landmarks import PRESENT, UNKNOWN
@@ -22,7 +23,7 @@ from .peaks import Peaks
 from .posterior import ShapePosterior, shape_posterior
 from .radius import Radius, fit_radius, radius_features
 
-__all__ = ["Calibration", "HeldOut", "calibrate", "evidence_of"]
+__all__ = ["Calibration", "HeldOut", "calibrate", "evidence_of", "in_slices"]
 
 VERSION = 3  # changes when held-out cases are to be looked at again
 NOISE_FACTORS = (0.15, 0.3, 0.6, 1.0)  # of the peaks' own error, which is partly the shape's
@@ -190,8 +191,22 @@ def _unfound(posterior: ShapePosterior, inside: np.ndarray) -> float:
     return float(1 - posterior.near_mass[seen].mean()) if seen.any() else 1.0
 
 
+def in_slices(same_slice: SameSlice | None, points: np.ndarray, peaks: Peaks) -> np.ndarray:
+    """
+    Points of a case with those that are annotated in one slice laid into it; a peak counts as its mass.
+
+    Args:
+        points: RAS millimetres, shape (N, 3).
+        peaks: what was found in the case.
+    """
+    return points if same_slice is None else same_slice.laid(points, peaks.masses[:, 0], peaks.affine)
+
+
 def calibrate(
-    held_out: Sequence[HeldOut], groups: np.ndarray, hypotheses: Sequence[Hypothesis]
+    held_out: Sequence[HeldOut],
+    groups: np.ndarray,
+    hypotheses: Sequence[Hypothesis],
+    same_slice: SameSlice | None = None,
 ) -> Calibration:
     """
     Learn from held-out cases.
@@ -200,6 +215,7 @@ def calibrate(
         held_out: with the same landmarks.
         groups: as for :func:`evidence_of`.
         hypotheses: what a network may have done.
+        same_slice: landmarks whose points are laid into one slice.
 
     Raises:
         LandmarkError: when there is no held-out case.
@@ -207,13 +223,13 @@ def calibrate(
     if not held_out:
         raise LandmarkError("there is no held-out case to calibrate with.")
     measured = _noise(held_out)
-    found = np.array([radial_error(case.peaks.first, case.points) for case in held_out])  # (cases, N)
+    found = np.array([_error(case, case.peaks.first, same_slice) for case in held_out])  # (cases, N)
     best: tuple[float, np.ndarray, list[Evidence], np.ndarray] | None = None
     for factor in NOISE_FACTORS:
         noise = factor * measured
         evidence = [evidence_of(case.model, case.peaks, noise, groups, hypotheses) for case in held_out]
         errors = np.array(
-            [radial_error(one.posterior.points, case.points) for one, case in zip(evidence, held_out)]
+            [_error(case, one.posterior.points, same_slice) for one, case in zip(evidence, held_out)]
         )
         if best is None or _mean(errors) < best[0]:
             best = _mean(errors), noise, evidence, errors
@@ -238,6 +254,11 @@ def calibrate(
         fit_oddness([one.signs for one in evidence], [_mean(one) for one in after]),
         len(held_out),
     )
+
+
+def _error(case: HeldOut, points: np.ndarray, same_slice: SameSlice | None) -> np.ndarray:
+    """How far off points of a case are, shape (N,)."""
+    return radial_error(in_slices(same_slice, points, case.peaks), case.points)
 
 
 def _noise(held_out: Sequence[HeldOut]) -> np.ndarray:

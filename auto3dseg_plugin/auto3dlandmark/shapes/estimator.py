@@ -18,10 +18,10 @@ from ..conventions.same_slice import SameSlice
 from ..errors import LandmarkError
 from ..estimates import LEVELS, Estimates
 from ..files import read_json, write_json
-from ..geometry import NORMAL_MEDIAN, radial_error
+from ..geometry import NORMAL_MEDIAN
 from ..landmarks import ABSENT, PRESENT, LandmarkSet
 from .absence import groups_of_absence
-from .calibration import Calibration, Evidence, HeldOut, calibrate, evidence_of
+from .calibration import Calibration, Evidence, HeldOut, calibrate, evidence_of, in_slices
 from .hypotheses import AS_FOUND, hypotheses_for
 from .model import ShapeModel, fit_shape
 from .peaks import Peaks
@@ -66,18 +66,12 @@ class ShapeEstimator:
         if not held_out:
             return replace(self, calibration=None)
         tried = hypotheses_for(self.model.names, self.pairs)
-        laid = [replace(case, peaks=self._in_slices(case.peaks)) for case in held_out]
-        nearer = _mean_error(laid) < _mean_error(held_out)
-        known = calibrate(laid if nearer else held_out, self.groups, tried)
-        return replace(self, calibration=known, same_slice=self.same_slice if nearer else None)
-
-    def _in_slices(self, peaks: Peaks) -> Peaks:
-        """The same places, but for the first of landmarks that are annotated in one slice."""
-        if self.same_slice is None:
-            return peaks
-        positions = peaks.positions.copy()
-        positions[:, 0] = self.same_slice.laid(peaks.first, peaks.masses[:, 0], peaks.affine)
-        return replace(peaks, positions=positions)
+        known = calibrate(held_out, self.groups, tried)
+        if self.same_slice is not None:
+            laid = calibrate(held_out, self.groups, tried, self.same_slice)
+            if laid.before_mm < known.before_mm:
+                return replace(self, calibration=laid)
+        return replace(self, calibration=known, same_slice=None)
 
     def used(self, mode: str) -> np.ndarray:
         """
@@ -101,9 +95,6 @@ class ShapeEstimator:
             peaks: what a network found, in the order of the model's names.
             mode: as for :meth:`used`.
         """
-        as_found = peaks.first
-        if mode != "off":
-            peaks = self._in_slices(peaks)
         known, count = self.calibration, len(self.model.names)
         noise = np.full(count, self.noise_mm) if known is None else known.noise_mm
         tried = hypotheses_for(self.model.names, self.pairs)
@@ -111,6 +102,8 @@ class ShapeEstimator:
         evidence = evidence_of(self.model, peaks, noise, self.groups, tried[:1] if known is None else tried)
         used = self.used(mode)
         points = np.where(used[:, None], evidence.posterior.points, peaks.first)
+        if mode != "off":
+            points = in_slices(self.same_slice, points, peaks)
         radii = np.full((count, len(LEVELS)), np.nan)
         if known is not None:
             radii = np.where(
@@ -130,7 +123,7 @@ class ShapeEstimator:
             chance,
             np.where(nowhere, np.nan, radii),
             np.where(nowhere[..., None], np.nan, _scaled(evidence.posterior, radii)),
-            as_found,
+            peaks.first,
             notes,
             unusual,
         )
@@ -242,13 +235,6 @@ def _scaled(posterior: ShapePosterior, radii: np.ndarray) -> np.ndarray:
     half = NORMAL_MEDIAN * posterior.deviation_mm
     factor = np.where(np.isfinite(radii[:, 0]), (radii[:, 0] / np.maximum(half, 1e-9)) ** 2, 1.0)
     return np.asarray(posterior.covariance * factor[:, None, None])
-
-
-def _mean_error(cases: Sequence[HeldOut]) -> float:
-    """Of the first peaks, in millimetres; NaN where nothing is known."""
-    errors = np.concatenate([radial_error(case.peaks.first, case.points) for case in cases])
-    known = errors[np.isfinite(errors)]
-    return float(known.mean()) if len(known) else float("nan")
 
 
 def fit_estimator(
