@@ -13,8 +13,9 @@ from auto3dlandmark.errors import LandmarkError
 from auto3dlandmark.files import read_json, write_json
 from auto3dlandmark.landmarks import ABSENT, PRESENT, LandmarkSet
 from auto3dlandmark.shapes.absence import fit_presence, groups_of_absence
-from auto3dlandmark.shapes.calibration import HeldOut
+from auto3dlandmark.shapes.calibration import HeldOut, evidence_of
 from auto3dlandmark.shapes.estimator import ShapeEstimator, fit_estimator, honest_landmarks
+from auto3dlandmark.shapes.hypotheses import hypotheses_for
 from auto3dlandmark.shapes.peaks import Peaks
 
 NAMES = [f"part {letter}" for letter in "abcdefgh"]
@@ -236,3 +237,18 @@ def test_a_slice_that_held_out_cases_do_not_lie_in_is_forgotten():
     found = cases(40, astray=0.0)
     shape = replace(estimator_of(found[:30]), same_slice=one_slice())
     assert shape.calibrated(held_out(found[30:], shape)).same_slice is None
+
+
+def test_what_is_likely_is_judged_by_the_noise_itself_however_near_the_peaks_points_are_drawn():
+    found = cases(40, astray=0.0, free=True)
+    shape = estimator_of(found[:30])
+    known = shape.calibrated(held_out(found[30:], shape)).calibration
+    assert known.factor < 1 and known.noise_mm == pytest.approx(np.full(8, 0.4), rel=0.3)
+    _, peaks, _ = found[0]
+    told, drawn = (
+        evidence_of(shape.model, peaks, known.noise_mm, shape.groups, hypotheses_for(NAMES), factor)
+        for factor in (1.0, known.factor)
+    )
+    assert told.signs == drawn.signs and np.array_equal(told.presence, drawn.presence)
+    distances = [np.linalg.norm(one.posterior.points - peaks.first, axis=1).mean() for one in (told, drawn)]
+    assert distances[1] < distances[0]

@@ -208,7 +208,7 @@ def _around(points: np.ndarray, channels: np.ndarray, affine: np.ndarray) -> np.
     shape = np.array(channels.shape[1:])
     low = np.clip(np.floor(voxels.min(axis=0) - more), 0, shape - 1).astype(int)
     high = np.clip(np.ceil(voxels.max(axis=0) + more), low, shape - 1).astype(int)
-    return channels[(slice(None), *(slice(a, b + 1) for a, b in zip(low, high)))]
+    return np.asarray(channels[(slice(None), *(slice(a, b + 1) for a, b in zip(low, high)))])
 
 
 def _gradient(channels: np.ndarray, spacing: np.ndarray) -> np.ndarray:

@@ -24,7 +24,7 @@ __all__ = ["frame_of", "plan_stages"]
 
 FEWEST_LANDMARKS, LEAST_FLATNESS = 4, 0.05  # to say how something is turned
 SMALL_PART = 0.25  # of the image, that the landmarks take
-FINER = 1.15  # times finer voxels in the landmarks' frame than in the whole image
+FINER = 1.25  # times finer voxels in the landmarks' frame than in the whole image
 COARSE_NETWORK, COARSE_GB = "folded", 4.0  # half the voxels of one stage: a pose needs no details
 POSE_DEG, TURNED = 8.0, 0.7  # what a second stage is trained to forgive: turns, and how often
 POSE_SHIFT = 0.025  # and shifts, of the frame's longest side

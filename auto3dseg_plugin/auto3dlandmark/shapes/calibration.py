@@ -26,7 +26,7 @@ from .radius import Radius, fit_radius, radius_features
 __all__ = ["Calibration", "HeldOut", "calibrate", "evidence_of", "in_slices"]
 
 VERSION = 3  # changes when held-out cases are to be looked at again
-NOISE_FACTORS = (0.15, 0.3, 0.6, 1.0)  # of the peaks' own error, which is partly the shape's
+FACTORS = (0.15, 0.3, 0.6, 1.0)  # of the peaks' own error, which is partly the shape's
 FEWEST_CASES = 3  # held-out cases that may say that the shape helps
 POOLED_CASES = 10.0  # what all landmarks say together counts as so many cases of each
 WORTH = 0.02  # the share of the error that the posterior must save, to be used by itself
@@ -61,6 +61,8 @@ class Calibration:
 
     Args:
         noise_mm: standard deviation of a right peak along each axis, shape (N,).
+        factor: how many times nearer to the peaks than this says their points are drawn; what is likely of a
+            case, and who is there, is judged by the noise itself.
         use: which landmarks take their point from the posterior when it is chosen, shape (N,).
         helps: whether the posterior is used unless somebody says otherwise.
         before_mm, after_mm: mean error of the peaks and of the posterior's points, in these very cases.
@@ -72,6 +74,7 @@ class Calibration:
     """
 
     noise_mm: np.ndarray
+    factor: float
     use: np.ndarray
     helps: bool
     before_mm: float
@@ -100,6 +103,7 @@ class Calibration:
             "before_mm": _number(self.before_mm),
             "after_mm": _number(self.after_mm),
             "noise_mm": dict(zip(names, np.round(self.noise_mm, 5).tolist())),
+            "noise_factor": self.factor,
             "left_as_found": [name for name, use in zip(names, self.use) if not use],
             "usual_signs": self.oddness.to_json(),
             "radius": self.radius.to_json(names),
@@ -125,6 +129,7 @@ class Calibration:
             )
             return cls(
                 np.array([float(content["noise_mm"][name]) for name in names]),
+                float(content.get("noise_factor", 1.0)),
                 np.array([name not in content["left_as_found"] for name in names]),
                 bool(content["helps"]),
                 before,
@@ -164,6 +169,7 @@ def evidence_of(
     noise_mm: np.ndarray,
     groups: np.ndarray,
     hypotheses: Sequence[Hypothesis],
+    factor: float = 1.0,
 ) -> Evidence:
     """
     The posterior of a case, and what its radii and its presence are told from.
@@ -172,16 +178,21 @@ def evidence_of(
         noise_mm: standard deviation of a right peak along each axis, shape (N,).
         groups: landmarks that are absent together, shape (N,).
         hypotheses: what the network may have done.
+        factor: as for :class:`Calibration`.
     """
-    posterior = shape_posterior(model, peaks, noise_mm, hypotheses)
-    inside = peaks.inside_mm(posterior.points)
+    judged = shape_posterior(model, peaks, noise_mm, hypotheses)
+    posterior = judged
+    if factor != 1:
+        likeliest = [one for one in hypotheses if one.name == judged.hypothesis]
+        posterior = shape_posterior(model, peaks, factor * noise_mm, likeliest)
+    inside = peaks.inside_mm(judged.points)
     return Evidence(
         posterior,
-        radius_features(posterior, peaks, noise_mm),
+        radius_features(posterior, peaks, factor * noise_mm),
         presence_features(
-            peaks.masses[:, 0], posterior.near_mass, inside, posterior.deviation_mm + noise_mm, groups
+            peaks.masses[:, 0], judged.near_mass, inside, judged.deviation_mm + noise_mm, groups
         ),
-        {**peaks.signs, "misfit": posterior.misfit, "unfound": _unfound(posterior, inside)},
+        {**peaks.signs, "misfit": judged.misfit, "unfound": _unfound(judged, inside)},
     )
 
 
@@ -222,25 +233,27 @@ def calibrate(
     """
     if not held_out:
         raise LandmarkError("there is no held-out case to calibrate with.")
-    measured = _noise(held_out)
+    noise = _noise(held_out)
     found = np.array([_error(case, case.peaks.first, same_slice) for case in held_out])  # (cases, N)
-    best: tuple[float, np.ndarray, list[Evidence], np.ndarray] | None = None
-    for factor in NOISE_FACTORS:
-        noise = factor * measured
-        evidence = [evidence_of(case.model, case.peaks, noise, groups, hypotheses) for case in held_out]
+    best: tuple[float, float, list[Evidence], np.ndarray] | None = None
+    for factor in FACTORS:
+        evidence = [
+            evidence_of(case.model, case.peaks, noise, groups, hypotheses, factor) for case in held_out
+        ]
         errors = np.array(
             [_error(case, one.posterior.points, same_slice) for one, case in zip(evidence, held_out)]
         )
         if best is None or _mean(errors) < best[0]:
-            best = _mean(errors), noise, evidence, errors
+            best = _mean(errors), factor, evidence, errors
     assert best is not None
-    _, noise, evidence, errors = best
+    _, factor, evidence, errors = best
     use = ~_hurt(found, errors)
     after = np.where(use, errors, found)
     helps = len(held_out) >= FEWEST_CASES and _mean(after) < (1 - WORTH) * _mean(found)
     judged = [(groups >= 0) & (case.status != UNKNOWN) for case in held_out]
     return Calibration(
         noise,
+        factor,
         use,
         helps,
         _mean(found),

@@ -99,7 +99,8 @@ class ShapeEstimator:
         noise = np.full(count, self.noise_mm) if known is None else known.noise_mm
         tried = hypotheses_for(self.model.names, self.pairs)
         # Exchanges are only tried where it is known how good a peak may be expected to be.
-        evidence = evidence_of(self.model, peaks, noise, self.groups, tried[:1] if known is None else tried)
+        tried, factor = (tried[:1], 1.0) if known is None else (tried, known.factor)
+        evidence = evidence_of(self.model, peaks, noise, self.groups, tried, factor)
         used = self.used(mode)
         points = np.where(used[:, None], evidence.posterior.points, peaks.first)
         if mode != "off":
