@@ -152,6 +152,7 @@ def test_how_fast_grey_values_change_is_said_of_each_axis(fingerprint_of, tmp_pa
     nib.save(nib.Nifti1Image(falling.astype(np.uint8), wide), case.image)
     assert compute_fingerprint(Datalist(tmp_path, NAMES, (case,)), progress=False).gradient == expected
     assert fingerprint_of((falling[:, :, :1], np.eye(4), landmarks)).gradient == (1, 0.5, 1)
+    assert fingerprint_of((np.ones((6, 5, 4)), np.eye(4), landmarks)).gradient == (1, 1, 1)
 
 
 def test_ids_names_and_modality_are_kept_in_order(fingerprint_of, volume):

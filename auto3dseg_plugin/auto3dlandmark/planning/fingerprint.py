@@ -212,11 +212,13 @@ def _around(points: np.ndarray, channels: np.ndarray, affine: np.ndarray) -> np.
 
 
 def _gradient(channels: np.ndarray, spacing: np.ndarray) -> np.ndarray:
-    """How much grey values change in a millimetre along each axis, over the most; 1 across a single slice."""
+    """How much grey values change in a millimetre along each axis, over the most; 1 across a single slice, and
+    where nothing changes."""
     values, rms = channels.astype(np.float32), np.full(3, np.nan)  # differences of whole numbers wrap around
     for axis in np.flatnonzero(np.array(values.shape[1:]) > 1):
         rms[axis] = np.sqrt(np.mean(np.diff(values, axis=1 + axis) ** 2, dtype=np.float64)) / spacing[axis]
-    return np.nan_to_num(rms / max(np.nanmax(rms, initial=0.0), 1e-12), nan=1.0)
+    most = float(np.nanmax(rms, initial=0.0))
+    return np.asarray(np.nan_to_num(rms / most, nan=1.0)) if most > 0 else np.ones(3)
 
 
 def write_fingerprint(path: str | os.PathLike, fingerprint: Fingerprint) -> None:

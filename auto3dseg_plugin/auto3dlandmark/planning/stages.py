@@ -28,9 +28,7 @@ FINER = 1.25  # times finer voxels in the landmarks' frame than in the whole ima
 COARSE_NETWORK, COARSE_GB = "folded", 4.0  # half the voxels of one stage: a pose needs no details
 POSE_DEG, TURNED = 8.0, 0.7  # what a second stage is trained to forgive: turns, and how often
 POSE_SHIFT = 0.025  # and shifts, of the frame's longest side
-ALIKE_DEG = (
-    30.0  # that 95 % of pairs of cases are turned by at most, for a frame's axes to be those of images
-)
+ALIKE_DEG = 30.0  # 95 % of pairs of cases are turned by less where a frame's axes are those of images
 MOST_UNEVEN = 3.0  # times longer than short a voxel becomes where images change little along an axis
 NOISE_VOXELS = 0.7  # of the coarse stage: standard deviation of a right peak along an axis
 
@@ -103,7 +101,7 @@ def room_around(frame: Mapping[str, Any]) -> list[int]:
         frame: of a plan.
     """
     level = frame.get("level", (0.0, 0.0, 0.0))
-    return [room + math.ceil(abs(voxels)) for room, voxels in zip(frame["room"], level)]
+    return [int(room) + math.ceil(abs(more)) for room, more in zip(np.broadcast_to(frame["room"], 3), level)]
 
 
 def _unable(model: ShapeModel) -> str | None:
