@@ -212,8 +212,8 @@ def _around(points: np.ndarray, channels: np.ndarray, affine: np.ndarray) -> np.
 
 
 def _gradient(channels: np.ndarray, spacing: np.ndarray) -> np.ndarray:
-    """How much grey values change in a millimetre along each axis, over the most; 1 across a single slice, and
-    where nothing changes."""
+    """How much grey values change in a millimetre along each axis, over the most; 1 across a single slice,
+    and where nothing changes."""
     values, rms = channels.astype(np.float32), np.full(3, np.nan)  # differences of whole numbers wrap around
     for axis in np.flatnonzero(np.array(values.shape[1:]) > 1):
         rms[axis] = np.sqrt(np.mean(np.diff(values, axis=1 + axis) ** 2, dtype=np.float64)) / spacing[axis]
