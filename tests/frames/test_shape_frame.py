@@ -109,6 +109,24 @@ def test_a_chain_that_may_be_one_level_off_gives_several_poses():
     assert len(poses) >= 2
 
 
+def test_what_lies_outside_the_image_speaks_against_no_pose(frame, shapes):
+    points = shapes[0]
+    order = np.argsort(points[:, 2])
+    masses = np.full((8, 1), 0.9)
+    masses[order[-3:]] = 0  # cut off
+    affine = np.eye(4)
+    affine[:3, 3] = points.min(axis=0) - 40
+    height = points[order[-4], 2] - affine[2, 3] + 0.2
+    cut, whole = (
+        Peaks(points[:, None], masses, np.ones_like(masses), affine, (200, 200, up))
+        for up in (int(np.ceil(height)), 200)
+    )
+    assert frame.misfit(cut) < frame.misfit(whole) - 1  # there they should have been found
+    assert frame.misfit(cut) == pytest.approx(frame.misfit(found(points - affine[:3, 3])), abs=1)
+    nowhere = Peaks(points[:, None], masses, np.ones_like(masses), np.eye(4) * 1e-3, (1, 1, 1))
+    assert frame.misfit(nowhere) == np.inf
+
+
 def test_two_halves_that_disagree_give_two_poses(frame, shapes):
     assert len(frame.poses(found(shapes[0]))) == 1
     points = shapes[0].copy()

@@ -81,8 +81,12 @@ class ShapeFrame:
         return float(np.sqrt((offset**2).sum(axis=1).mean())) / self.model.size_mm
 
     def misfit(self, peaks: Peaks) -> float:
-        """How badly peaks and shape go together, as for :class:`ShapePosterior`."""
-        return self._posterior(peaks, hypotheses_for(self.model.names)[:1]).misfit
+        """
+        How badly peaks and shape go together, as for :class:`ShapePosterior`; what would lie outside the
+        image cannot be found there, and says nothing.
+        """
+        posterior = self._posterior(peaks, hypotheses_for(self.model.names)[:1])
+        return posterior.misfit_of(peaks.inside_mm(posterior.points) > 0)
 
     def signs(self, coarse: Peaks, fine: Peaks) -> dict[str, float]:
         """

@@ -45,6 +45,7 @@ class ShapePosterior:
         hypothesis: what the network did, in words.
         misfit: how badly peaks and shape go together: minus the log evidence of a landmark, in nats.
         pose: from the model's frame to the image's millimetres, shape (4, 4).
+        evidence: what the peaks of each landmark say for its place, a log density per mm³, shape (N,).
         others: the poses that further fits came to, each with its misfit.
     """
 
@@ -55,7 +56,19 @@ class ShapePosterior:
     hypothesis: str
     misfit: float
     pose: np.ndarray
+    evidence: np.ndarray
     others: tuple[tuple[np.ndarray, float], ...] = ()
+
+    def misfit_of(self, expected: np.ndarray) -> float:
+        """
+        The misfit, where only some landmarks can be found at all.
+
+        Args:
+            expected: which, shape (N,).
+        """
+        shape = -self.misfit * len(self.evidence) - float(self.evidence.sum())
+        count = int(expected.sum())
+        return -(float(self.evidence[expected].sum()) + shape) / count if count else float("inf")
 
     @property
     def deviation_mm(self) -> np.ndarray:
@@ -71,6 +84,7 @@ class _Fits:
     shift: np.ndarray  # (S, 3)
     shape: np.ndarray  # (S, N, 3) in the model's frame
     evidence: np.ndarray | None = None  # (S,)
+    of_each: np.ndarray | None = None  # (S, N)
     weights: np.ndarray | None = None  # (S, N)
 
     @property
@@ -110,7 +124,7 @@ def shape_posterior(
             best = likelihood, hypothesis, fits, row, positions, masses
     assert best is not None
     _, hypothesis, fits, row, positions, masses = best
-    assert fits.weights is not None
+    assert fits.weights is not None and fits.of_each is not None
     points, rotation = fits.points[row], fits.rotation[row]
     distances = np.linalg.norm(positions - points[:, None], axis=2)
     reach = 3.0 * np.sqrt(noise_mm**2 + model.spread_mm**2)[:, None]
@@ -123,6 +137,7 @@ def shape_posterior(
         hypothesis.name,
         _misfit(model, fits, row, hypothesis),
         rigid(rotation, fits.shift[row]),
+        fits.of_each[row],
         tuple(
             (rigid(fits.rotation[other], fits.shift[other]), _misfit(model, fits, other, hypothesis))
             for other in range(len(fits.shift))
@@ -220,7 +235,8 @@ def _refine(
     width = TAIL * noise_mm[:, None]
     density = (masses * _kernel(positions, fits.points, width)).sum(axis=2) * DENSITY / width[:, 0] ** 3
     anywhere = STRAY / (4 / 3 * np.pi * (3 * max(model.size_mm, noise_mm.max())) ** 3)
-    fits.evidence = np.log(density + anywhere).sum(axis=1) - 0.5 * (coefficients**2).sum(axis=1)
+    fits.of_each = np.log(density + anywhere)
+    fits.evidence = fits.of_each.sum(axis=1) - 0.5 * (coefficients**2).sum(axis=1)
     fits.evidence = fits.evidence - 0.5 * (left**2).sum(axis=(1, 2) if left.ndim == 3 else 1) / rest
     fits.weights = weights
     return fits
