@@ -24,6 +24,7 @@ __all__ = [
     "rigid",
     "rotation_angle",
     "touched_box",
+    "voxel_along",
     "voxel_spacing",
     "voxel_to_world",
     "voxels_outside",
@@ -227,6 +228,20 @@ def image_axes(affine: np.ndarray) -> np.ndarray:
     """
     u, _, vt = np.linalg.svd(affine[:3, :3] / voxel_spacing(affine))
     return ordered_axes(u @ vt)
+
+
+def voxel_along(affine: np.ndarray, axes: np.ndarray) -> np.ndarray:
+    """
+    How long a grid's voxel is along any axes.
+
+    Args:
+        affine: voxel to RAS millimetres, shape (4, 4).
+        axes: unit columns, shape (3, 3).
+
+    Returns:
+        millimetres, shape (3,).
+    """
+    return np.asarray(np.linalg.norm(axes.T @ affine[:3, :3], axis=1))
 
 
 def rigid(rotation: np.ndarray, shift: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ import numpy as np
 from scipy.sparse.csgraph import connected_components
 
 from ..errors import LandmarkError
-from ..geometry import image_axes
+from ..geometry import image_axes, voxel_along
 
 __all__ = ["SameSlice", "find_same_slice"]
 
@@ -107,7 +107,7 @@ def find_same_slice(cases: Iterable[tuple[np.ndarray, np.ndarray]]) -> SameSlice
     together = np.zeros((1, 1), dtype=int)
     for number, (points, affine) in enumerate(cases, start=1):
         axes = image_axes(affine)
-        slices = (points @ axes) / np.linalg.norm(axes.T @ affine[:3, :3], axis=1)
+        slices = (points @ axes) / voxel_along(affine, axes)
         apart = np.abs(slices[:, None] - slices[None]).transpose(2, 0, 1)  # (3, N, N)
         same = (same if same is not None else True) & ~(apart > SAME_VOXELS)
         together = together + np.isfinite(apart).all(axis=0)

@@ -16,7 +16,7 @@ from monai.transforms import MapTransform, SpatialResample
 
 from ..errors import LandmarkError
 from ..frames.shape_frame import ShapeFrame
-from ..geometry import part_affine, touched_box
+from ..geometry import part_affine, touched_box, voxel_along, voxel_spacing
 from ..shapes.peaks import Peaks
 from .load import source_file
 from .resample import smoothed
@@ -79,7 +79,8 @@ class FrameByShaped(MapTransform):
         for key in self.key_iterator(result):
             image: MetaTensor = result[key]
             field = (np.asarray(image.affine.cpu(), dtype=np.float64), tuple(image.shape[1:]))
-            near = smoothed(_cropped(image, affine, shape), _voxel_along(image, affine))
+            axes = field[0][:3, :3] / voxel_spacing(field[0])
+            near = smoothed(_cropped(image, affine, shape), voxel_along(affine, axes))
             framed = cast(
                 MetaTensor, self.resample(near, dst_affine=torch.as_tensor(affine), spatial_size=shape)
             )
@@ -135,9 +136,3 @@ def _cropped(image: MetaTensor, affine: np.ndarray, shape: tuple[int, ...]) -> M
     cropped = MetaTensor(part.float(), meta=image.meta)
     cropped.affine = torch.as_tensor(part_affine(own, low))
     return cropped
-
-
-def _voxel_along(image: MetaTensor, affine: np.ndarray) -> np.ndarray:
-    """How long a grid's voxel is along each axis of an image: millimetres, shape (3,)."""
-    own = np.asarray(image.affine.cpu(), dtype=np.float64)[:3, :3]
-    return np.asarray(np.linalg.norm((own / np.linalg.norm(own, axis=0)).T @ affine[:3, :3], axis=1))
