@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
@@ -37,7 +39,7 @@ def frame(shapes):
 
 def found(points, mass=0.9):
     masses = np.full((len(points), 1), mass)
-    return Peaks(points[:, None], masses, np.ones_like(masses), np.eye(4), (100, 100, 100))
+    return Peaks(points[:, None], masses, np.ones_like(masses), rigid(np.eye(3), [-200] * 3), (400, 400, 400))
 
 
 def test_every_case_lies_inside_its_frame_at_the_same_place(frame, shapes):
@@ -93,13 +95,19 @@ def test_points_on_a_line_are_flat():
     assert flatness(fit_shape(np.stack([line, line]), names_of(5))) < 1e-3
 
 
-def test_a_chain_that_may_be_one_level_off_gives_several_poses():
+def frame_of_a_chain() -> tuple[ShapeFrame, np.ndarray]:
+    """A frame of five levels of three landmarks, 30 mm apart, and where they are."""
     names = [f"L{level}_{part}" for level in range(1, 6) for part in ("centre", "front", "top")]
     level = np.array([[0, 0, 0], [0, 10, 0], [0, 0, 8.0]])
     chain = np.concatenate([level - (0, 0, 30 * number) for number in range(5)])
     random = np.random.default_rng(0)
     model = fit_shape(np.stack([chain + random.normal(size=chain.shape) for _ in range(8)]), names)
     frame = frame_around(model, (2, 2, 2), (20, 20, 80), noise_mm=1.0)
+    return frame, chain
+
+
+def test_a_chain_that_may_be_one_level_off_gives_several_poses():
+    frame, chain = frame_of_a_chain()
     whole, cut = found(chain), found(chain)
     assert len(frame.poses(whole)) == 1  # its ends say which level is which
     cut.masses[[0, 1, 2, 12, 13, 14]] = 0
@@ -122,9 +130,29 @@ def test_what_lies_outside_the_image_speaks_against_no_pose(frame, shapes):
         for up in (int(np.ceil(height)), 200)
     )
     assert frame.misfit(cut) < frame.misfit(whole) - 1  # there they should have been found
-    assert frame.misfit(cut) == pytest.approx(frame.misfit(found(points - affine[:3, 3])), abs=1)
-    nowhere = Peaks(points[:, None], masses, np.ones_like(masses), np.eye(4) * 1e-3, (1, 1, 1))
+    assert frame.misfit(cut) == pytest.approx(frame.misfit(found(points)), abs=1)
+    nowhere = Peaks(points[:, None], np.zeros((8, 1)), np.ones_like(masses), np.eye(4) * 1e-3, (1, 1, 1))
     assert frame.misfit(nowhere) == np.inf
+
+
+def test_what_was_found_must_belong_to_a_landmark_of_a_pose(frame, shapes):
+    peaks = found(shapes[0])
+    pose = frame.pose(peaks)
+    away = dataclasses.replace(peaks, shape=(1, 1, 1))  # all lie outside this image
+    assert frame.misfit(away) == pytest.approx(frame.misfit(peaks), abs=1)  # but they were found
+    assert frame.apart(frame.pose(away), pose) < 1e-6
+
+
+def test_a_level_outside_the_image_leaves_no_doubt_about_a_chain():
+    frame, chain = frame_of_a_chain()
+    masses = np.full((15, 1), 0.9)
+    masses[12:] = 0  # the lowest level was not found
+    affine = np.eye(4)
+    affine[:3, 3] = (-50, -50, -105)  # it lies below the image
+    cut = Peaks(chain[:, None], masses, np.ones_like(masses), affine, (100, 100, 200))
+    assert len(frame.poses(cut)) == 1
+    affine[2, 3] = -150
+    assert len(frame.poses(dataclasses.replace(cut, affine=affine))) > 1  # it should have been found
 
 
 def test_two_halves_that_disagree_give_two_poses(frame, shapes):

@@ -57,12 +57,12 @@ class ShapeFrame:
         """
         The likeliest pose, and others that explain what was found nearly as well: another way to lay the
         shape on the peaks; chains of landmarks found one level off; left taken for right. Each with its
-        misfit.
+        misfit, as from :meth:`misfit`.
         """
         found: list[tuple[np.ndarray, float]] = []
         for one in hypotheses_for(self.model.names):
             fit = self._posterior(peaks, [dataclasses.replace(one, chance=1.0)], FOLLOWED)
-            found += [(fit.pose, fit.misfit), *fit.others]
+            found += [(way.pose, way.seen_misfit) for way in (fit, *fit.others)]
         found.sort(key=lambda one: one[1])
         doubt = DOUBT / len(self.model.names)
         chosen: list[tuple[np.ndarray, float]] = []
@@ -82,11 +82,9 @@ class ShapeFrame:
 
     def misfit(self, peaks: Peaks) -> float:
         """
-        How badly peaks and shape go together, as for :class:`ShapePosterior`; what would lie outside the
-        image cannot be found there, and says nothing.
+        How badly peaks and shape go together, of what can be seen: ``seen_misfit`` of :class:`ShapeFit`.
         """
-        posterior = self._posterior(peaks, hypotheses_for(self.model.names)[:1])
-        return posterior.misfit_of(peaks.inside_mm(posterior.points) > 0)
+        return self._posterior(peaks, hypotheses_for(self.model.names)[:1]).seen_misfit
 
     def signs(self, coarse: Peaks, fine: Peaks) -> dict[str, float]:
         """

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where the landmarks of a case are, given what was found of each and how shapes are: all decide together.
 
-A landmark's peak that does not fit the others has little weight, and its place comes from theirs. Nothing
-found is
-thrown away: the peaks stay beside the result.
+A landmark's peak that does not fit the others has little weight, and its place comes from theirs. Nothing found
+is thrown away: the peaks stay beside the result.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from .hypotheses import Hypothesis, hypotheses_for
 from .model import ShapeModel
 from .peaks import Peaks
 
-__all__ = ["ShapePosterior", "shape_posterior"]
+__all__ = ["ShapeFit", "ShapePosterior", "shape_posterior"]
 
 ROUNDS = 10
 TRIPLES = 60  # poses that are tried, each from three landmarks
@@ -33,42 +32,42 @@ POSE_TURN, POSE_SHIFT_MM = 1.0, 1e3  # what is known of a pose before it is seen
 
 
 @dataclass(frozen=True)
-class ShapePosterior:
+class ShapeFit:
+    """
+    One way to lay a shape on what was found.
+
+    Args:
+        points: RAS millimetres, shape (N, 3).
+        pose: from the model's frame to the image's millimetres, shape (4, 4).
+        misfit: how badly peaks and shape go together: minus the log evidence of a landmark, in nats.
+        seen_misfit: the same of what can be seen: a landmark that would lie outside the image and was not
+            found says nothing, and what was found and belongs to no landmark counts as one that is nowhere.
+    """
+
+    points: np.ndarray
+    pose: np.ndarray
+    misfit: float
+    seen_misfit: float
+
+
+@dataclass(frozen=True)
+class ShapePosterior(ShapeFit):
     """
     The landmarks of one case.
 
     Args:
-        points: RAS millimetres, shape (N, 3).
         covariance: of each point, mm², shape (N, 3, 3).
         near_mass: the mass of those peaks of each landmark that lie where it is, shape (N,).
         distance: of each landmark's first peak from its point, in widths of its noise, shape (N,).
         hypothesis: what the network did, in words.
-        misfit: how badly peaks and shape go together: minus the log evidence of a landmark, in nats.
-        pose: from the model's frame to the image's millimetres, shape (4, 4).
-        evidence: what the peaks of each landmark say for its place, a log density per mm³, shape (N,).
-        others: the poses that further fits came to, each with its misfit.
+        others: what further poses came to.
     """
 
-    points: np.ndarray
     covariance: np.ndarray
     near_mass: np.ndarray
     distance: np.ndarray
     hypothesis: str
-    misfit: float
-    pose: np.ndarray
-    evidence: np.ndarray
-    others: tuple[tuple[np.ndarray, float], ...] = ()
-
-    def misfit_of(self, expected: np.ndarray) -> float:
-        """
-        The misfit, where only some landmarks can be found at all.
-
-        Args:
-            expected: which, shape (N,).
-        """
-        shape = -self.misfit * len(self.evidence) - float(self.evidence.sum())
-        count = int(expected.sum())
-        return -(float(self.evidence[expected].sum()) + shape) / count if count else float("inf")
+    others: tuple[ShapeFit, ...] = ()
 
     @property
     def deviation_mm(self) -> np.ndarray:
@@ -124,32 +123,46 @@ def shape_posterior(
             best = likelihood, hypothesis, fits, row, positions, masses
     assert best is not None
     _, hypothesis, fits, row, positions, masses = best
-    assert fits.weights is not None and fits.of_each is not None
-    points, rotation = fits.points[row], fits.rotation[row]
-    distances = np.linalg.norm(positions - points[:, None], axis=2)
+    assert fits.weights is not None
+    ways = [_fit(model, peaks, noise_mm, fits, index, hypothesis) for index in range(len(fits.shift))]
+    chosen = ways.pop(row)
+    distances = np.linalg.norm(positions - chosen.points[:, None], axis=2)
     reach = 3.0 * np.sqrt(noise_mm**2 + model.spread_mm**2)[:, None]
     found = np.isfinite(distances)
     return ShapePosterior(
-        points,
-        _covariance(model, rotation, fits.shape[row], noise_mm, fits.weights[row]),
-        np.where(found & (distances <= reach), masses, 0.0).sum(axis=1).clip(0, 1),
-        np.where(found[:, 0], distances[:, 0] / noise_mm, np.inf),
-        hypothesis.name,
-        _misfit(model, fits, row, hypothesis),
-        rigid(rotation, fits.shift[row]),
-        fits.of_each[row],
-        tuple(
-            (rigid(fits.rotation[other], fits.shift[other]), _misfit(model, fits, other, hypothesis))
-            for other in range(len(fits.shift))
-            if other != row
-        ),
+        **vars(chosen),
+        covariance=_covariance(model, fits.rotation[row], fits.shape[row], noise_mm, fits.weights[row]),
+        near_mass=np.where(found & (distances <= reach), masses, 0.0).sum(axis=1).clip(0, 1),
+        distance=np.where(found[:, 0], distances[:, 0] / noise_mm, np.inf),
+        hypothesis=hypothesis.name,
+        others=tuple(ways),
     )
 
 
-def _misfit(model: ShapeModel, fits: _Fits, row: int, hypothesis: Hypothesis) -> float:
-    """Minus the log evidence of a landmark, in nats."""
-    assert fits.evidence is not None
-    return -(float(fits.evidence[row]) + float(np.log(hypothesis.chance))) / max(1, len(model.names))
+def _fit(
+    model: ShapeModel, peaks: Peaks, noise_mm: np.ndarray, fits: _Fits, row: int, hypothesis: Hypothesis
+) -> ShapeFit:
+    """One of several fits by itself."""
+    assert fits.evidence is not None and fits.of_each is not None
+    points, of_each = fits.points[row], fits.of_each[row]
+    evidence = float(fits.evidence[row]) + float(np.log(hypothesis.chance))
+    mass = peaks.masses[:, 0]
+    found = np.where(hypothesis.source < 0, 0.0, mass[hypothesis.source])
+    counted = np.where(peaks.inside_mm(points) > 0, 1.0, found)
+    strays = float(mass[np.setdiff1d(np.arange(len(mass)), hypothesis.source)].sum())
+    seen = evidence - float(((1 - counted) * of_each).sum()) + strays * _stray(model, noise_mm)
+    count = float(counted.sum() + strays)
+    return ShapeFit(
+        points,
+        rigid(fits.rotation[row], fits.shift[row]),
+        -evidence / max(1, len(points)),
+        -seen / count if count else float("inf"),
+    )
+
+
+def _stray(model: ShapeModel, noise_mm: np.ndarray) -> float:
+    """The log density, per mm³, of a peak that may be anywhere."""
+    return float(np.log(STRAY / (4 / 3 * np.pi * (3 * max(model.size_mm, noise_mm.max())) ** 3)))
 
 
 def _evidence(peaks: Peaks, hypothesis: Hypothesis) -> tuple[np.ndarray, np.ndarray]:
@@ -234,8 +247,7 @@ def _refine(
         fits.shape = model.mean + (coefficients @ modes.T + left).reshape(fits.shape.shape)
     width = TAIL * noise_mm[:, None]
     density = (masses * _kernel(positions, fits.points, width)).sum(axis=2) * DENSITY / width[:, 0] ** 3
-    anywhere = STRAY / (4 / 3 * np.pi * (3 * max(model.size_mm, noise_mm.max())) ** 3)
-    fits.of_each = np.log(density + anywhere)
+    fits.of_each = np.log(density + np.exp(_stray(model, noise_mm)))
     fits.evidence = fits.of_each.sum(axis=1) - 0.5 * (coefficients**2).sum(axis=1)
     fits.evidence = fits.evidence - 0.5 * (left**2).sum(axis=(1, 2) if left.ndim == 3 else 1) / rest
     fits.weights = weights
