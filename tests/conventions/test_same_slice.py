@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
@@ -44,8 +46,11 @@ def test_points_of_one_slice_are_found_along_the_axes_of_their_images(oblique):
         "left to right": [["top", "front", "back"]],
         "back to front": [],
         "down to up": [["beside", "far"]],
+        "usual_mm": None,
     }
-    assert np.array_equal(SameSlice.from_json(same.to_json(NAMES), NAMES, "").groups >= 0, same.groups >= 0)
+    for one in (same, replace(same, usual_mm=0.7)):
+        again = SameSlice.from_json(one.to_json(NAMES), NAMES, "")
+        assert np.array_equal(again.groups >= 0, one.groups >= 0) and again.usual_mm == one.usual_mm
 
 
 def test_one_case_that_differs_is_enough_to_see_that_it_is_no_rule():
@@ -95,6 +100,24 @@ def test_what_is_surer_counts_more():
     points[1, 0] = 1.0
     sure, even = (same.laid(points, np.array([w, 0.3, 1, 1, 1]), np.eye(4))[0, 0] for w in (0.9, 0.3))
     assert even == pytest.approx(0.5, abs=0.01) and sure < 0.35
+
+
+def test_an_image_that_lies_askew_has_other_slices():
+    same, sure = find_same_slice(cases(8)), np.ones(5)
+    tilted = np.array([[0.5], [-0.4], [0.1], [0.3], [-0.3]])
+    found = [(points + tilted, sure, affine) for points, affine in cases(12)]
+    known = same.seen_in(found[:8])
+    assert 0.2 < known.usual_mm < 0.5
+    turn = Rotation.from_euler("xyz", [30, 30, 30], degrees=True).as_matrix()
+    for points, _, affine in found[8:]:
+        assert not known.askew(points, sure, affine)
+        turned = affine.copy()
+        turned[:3, :3] = turn @ affine[:3, :3]
+        assert known.askew(points, sure, turned) and not same.askew(points, sure, turned)
+    one_is_wrong = found[8][0] + np.array([9.0, 0, 0]) * (np.arange(5) == 2)[:, None]
+    assert not known.askew(one_is_wrong, sure, found[8][2])
+    nothing = np.full((5, 3), np.nan)
+    assert not known.askew(nothing, np.zeros(5), np.eye(4))
 
 
 def test_a_damaged_file_is_named():

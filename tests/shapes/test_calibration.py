@@ -7,13 +7,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from auto3dlandmark.conventions.same_slice import SameSlice
 from auto3dlandmark.errors import LandmarkError
 from auto3dlandmark.files import read_json, write_json
+from auto3dlandmark.geometry import rigid
 from auto3dlandmark.landmarks import ABSENT, PRESENT, LandmarkSet
 from auto3dlandmark.shapes.absence import fit_presence, groups_of_absence
-from auto3dlandmark.shapes.calibration import HeldOut, evidence_of
+from auto3dlandmark.shapes.calibration import HeldOut, evidence_of, in_slices
 from auto3dlandmark.shapes.estimator import ShapeEstimator, fit_estimator, honest_landmarks
 from auto3dlandmark.shapes.hypotheses import hypotheses_for
 from auto3dlandmark.shapes.peaks import Peaks
@@ -229,6 +231,8 @@ def test_points_that_are_annotated_in_one_slice_are_laid_into_one_and_what_was_f
         assert np.allclose(landmarks.points[:4, 0], 4.5, atol=0.05)
         assert np.allclose(landmarks.estimates.peaks, peaks.first)
         assert np.allclose(estimator.landmarks(peaks, "off").points, peaks.first)
+    turned = replace(peaks, affine=rigid(Rotation.from_euler("z", 60, degrees=True).as_matrix(), [0, 0, 0]))
+    assert np.array_equal(in_slices(known.same_slice, peaks.first, turned), peaks.first)  # it lies askew
     without = replace(shape, same_slice=None).calibrated(held_out(found[30:], shape))
     assert known.calibration.before_mm < 0.9 * without.calibration.before_mm
 

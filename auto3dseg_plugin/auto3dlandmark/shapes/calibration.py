@@ -23,9 +23,9 @@ from .peaks import Peaks
 from .posterior import ShapePosterior, shape_posterior
 from .radius import Radius, fit_radius, radius_features
 
-__all__ = ["Calibration", "HeldOut", "calibrate", "evidence_of", "in_slices"]
+__all__ = ["Calibration", "HeldOut", "calibrate", "evidence_of", "in_slices", "usual_slices"]
 
-VERSION = 3  # changes when held-out cases are to be looked at again
+VERSION = 4  # changes when held-out cases are to be looked at again
 FACTORS = (0.15, 0.3, 0.6, 1.0)  # of the peaks' own error, which is partly the shape's
 FEWEST_CASES = 3  # held-out cases that may say that the shape helps
 POOLED_CASES = 10.0  # what all landmarks say together counts as so many cases of each
@@ -206,11 +206,22 @@ def in_slices(same_slice: SameSlice | None, points: np.ndarray, peaks: Peaks) ->
     """
     Points of a case with those that are annotated in one slice laid into it; a peak counts as its mass.
 
+    They are left alone in an image that lies askew.
+
     Args:
         points: RAS millimetres, shape (N, 3).
         peaks: what was found in the case.
     """
-    return points if same_slice is None else same_slice.laid(points, peaks.masses[:, 0], peaks.affine)
+    mass, affine = peaks.masses[:, 0], peaks.affine
+    if same_slice is None or same_slice.askew(peaks.first, mass, affine):
+        return points
+    return same_slice.laid(points, mass, affine)
+
+
+def usual_slices(same_slice: SameSlice, held_out: Sequence[HeldOut]) -> SameSlice:
+    """Slices, with how far the peaks of held-out cases lie from them."""
+    found = (case.peaks for case in held_out)
+    return same_slice.seen_in((peaks.first, peaks.masses[:, 0], peaks.affine) for peaks in found)
 
 
 def calibrate(

@@ -21,7 +21,7 @@ from ..files import read_json, write_json
 from ..geometry import NORMAL_MEDIAN
 from ..landmarks import ABSENT, PRESENT, LandmarkSet
 from .absence import groups_of_absence
-from .calibration import Calibration, Evidence, HeldOut, calibrate, evidence_of, in_slices
+from .calibration import Calibration, Evidence, HeldOut, calibrate, evidence_of, in_slices, usual_slices
 from .hypotheses import AS_FOUND, hypotheses_for
 from .model import ShapeModel, fit_shape
 from .peaks import Peaks
@@ -68,9 +68,10 @@ class ShapeEstimator:
         tried = hypotheses_for(self.model.names, self.pairs)
         known = calibrate(held_out, self.groups, tried)
         if self.same_slice is not None:
-            laid = calibrate(held_out, self.groups, tried, self.same_slice)
+            slices = usual_slices(self.same_slice, held_out)
+            laid = calibrate(held_out, self.groups, tried, slices)
             if laid.before_mm < known.before_mm:
-                return replace(self, calibration=laid)
+                return replace(self, calibration=laid, same_slice=slices)
         return replace(self, calibration=known, same_slice=None)
 
     def used(self, mode: str) -> np.ndarray:
@@ -279,13 +280,12 @@ def honest_landmarks(
     """
     folds = np.arange(len(held_out)) % max(1, min(MOST_FOLDS, len(held_out)))
     found: list[LandmarkSet] = []
-    calibrated = {
-        fold: estimator.calibrated([case for case, own in zip(held_out, folds) if own != fold])
-        for fold in np.unique(folds)
-    }
+    others = {fold: [case for case, own in zip(held_out, folds) if own != fold] for fold in np.unique(folds)}
+    calibrated = {fold: estimator.calibrated(cases) for fold, cases in others.items()}
     decided = estimator.calibrated(held_out)  # what is used is one decision, for all
     for case, fold in zip(held_out, folds):
-        judge, known = replace(calibrated[fold], same_slice=decided.same_slice), calibrated[fold].calibration
+        slices = None if decided.same_slice is None else usual_slices(decided.same_slice, others[fold])
+        judge, known = replace(calibrated[fold], same_slice=slices), calibrated[fold].calibration
         if known is not None and decided.calibration is not None:
             helps, use = decided.calibration.helps, decided.calibration.use
             judge = replace(judge, calibration=replace(known, helps=helps, use=use))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where the landmarks of a case are, given what was found of each and how shapes are: all decide together.
 
-A landmark's peak that does not fit the others has little weight, and its place comes from theirs. Nothing found
-is thrown away: the peaks stay beside the result.
+A landmark's peak that does not fit the others has little weight, and its place comes from theirs. Nothing
+found is thrown away: the peaks stay beside the result.
 """
 
 from __future__ import annotations
