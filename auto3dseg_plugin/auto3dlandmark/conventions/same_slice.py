@@ -121,7 +121,7 @@ class SameSlice:
             for axis, title in enumerate(AXES):
                 for number, together in enumerate(content[title]):
                     groups[axis, [index[name] for name in together]] = number
-            usual = content["usual_mm"]
+            usual = content.get("usual_mm")
             return cls(groups) if usual is None else cls(groups, float(usual))
         except (KeyError, TypeError, ValueError) as error:
             raise LandmarkError(f"{where}: is damaged ({error}). Calibrate the bundle again.") from error
