@@ -137,6 +137,7 @@ def second_stage(plan: Plan) -> dict[str, Any]:
     What makes a training that of a second stage: values of train.json and inference.json.
     """
     assert plan.frame is not None
+    level = plan.frame.get("level", [0.0, 0.0, 0.0])
     values: dict[str, Any] = {
         "coarse": {
             "_target_": "auto3dlandmark.inference.coarse.CoarseStage",
@@ -149,7 +150,7 @@ def second_stage(plan: Plan) -> dict[str, Any]:
                 "keys": "image",
                 "frame": "@frame",
                 "finder": "@coarse",
-                "room": room_around(plan.frame, plan.spacing),
+                "room": room_around(plan.frame),
             }
         ],
         "resample": {"_target_": "Identityd", "keys": "image"},
@@ -162,10 +163,8 @@ def second_stage(plan: Plan) -> dict[str, Any]:
         values["random_patch#landmark_prob"] = 0.0
         values["random_patch#centred"] = True
         values["random_patch#shift"] = plan.frame["room"]
-        if "level" in plan.frame:
-            values["random_patch#jump"] = plan.frame["level"]
-            values["random_patch#jump_turn_deg"] = plan.frame.get("level_turn_deg", [0.0, 0.0, 0.0])
-            values["random_patch#jump_prob"] = LEVEL_OFF
+        values["random_patch#jump"] = level
+        values["random_patch#jump_prob"] = LEVEL_OFF if any(level) else 0.0
     return values
 
 
