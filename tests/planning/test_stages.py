@@ -7,11 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from auto3dlandmark import LandmarkError
+from auto3dlandmark.frames.shape_frame import ShapeFrame
+from auto3dlandmark.geometry import voxel_to_world, world_to_voxel
 from auto3dlandmark.planning.fingerprint import Fingerprint
 from auto3dlandmark.planning.plan import read_plan, write_plan
-from auto3dlandmark.planning.stages import frame_of, plan_stages
+from auto3dlandmark.planning.stages import frame_of, plan_stages, room_around
 from auto3dlandmark.shapes.model import ShapeModel, fit_shape
 
 STATISTICS = {"mean": 0.0, "std": 1.0, "percentile_00_5": -2.0, "percentile_99_5": 2.0}
@@ -90,16 +93,34 @@ def test_voxels_are_longer_along_an_axis_on_which_images_change_little():
         assert same[0] == same[1]
 
 
-def test_a_chain_is_planned_with_the_step_between_its_levels():
+def test_a_chain_is_planned_with_the_way_from_one_level_to_the_next():
     given = fingerprint((256, 256, 200))
     assert "level" not in plan_stages(given, "small").frame
-    names = tuple(f"L{level}_{side}" for level in (1, 2, 3) for side in ("front", "back"))
-    mean = np.array([(level * 3.0, side * 12.0, level * -30.0) for level in range(3) for side in range(2)])
+    names = tuple(f"L{level}_{side}" for level in range(1, 6) for side in ("front", "back", "tip"))
+    bend = Rotation.from_rotvec([8, 0, 0], degrees=True)  # from each level to the next
+    place, turn, mean = np.zeros(3), Rotation.identity(), []
+    for _ in range(5):
+        mean += [place + turn.apply(corner) for corner in ([0, 12, 0], [0, -12, 0], [3, 0, 9])]
+        place, turn = place + turn.apply([0, 0, -30]), bend * turn
     random = np.random.default_rng(0)
-    model = fit_shape(np.stack([mean + random.normal(size=mean.shape) for _ in range(6)]), names)
+    model = fit_shape(np.stack([mean + random.normal(size=(15, 3)) * 0.1 for _ in range(6)]), names)
     plan = plan_stages(replace(given, landmark_names=names, shape=model.to_json()), "small")
-    level_mm = frame_of(plan, model).affine[:3, :3] @ plan.frame["level"]
-    assert np.linalg.norm(level_mm) == pytest.approx(np.linalg.norm([3, 30]), rel=0.1)
+    frame = frame_of(plan, model)
+    level_mm = frame.affine[:3, :3] @ plan.frame["level"]
+    turn_deg = (frame.affine[:3, :3] / plan.spacing) @ plan.frame["level_turn_deg"]
+    assert 20 < np.linalg.norm(level_mm) < 40
+    assert np.linalg.norm(turn_deg) == pytest.approx(8, abs=0.5)
+    room = room_around(plan.frame, plan.spacing)
+    straight = room_around({**plan.frame, "level_turn_deg": [0, 0, 0]}, plan.spacing)
+    assert (np.array(room) >= straight).all() and max(room) > max(plan.frame["room"])
+    # A frame laid by the last four levels, when they are taken for the first four, is this one.
+    there = ShapeFrame(model, frame.affine, frame.shape, 1.0).true_pose(
+        np.concatenate([model.mean[3:], np.full((3, 3), np.nan)])
+    )
+    centre = (np.array(frame.shape) - 1) / 2
+    moved = world_to_voxel(voxel_to_world(centre, there @ frame.affine), frame.affine) - centre
+    assert np.allclose(moved, plan.frame["level"], atol=1)
+    assert np.allclose(Rotation.from_matrix(there[:3, :3]).as_rotvec(degrees=True), turn_deg, atol=0.5)
 
 
 @pytest.mark.parametrize("landmarks, extent", [(3, (40.0, 30.0, 20.0)), (6, (40.0, 0.0, 0.0))])

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from auto3dlandmark.shapes.hypotheses import hypotheses_for
+from auto3dlandmark.geometry import voxel_to_world
+from auto3dlandmark.shapes.hypotheses import hypotheses_for, level_move
 from auto3dlandmark.shapes.model import ShapeModel, fit_shape
 from auto3dlandmark.shapes.peaks import Peaks
 from auto3dlandmark.shapes.posterior import shape_posterior
@@ -195,3 +196,16 @@ def test_the_mean_and_the_spread_of_known_shapes_are_recovered():
     distances = np.linalg.norm(shapes[:, 0] - shapes[:, 1], axis=1)
     assert np.linalg.norm(model.mean[0] - model.mean[1]) == pytest.approx(distances.mean(), rel=0.02)
     assert model.modes.shape[2] <= 40 and model.spread_mm < 0.6
+
+
+def test_the_way_to_the_next_level_turns_where_the_chain_is_bent_and_not_about_a_line():
+    names = [f"L{level}" for level in range(1, 6)]
+    line = np.outer(np.arange(5.0), (0, 3, -30))
+    move = level_move(names, line)
+    assert np.allclose(move[:3, :3], np.eye(3)) and np.allclose(move[:3, 3], (0, 3, -30))
+    angles = np.radians(15 * np.arange(5.0))
+    arc = 100 * np.stack([np.zeros(5), np.cos(angles), -np.sin(angles)], axis=1)
+    turn = Rotation.from_matrix(level_move(names, arc)[:3, :3])
+    assert np.degrees(turn.magnitude()) == pytest.approx(15, abs=0.1)
+    assert np.allclose(voxel_to_world(arc[:-1], level_move(names, arc)), arc[1:])
+    assert level_move(["a", "b", "c"], line[:3]) is None

@@ -184,6 +184,40 @@ def test_a_centred_patch_moves_by_its_shift_and_jumps_to_either_side(blob):
     assert {side: 30 < (sides == side).sum() < 130 for side in (-1, 0, 1)} == dict.fromkeys((-1, 0, 1), True)
 
 
+def test_a_jump_turns_the_patch_and_the_one_to_the_other_side_undoes_it(blob):
+    jump, turn = np.array([1.0, 3.0, 20.0]), np.array([10.0, 0.0, 3.0])
+    patch = RandPatchLandmarksd(
+        "image",
+        (8, 8, 8),
+        landmark_prob=0,
+        rotation_prob=0,
+        scale_prob=0,
+        shift=0,
+        centred=True,
+        jump=jump,
+        jump_turn_deg=turn,
+        jump_prob=1,
+    )
+    own = np.asarray(blob["image"].affine)
+    spacing = np.linalg.norm(own[:3, :3], axis=0)
+    centre = np.eye(4)
+    centre[:3, 3] = (np.array(blob["image"].shape[1:]) - 1) / 2
+    millimetres = own @ centre @ np.diag([*(1 / spacing), 1])  # from the image's middle, along its axes
+    half = np.eye(4)
+    half[:3, 3] = -3.5
+    expected = np.eye(4)
+    expected[:3, :3] = Rotation.from_rotvec(turn, degrees=True).as_matrix()
+    expected[:3, 3] = jump * spacing
+    found = set()
+    for _ in range(20):
+        affine = np.asarray(patch(blob)["image"].affine)
+        move = np.linalg.inv(millimetres) @ affine @ np.linalg.inv(np.diag([*spacing, 1]) @ half)
+        on, back = (np.allclose(move, one, atol=1e-6) for one in (expected, np.linalg.inv(expected)))
+        assert on != back
+        found.add(on)
+    assert found == {True, False}
+
+
 def test_more_scale_makes_things_smaller(blob):
     def mass(scale):
         patch = RandPatchLandmarksd(

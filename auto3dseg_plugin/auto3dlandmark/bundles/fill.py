@@ -137,7 +137,6 @@ def second_stage(plan: Plan) -> dict[str, Any]:
     What makes a training that of a second stage: values of train.json and inference.json.
     """
     assert plan.frame is not None
-    level = plan.frame.get("level", [0.0, 0.0, 0.0])
     values: dict[str, Any] = {
         "coarse": {
             "_target_": "auto3dlandmark.inference.coarse.CoarseStage",
@@ -150,7 +149,7 @@ def second_stage(plan: Plan) -> dict[str, Any]:
                 "keys": "image",
                 "frame": "@frame",
                 "finder": "@coarse",
-                "room": room_around(plan.frame),
+                "room": room_around(plan.frame, plan.spacing),
             }
         ],
         "resample": {"_target_": "Identityd", "keys": "image"},
@@ -163,8 +162,10 @@ def second_stage(plan: Plan) -> dict[str, Any]:
         values["random_patch#landmark_prob"] = 0.0
         values["random_patch#centred"] = True
         values["random_patch#shift"] = plan.frame["room"]
-        values["random_patch#jump"] = level
-        values["random_patch#jump_prob"] = LEVEL_OFF if any(level) else 0.0
+        if "level" in plan.frame:
+            values["random_patch#jump"] = plan.frame["level"]
+            values["random_patch#jump_turn_deg"] = plan.frame.get("level_turn_deg", [0.0, 0.0, 0.0])
+            values["random_patch#jump_prob"] = LEVEL_OFF
     return values
 
 

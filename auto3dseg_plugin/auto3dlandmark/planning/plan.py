@@ -48,8 +48,9 @@ class Plan:
             batch_size.
         notes: what a user should know about the decisions above.
         frame: of the second of two stages: voxels of the landmarks' frame (``shape``), and how many more are
-            kept at each side of it in training (``room``); how many voxels lie between two levels of a chain
-            (``level``), where there is one; axes are then those of the frame.
+            kept at each side of it in training (``room``); where there is a chain, how many voxels further
+            its next level lies (``level``), and how the frame is turned there (``level_turn_deg``, a rotation
+            vector along its axes); axes are then those of the frame.
         coarse: the plan of the first of two stages.
     """
 

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from ..errors import LandmarkError
 from ..frames.shape_frame import ShapeFrame, box_around, flatness, frame_around
-from ..shapes.hypotheses import level_offset
+from ..geometry import voxel_to_world
+from ..shapes.hypotheses import level_move
 from ..shapes.model import ShapeModel
 from .fingerprint import Fingerprint
 from .plan import Plan
@@ -93,15 +95,29 @@ def frame_of(plan: Plan, model: ShapeModel) -> ShapeFrame:
     return frame_around(model, plan.spacing, plan.frame["shape"], noise_mm)
 
 
-def room_around(frame: Mapping[str, Any]) -> list[int]:
+def room_around(frame: Mapping[str, Any], spacing: Sequence[float] | np.ndarray) -> list[int]:
     """
     Voxels at each side of a frame that training images show beyond it, along each axis.
 
     Args:
         frame: of a plan.
+        spacing: of its voxels, millimetres, shape (3,).
     """
-    level = frame.get("level", (0.0, 0.0, 0.0))
-    return [int(room) + math.ceil(abs(more)) for room, more in zip(np.broadcast_to(frame["room"], 3), level)]
+    half_mm = np.array(frame["shape"]) * spacing / 2
+    turn = Rotation.from_rotvec(frame.get("level_turn_deg", (0.0, 0.0, 0.0)), degrees=True).as_matrix()
+    level = np.abs(frame.get("level", (0.0, 0.0, 0.0))) + (np.abs(turn) @ half_mm - half_mm) / spacing
+    room = np.broadcast_to(frame["room"], 3) + np.ceil(np.round(np.maximum(level, 0), 6))
+    return [int(voxels) for voxels in room]
+
+
+def _level(move: np.ndarray, frame: ShapeFrame, spacing: np.ndarray) -> dict[str, list[float]]:
+    """A rigid move of a shape as one of its frame: of its centre in voxels, and about its own axes."""
+    grid = frame.affine
+    centre = voxel_to_world((np.array(frame.shape) - 1) / 2, grid)
+    shift = np.linalg.solve(grid[:3, :3], voxel_to_world(centre, move) - centre)
+    axes = grid[:3, :3] / spacing
+    turn = Rotation.from_matrix(axes.T @ move[:3, :3] @ axes).as_rotvec(degrees=True)
+    return {"level": np.round(shift, 2).tolist(), "level_turn_deg": np.round(turn, 2).tolist()}
 
 
 def _unable(model: ShapeModel) -> str | None:
@@ -136,11 +152,10 @@ def _fine_plan(
     spacing = np.array(fine.spacing)
     room = np.ceil(np.round(POSE_SHIFT * (spacing * shape).max() / spacing, 6)).astype(int)
     frame: dict[str, Any] = {"shape": list(shape), "room": room.tolist()}
-    level_mm = level_offset(model.names, model.mean)
-    if covered and level_mm is not None:  # else patches lie anywhere in the frame
-        voxels = np.linalg.solve(frame_around(model, fine.spacing, shape, 0.0).affine[:3, :3], level_mm)
-        frame["level"] = np.round(voxels, 2).tolist()
-    kept = np.array(shape) + 2 * np.array(room_around(frame))
+    move = level_move(model.names, model.mean)
+    if covered and move is not None:  # else patches lie anywhere in the frame
+        frame |= _level(move, frame_around(model, fine.spacing, shape, 0.0), spacing)
+    kept = np.array(shape) + 2 * np.array(room_around(frame, spacing))
     return dataclasses.replace(
         _without_resolution_note(fine),
         cached_gb=round(len(fingerprint.cases) * float(kept.prod()) * 4 * len(fine.modalities) / 1e9, 3),

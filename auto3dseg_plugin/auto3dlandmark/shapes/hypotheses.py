@@ -10,12 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..geometry import fit_rotation, rigid
 from ..landmarks import left_right_pairs
 
-__all__ = ["AS_FOUND", "Hypothesis", "hypotheses_for", "level_offset"]
+__all__ = ["AS_FOUND", "Hypothesis", "hypotheses_for", "level_move"]
 
 NUMBER = re.compile(r"\d+")
 FEWEST_LEVELS = 3
+LINE = 0.05  # of its first extent, is the second one of levels that lie on a line
 RARE = 1e-3  # how often such a confusion is expected
 
 
@@ -61,22 +63,26 @@ def hypotheses_for(names: Sequence[str], pairs: Sequence[tuple[int, int]] = ()) 
     return found
 
 
-def level_offset(names: Sequence[str], mean: np.ndarray) -> np.ndarray | None:
+def level_move(names: Sequence[str], mean: np.ndarray) -> np.ndarray | None:
     """
-    From a level of a chain to the next.
+    What lays a shape onto its chain one level further: a shift, and a turn where the chain is bent.
 
     Args:
         names: as for :func:`hypotheses_for`.
         mean: a shape, millimetres, shape (N, 3).
 
     Returns:
-        the mean over all levels, millimetres, shape (3,); None without a chain.
+        rigid, in the shape's millimetres, shape (4, 4); None without a chain. Without a turn where the levels
+        lie on one line, which does not say how they are turned about it.
     """
     source = _shifted(names, 1)
     if source is None:
         return None
     rows = np.flatnonzero((source >= 0) & (source != np.arange(len(names))))
-    return np.asarray((mean[source[rows]] - mean[rows]).mean(axis=0))
+    here, there = mean[rows], mean[source[rows]]
+    extents = np.linalg.svd(here - here.mean(axis=0), compute_uv=False)
+    turn = fit_rotation(here, there) if extents[1] > LINE * extents[0] else np.eye(3)
+    return rigid(turn, there.mean(axis=0) - turn @ here.mean(axis=0))
 
 
 def _shifted(names: Sequence[str], step: int) -> np.ndarray | None:

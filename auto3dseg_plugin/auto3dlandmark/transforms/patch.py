@@ -111,7 +111,8 @@ class RandPatchLandmarksd(MapTransform, Randomizable, LazyTransform):
             all.
         centred: patches that are not around a landmark are laid around the image's centre, rather than
             anywhere.
-        jump: voxels by which a patch is moved with ``jump_prob``, to one side or the other, shape (3,).
+        jump: voxels by which a patch is moved with ``jump_prob``, shape (3,), or the other way.
+        jump_turn_deg: how it is turned then: a rotation vector along the image's axes, degrees, shape (3,).
         jump_prob: chance of that.
         flip_prob: chance of the mirror image, in which the landmarks of each pair exchange names.
         flip_pairs: indices of landmarks that mirror each other, twice of one that is its own partner, and of
@@ -140,6 +141,7 @@ class RandPatchLandmarksd(MapTransform, Randomizable, LazyTransform):
         shift: float | Sequence[float] = 4.0,
         centred: bool = False,
         jump: Sequence[float] = (0.0, 0.0, 0.0),
+        jump_turn_deg: Sequence[float] = (0.0, 0.0, 0.0),
         jump_prob: float = 0.0,
         flip_prob: float = 0.0,
         flip_pairs: Sequence[Sequence[int]] = (),
@@ -156,7 +158,8 @@ class RandPatchLandmarksd(MapTransform, Randomizable, LazyTransform):
         self.euler, self.thick_axis = euler, thick_axis
         self.scale_range, self.scale_prob = scale_range, scale_prob
         self.stretch, self.shift, self.centred = stretch, np.asarray(shift, dtype=float), centred
-        self.jump, self.jump_prob = np.asarray(jump, dtype=float), jump_prob
+        self.jump, self.jump_turn_deg = np.asarray(jump, dtype=float), np.asarray(jump_turn_deg, dtype=float)
+        self.jump_prob = jump_prob
         self.flip_prob, self.status_key = flip_prob, status_key
         self.flip_pairs = [tuple(pair) for pair in flip_pairs]
         self.resample = SpatialResample(mode="bilinear", padding_mode=padding_mode, dtype=np.float32)
@@ -222,6 +225,9 @@ class RandPatchLandmarksd(MapTransform, Randomizable, LazyTransform):
         still = np.array_equal(turn, np.eye(3)) and np.array_equal(scale, np.ones(3))
         linear = np.eye(3) if still else np.diag(1 / spacing) @ turn @ np.diag(spacing * scale)
         centre = self._centre(affine, shape, linear, landmarks)
+        if self.jump_prob and self.R.uniform() < self.jump_prob:
+            turned, moved = self._jump(spacing)
+            linear, centre = turned @ linear, centre + moved
         to_image = np.eye(4)
         to_image[:3, :3] = linear
         to_image[:3, 3] = centre - linear @ ((patch - 1) / 2)
@@ -276,6 +282,11 @@ class RandPatchLandmarksd(MapTransform, Randomizable, LazyTransform):
             place = np.clip(point[:3], middle - room, middle + room)
         else:
             place = middle + self.R.uniform(-1, 1, size=3) * room * (not self.centred)
-        if self.jump_prob and self.R.uniform() < self.jump_prob:
-            place = place + self.jump * self.R.choice([-1, 1])
         return np.asarray(place + shift)
+
+    def _jump(self, spacing: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """How a jump turns the voxels of a patch, shape (3, 3), and moves its centre, in voxels."""
+        side = self.R.choice([-1, 1])
+        turn = Rotation.from_rotvec(side * self.jump_turn_deg, degrees=True).as_matrix()
+        voxels = np.diag(1 / spacing) @ turn @ np.diag(spacing)
+        return voxels, self.jump if side > 0 else -voxels @ self.jump
