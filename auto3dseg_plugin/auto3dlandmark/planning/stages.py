@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation
 
 from ..errors import LandmarkError
 from ..frames.shape_frame import ShapeFrame, box_around, flatness, frame_around
-from ..geometry import voxel_to_world
+from ..geometry import voxel_spacing, voxel_to_world
 from ..shapes.hypotheses import level_move
 from ..shapes.model import ShapeModel
 from .fingerprint import Fingerprint
@@ -110,12 +110,12 @@ def room_around(frame: Mapping[str, Any], spacing: Sequence[float] | np.ndarray)
     return [int(voxels) for voxels in room]
 
 
-def _level(move: np.ndarray, frame: ShapeFrame, spacing: np.ndarray) -> dict[str, list[float]]:
+def _level(move: np.ndarray, frame: ShapeFrame) -> dict[str, list[float]]:
     """A rigid move of a shape as one of its frame: of its centre in voxels, and about its own axes."""
     grid = frame.affine
     centre = voxel_to_world((np.array(frame.shape) - 1) / 2, grid)
     shift = np.linalg.solve(grid[:3, :3], voxel_to_world(centre, move) - centre)
-    axes = grid[:3, :3] / spacing
+    axes = grid[:3, :3] / voxel_spacing(grid)
     turn = Rotation.from_matrix(axes.T @ move[:3, :3] @ axes).as_rotvec(degrees=True)
     return {"level": np.round(shift, 2).tolist(), "level_turn_deg": np.round(turn, 2).tolist()}
 
@@ -154,7 +154,7 @@ def _fine_plan(
     frame: dict[str, Any] = {"shape": list(shape), "room": room.tolist()}
     move = level_move(model.names, model.mean)
     if covered and move is not None:  # else patches lie anywhere in the frame
-        frame |= _level(move, frame_around(model, fine.spacing, shape, 0.0), spacing)
+        frame |= _level(move, frame_around(model, fine.spacing, shape, 0.0))
     kept = np.array(shape) + 2 * np.array(room_around(frame, spacing))
     return dataclasses.replace(
         _without_resolution_note(fine),
