@@ -62,6 +62,7 @@ def test_two_stages_say_why(given, why, network):
     # The coarse stage sees the whole image, the fine one is at least as detailed.
     assert np.prod(plan.coarse.patch_size) >= 0.99 * np.prod(np.round(plan.coarse.median_shape))
     assert np.prod(plan.spacing) < np.prod(plan.coarse.spacing)
+    assert plan.coarse.rotation_deg >= 30 and plan.rotation_deg < 10  # nothing is told by how an image lies
 
 
 def test_the_frame_holds_the_landmarks_and_is_a_grid_of_the_plan():

@@ -28,6 +28,7 @@ FEWEST_LANDMARKS, LEAST_FLATNESS = 4, 0.05  # to say how something is turned
 SMALL_PART = 0.25  # of the image, that the landmarks take
 FINER = 1.25  # times finer voxels in the landmarks' frame than in the whole image
 COARSE_NETWORK, COARSE_GB = "folded", 4.0  # half the voxels of one stage: a pose needs no details
+COARSE_DEG, COARSE_TURNED = 30.0, 0.7  # turns that a first stage learns from: how an image lies says nothing
 POSE_DEG, TURNED = 8.0, 0.7  # what a second stage is trained to forgive: turns, and how often
 POSE_SHIFT = 0.025  # and shifts, of the frame's longest side
 ALIKE_DEG = 30.0  # 95 % of pairs of cases are turned by less where a frame's axes are those of images
@@ -74,6 +75,11 @@ def plan_stages(
             "One stage is enough: images lie alike, and a second stage would see no finer.",
         )
     coarse = make_plan(fingerprint, COARSE_NETWORK, COARSE_GB, sees=1.0)
+    coarse = dataclasses.replace(
+        coarse,
+        rotation_deg=max(coarse.rotation_deg, COARSE_DEG),
+        rotation_prob=max(coarse.rotation_prob, COARSE_TURNED),
+    )
     note = (
         f"Two stages, {reason}: the first finds the pose in the whole image with voxels of "
         f"{_by(coarse.spacing)} mm, the second the landmarks in their own frame with voxels of "
