@@ -14,6 +14,7 @@ import numpy as np
 
 from auto3dlandmark.data.folder import find_images
 from auto3dlandmark.inference.predictor import LandmarkPredictor
+from auto3dlandmark.shapes.peaks import merged
 
 FOUND = 0.05  # the score below which nothing was found, so that there is no place to compare
 
@@ -33,8 +34,8 @@ def main(bundle: str, images: str, cases: int = 6) -> None:
         member.inferer.enabled = not exact
         apart, scores = [], []
         for image in find_images(images)[:cases]:
-            coarse = predictor._coarse(image, None)
-            pose = None if coarse is None else member.frame.pose(coarse)
+            views = predictor._coarse(image, None)
+            pose = None if views is None else member.frame.pose(merged(views))
             streamed, dense = (
                 predictor._peaks(image, None, pose),
                 predictor.peaks_of(*predictor.heatmaps(image, pose)),

@@ -95,26 +95,23 @@ def test_points_on_a_line_are_flat():
     assert flatness(fit_shape(np.stack([line, line]), names_of(5))) < 1e-3
 
 
-def frame_of_a_chain() -> tuple[ShapeFrame, np.ndarray]:
-    """A frame of five levels of three landmarks, 30 mm apart, and where they are."""
-    names = [f"L{level}_{part}" for level in range(1, 6) for part in ("centre", "front", "top")]
-    level = np.array([[0, 0, 0], [0, 10, 0], [0, 0, 8.0]])
-    chain = np.concatenate([level - (0, 0, 30 * number) for number in range(5)])
-    random = np.random.default_rng(0)
-    model = fit_shape(np.stack([chain + random.normal(size=chain.shape) for _ in range(8)]), names)
-    frame = frame_around(model, (2, 2, 2), (20, 20, 80), noise_mm=1.0)
-    return frame, chain
-
-
-def test_a_chain_that_may_be_one_level_off_gives_several_poses():
-    frame, chain = frame_of_a_chain()
+def test_a_chain_that_may_be_one_level_off_gives_several_poses(chain_frame):
+    frame, chain = chain_frame
     whole, cut = found(chain), found(chain)
     assert len(frame.poses(whole)) == 1  # its ends say which level is which
     cut.masses[[0, 1, 2, 12, 13, 14]] = 0
-    poses = [pose for pose, _ in frame.poses(cut)]
+    poses = frame.poses(cut)
     shifts = [abs(float((np.linalg.inv(poses[0]) @ pose)[2, 3])) for pose in poses]
     assert any(shift == pytest.approx(30, abs=3) for shift in shifts)
     assert len(poses) >= 2
+
+
+def test_a_level_off_each_level_lies_where_the_next_one_did(chain_frame, frame, shapes):
+    chained, chain = chain_frame
+    pose = chained.true_pose(chain)
+    further, back = (voxel_to_world(chain, off @ np.linalg.inv(pose)) for off in chained.a_level_off(pose))
+    assert np.abs(further[:12] - chain[3:]).max() < 3 and np.abs(back[3:] - chain[:12]).max() < 3
+    assert frame.a_level_off(frame.true_pose(shapes[0])) == []  # no chain
 
 
 def test_what_lies_outside_the_image_speaks_against_no_pose(frame, shapes):
@@ -143,8 +140,8 @@ def test_what_was_found_must_belong_to_a_landmark_of_a_pose(frame, shapes):
     assert frame.apart(frame.pose(away), pose) < 1e-6
 
 
-def test_a_level_outside_the_image_leaves_no_doubt_about_a_chain():
-    frame, chain = frame_of_a_chain()
+def test_a_level_outside_the_image_leaves_no_doubt_about_a_chain(chain_frame):
+    frame, chain = chain_frame
     masses = np.full((15, 1), 0.9)
     masses[12:] = 0  # the lowest level was not found
     affine = np.eye(4)

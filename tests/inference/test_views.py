@@ -8,7 +8,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from auto3dlandmark.inference.views import mean_over_views
+from auto3dlandmark.inference.views import mean_over_views, tilted
 
 
 @pytest.fixture
@@ -51,3 +51,12 @@ def test_in_a_mirror_left_is_called_right(image):
         left_and_right, image, "sigmoid", 2, [[0], [1]]
     )  # no partner: the mirror says nothing
     assert abs(middle(alone[0])[0] - 6) < 0.5 and float(alone[0].sum()) > 0
+
+
+def test_in_every_tilted_view_things_lie_where_they_are(image):
+    views = list(tilted(image))
+    assert len(views) == 7 and views[0] is image
+    for view in views:
+        place = np.append(middle(brightest(view)[0]), 1.0)
+        assert np.abs((view.affine.numpy() @ place)[:3] - (12, 20, 20)).max() < 0.6
+    assert len({tuple(np.round(view.affine.numpy().ravel(), 3)) for view in views}) == 7

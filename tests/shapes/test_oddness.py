@@ -54,3 +54,11 @@ def test_a_sign_that_never_varied_is_no_reason_for_alarm_by_its_last_decimal():
     kept = Oddness.from_json(fitted.to_json())
     assert kept.value({"mass": 0.5}) == 0 and kept.value({"mass": 0.501}) < 1 < kept.value({"mass": 0.6})
     assert np.isfinite(Oddness.from_json({"mass": [0.5, 0.0]}).value({"mass": 0.6}))  # of an earlier version
+
+
+def test_doubt_needs_no_held_out_cases():
+    signs = [{**one, "doubt": 3.0} for one in signs_of(10)]
+    known = fit_oddness(signs, [1.0] * 10)
+    assert "doubt" not in known.usual  # and what is usual is not learnt from it
+    assert known.value(signs[0]) == 3 and known.value({**signs[0], "doubt": 0.0}) < 1
+    assert Oddness({}).value({"doubt": 2.0, "misfit": 9.0}) == 2

@@ -26,10 +26,10 @@ class Found:
     def __init__(self, points):
         self.points, self.asked = points, []
 
-    def peaks(self, image, alone=None):
+    def views(self, image, alone=None):
         self.asked.append((image, alone))
         masses = np.ones((len(self.points), 1))
-        return Peaks(self.points[:, None], masses, masses, np.eye(4), (9, 9, 9))
+        return [Peaks(self.points[:, None], masses, masses, np.eye(4), (9, 9, 9))] * 2
 
 
 @pytest.fixture

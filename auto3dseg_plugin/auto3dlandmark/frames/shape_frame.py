@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import LandmarkError
 from ..files import read_json, write_json
 from ..geometry import ordered_axes, voxel_to_world
-from ..shapes.hypotheses import Hypothesis, hypotheses_for
+from ..shapes.hypotheses import Hypothesis, hypotheses_for, level_move
 from ..shapes.model import ShapeModel
 from ..shapes.peaks import Peaks
 from ..shapes.posterior import ShapePosterior, shape_posterior
@@ -53,11 +53,10 @@ class ShapeFrame:
         """
         return self._posterior(peaks, hypotheses_for(self.model.names), FOLLOWED).pose
 
-    def poses(self, peaks: Peaks) -> list[tuple[np.ndarray, float]]:
+    def poses(self, peaks: Peaks) -> list[np.ndarray]:
         """
         The likeliest pose, and others that explain what was found nearly as well: another way to lay the
-        shape on the peaks; chains of landmarks found one level off; left taken for right. Each with its
-        misfit, as from :meth:`misfit`.
+        shape on the peaks; chains of landmarks found one level off; left taken for right.
         """
         found: list[tuple[np.ndarray, float]] = []
         for one in hypotheses_for(self.model.names):
@@ -65,11 +64,17 @@ class ShapeFrame:
             found += [(way.pose, way.seen_misfit) for way in (fit, *fit.others)]
         found.sort(key=lambda one: one[1])
         doubt = DOUBT / len(self.model.names)
-        chosen: list[tuple[np.ndarray, float]] = []
+        chosen: list[np.ndarray] = []
         for pose, misfit in found:
-            if misfit <= found[0][1] + doubt and all(self.apart(pose, other) > APART for other, _ in chosen):
-                chosen.append((pose, misfit))
+            if misfit <= found[0][1] + doubt and not any(self.alike(pose, other) for other in chosen):
+                chosen.append(pose)
         return chosen[:MOST_POSES]
+
+    def a_level_off(self, pose: np.ndarray) -> list[np.ndarray]:
+        """The poses that lay each level of a chain where this one lays the next, or the one before; none
+        without a chain."""
+        move = level_move(self.model.names, self.model.mean)
+        return [] if move is None else [pose @ move, pose @ np.linalg.inv(move)]
 
     def pose_as_found(self, peaks: Peaks) -> np.ndarray:
         """The pose, as from :meth:`pose`, when every peak is taken for the landmark it was found as."""
@@ -79,6 +84,10 @@ class ShapeFrame:
         """How far apart two poses put the landmarks: root mean square, of the shape's size."""
         offset = voxel_to_world(self.model.mean, pose) - voxel_to_world(self.model.mean, other)
         return float(np.sqrt((offset**2).sum(axis=1).mean())) / self.model.size_mm
+
+    def alike(self, pose: np.ndarray, other: np.ndarray) -> bool:
+        """Whether two poses are the same explanation of a case."""
+        return self.apart(pose, other) <= APART
 
     def misfit(self, peaks: Peaks) -> float:
         """

@@ -50,9 +50,10 @@ class CoarseStage:
         """A short name for what it finds: another one after another training."""
         return files_digest([BundleFolder(self.bundle).models.weights])
 
-    def peaks(self, image: str | os.PathLike, alone: int | None = None) -> Peaks:
+    def views(self, image: str | os.PathLike, alone: int | None = None) -> list[Peaks]:
         """
-        The places at which the landmarks of an image file were found.
+        The places at which the landmarks of an image file were found, as it is and tilted to each side: what
+        is only told by how an image lies is found elsewhere in some views.
 
         Args:
             alone: instead of the stage's own.
@@ -71,4 +72,4 @@ class CoarseStage:
                     )
                 # The bundle around it has been trusted, this one with it.
                 self.predictor = LandmarkPredictor([self.bundle], self.device, trust=True)
-            return self.predictor.peaks(image, self.alone if alone is None else alone)
+            return self.predictor.views(image, self.alone if alone is None else alone)

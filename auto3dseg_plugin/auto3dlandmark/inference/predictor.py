@@ -27,6 +27,7 @@ from ..data.folder import prediction_path
 from ..errors import LandmarkError, readable_error
 from ..formats import write_landmarks
 from ..frames.shape_frame import ShapeFrame
+from ..frames.verdict import verdict
 from ..inferers import AutocastInferer
 from ..inferers.streamed import Looker, kept_heatmaps, streamed_peaks
 from ..landmarks import LandmarkSet
@@ -37,7 +38,7 @@ from ..transforms import FrameByShaped, HeatmapToLandmarksd, PosteriorLandmarksd
 from ..transforms.decode import SIGNS, activate
 from ..transforms.framing import POSE
 from .fusion import Seen, fused_peaks, on_grid, voxel_volume
-from .views import MOST_VIEWS, mean_over_views, views_of
+from .views import MOST_VIEWS, mean_over_views, tilted, views_of
 
 __all__ = [
     "LandmarkPredictor",
@@ -125,22 +126,34 @@ class LandmarkPredictor:
         Raises:
             LandmarkError: when the image cannot be used.
         """
-        coarse = self._coarse(image, alone)
-        if coarse is None:
+        views = self._coarse(image, alone)
+        if views is None:
             return self._peaks(image, alone, None)
-        frame = self.members[0].frame
-        found = [(self._twice(image, alone, pose), misfit) for pose, misfit in frame.poses(coarse)]
-        best, _ = found[0] if len(found) == 1 else min(found, key=lambda one: frame.misfit(one[0]) + one[1])
+        frame, coarse = self.members[0].frame, merged(views)
+        poses = frame.poses(coarse)
+        looks = [self._twice(image, alone, pose) for pose in poses]
+        off = [self._twice(image, alone, pose) for pose in frame.a_level_off(poses[0])]
+        best = verdict(frame, views, [*looks, *off], [looks[0], *off] if off else [])
         return replace(best, signs={**best.signs, **frame.signs(coarse, best)})
 
+    def views(self, image: str | os.PathLike, alone: int | None = None) -> list[Peaks]:
+        """
+        As :meth:`peaks`, of a bundle of one stage, from the image as it is and tilted to each side.
+        """
+        member = self.members[0]
+        return [_found([member], [view], alone) for view in tilted(member.load(image))]
+
     def _twice(self, image: str | os.PathLike, alone: int | None, pose: np.ndarray) -> Peaks:
-        """What second stages find; they look again where they say that the landmarks lie in another pose."""
+        """What second stages find; they look again where they say that the landmarks lie in another pose, and
+        what they find there counts if they still say so."""
         frame = self.members[0].frame
         seen = self._peaks(image, alone, pose)
         better = frame.pose_as_found(seen)
         if frame.apart(pose, better) <= LOOK_AGAIN:
             return seen
         again = self._peaks(image, alone, better)
+        if frame.apart(better, frame.pose_as_found(again)) > LOOK_AGAIN:
+            return seen
         return min(seen, again, key=frame.misfit)
 
     def _peaks(self, image: str | os.PathLike, alone: int | None, pose: np.ndarray | None) -> Peaks:
@@ -189,15 +202,16 @@ class LandmarkPredictor:
                 seen[one.preprocessing_id] = one.load(image, pose)
         return [seen[one.preprocessing_id] for one in members]
 
-    def _coarse(self, image: str | os.PathLike, alone: int | None) -> Peaks | None:
-        """What the members' coarse stages find; None where each member looks as its config says."""
+    def _coarse(self, image: str | os.PathLike, alone: int | None) -> list[Peaks] | None:
+        """What the members' coarse stages find in each view; None where each member looks as its config
+        says."""
         framing = [member.framing for member in self.members if member.framing is not None]
         if len(framing) < len(self.members) or any(
             not one.frame.is_like(framing[0].frame) for one in framing
         ):
             return None
         try:
-            return merged([one.found(image, alone) for one in framing])
+            return [view for one in framing for view in one.found(image, alone)]
         except Exception as error:  # MONAI wraps whatever a reader raises
             raise readable_error(error, f"{image}: cannot be read as an image") from error
 

@@ -4,7 +4,7 @@ allowed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import cast
 
 import numpy as np
@@ -15,11 +15,13 @@ from scipy.spatial.transform import Rotation
 
 from .fusion import on_grid
 
-__all__ = ["MOST_VIEWS", "mean_over_views", "views_of"]
+__all__ = ["MOST_VIEWS", "mean_over_views", "tilted", "views_of"]
 
 TURN_DEG = 10.0
 AXES = ((1, 0, 0), (-1, 0, 0), (0, 0, 1), (0, 0, -1))  # what is turned about
 MOST_VIEWS = len(AXES) + 2
+TILT_DEG = 15.0
+TILT_AXES = (*AXES, (0, 1, 0), (0, -1, 0))
 
 
 def views_of(
@@ -39,16 +41,10 @@ def views_of(
     """
     same: list[int | None] = list(range(landmarks))
     yield image, same
-    affine = image.affine.double().cpu().numpy()
-    middle = affine @ np.append((np.array(image.shape[1:]) - 1) / 2, 1.0)
-    resample = SpatialResample(mode="bilinear", padding_mode="border", dtype=np.float32)
-    for axis in AXES:
-        turn = np.eye(4)
-        turn[:3, :3] = Rotation.from_rotvec(np.array(axis) * TURN_DEG, degrees=True).as_matrix()
-        turn[:3, 3] = middle[:3] - turn[:3, :3] @ middle[:3]
-        other = torch.as_tensor(turn @ affine)
-        yield cast(MetaTensor, resample(image, dst_affine=other, spatial_size=image.shape[1:])), same
+    for view in _turned(image, AXES, TURN_DEG):
+        yield view, same
     if flip_groups:
+        affine = image.affine.double().cpu().numpy()
         flip = np.diag([-1.0, 1.0, 1.0, 1.0])
         flip[0, 3] = image.shape[1] - 1
         partners = same.copy()
@@ -56,6 +52,31 @@ def views_of(
             partners[group[0]] = group[1] if len(group) == 2 else None
             partners[group[-1]] = group[0] if len(group) == 2 else None
         yield MetaTensor(image.as_tensor().flip(1), affine=torch.as_tensor(affine @ flip)), partners
+
+
+def tilted(image: MetaTensor) -> Iterator[MetaTensor]:
+    """
+    The image as it is, and tilted to each side: what a network finds by how an image lies is found elsewhere
+    in some of them.
+
+    Args:
+        image: shape (C, H, W, D).
+    """
+    yield image
+    yield from _turned(image, TILT_AXES, TILT_DEG)
+
+
+def _turned(image: MetaTensor, axes: Iterable[Sequence[int]], degrees: float) -> Iterator[MetaTensor]:
+    """An image turned about each axis through its middle, on a grid of as many voxels."""
+    affine = image.affine.double().cpu().numpy()
+    middle = affine @ np.append((np.array(image.shape[1:]) - 1) / 2, 1.0)
+    resample = SpatialResample(mode="bilinear", padding_mode="border", dtype=np.float32)
+    for axis in axes:
+        turn = np.eye(4)
+        turn[:3, :3] = Rotation.from_rotvec(np.array(axis) * degrees, degrees=True).as_matrix()
+        turn[:3, 3] = middle[:3] - turn[:3, :3] @ middle[:3]
+        other = torch.as_tensor(turn @ affine)
+        yield cast(MetaTensor, resample(image, dst_affine=other, spatial_size=image.shape[1:]))
 
 
 def mean_over_views(

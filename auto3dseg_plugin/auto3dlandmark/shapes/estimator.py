@@ -24,6 +24,7 @@ from .absence import groups_of_absence
 from .calibration import Calibration, Evidence, HeldOut, calibrate, evidence_of, in_slices, usual_slices
 from .hypotheses import AS_FOUND, hypotheses_for
 from .model import ShapeModel, fit_shape
+from .oddness import DOUBT, Oddness
 from .peaks import Peaks
 from .posterior import ShapePosterior
 
@@ -115,10 +116,12 @@ class ShapeEstimator:
             )
         inside = peaks.inside_mm(evidence.posterior.points)
         chance, absent = self._presence(peaks, evidence, inside)
-        unusual = np.nan if known is None else known.oddness.value(evidence.signs)
+        unusual = (Oddness({}) if known is None else known.oddness).value(evidence.signs)
         notes = self._notes(points, peaks, evidence, radii, inside, absent)
         if unusual > 1:
             odd = f"the case does not look like the training images ({unusual:.1f}; usual is below 1)"
+            if evidence.signs.get(DOUBT, 0.0) > 1:
+                odd += ": looked at otherwise, landmarks are found elsewhere"
             notes = tuple(f"{note}; {odd}" if note else odd for note in notes)
         nowhere = absent[:, None]
         estimates = Estimates(

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Oddness", "fit_oddness", "image_signs"]
+__all__ = ["DOUBT", "Oddness", "fit_oddness", "image_signs"]
 
+DOUBT = "doubt"  # the sign that needs no held-out cases: 1 is as much as is usual
 NORMAL_MAD = 1.4826  # standard deviations of a normal distribution in its median absolute deviation
 DEVIATIONS, DEVIATIONS_OF_ONE = 4.0, 12.0  # that are still usual, and how many more a single case leaves open
 FAILED = 3.0  # times the median error: a case that says nothing about what is usual
@@ -34,10 +35,10 @@ class Oddness:
     def value(self, signs: Mapping[str, float]) -> float:
         """
         How odd a case is by its oddest sign: 0 as most held-out cases, 1 as the oddest that is usual; NaN
-        without any sign.
+        without any sign. Doubt counts as it is.
         """
         odd = [self._odd(signs[name], name) for name in self.usual if np.isfinite(signs.get(name, np.nan))]
-        return max(odd, default=float("nan"))
+        return max([*odd, *(signs[name] for name in signs if name == DOUBT)], default=float("nan"))
 
     def _odd(self, value: float, name: str) -> float:
         middle, width = self.usual[name]
@@ -73,7 +74,7 @@ def fit_oddness(signs: Sequence[Mapping[str, float]], errors_mm: Sequence[float]
         ~(errors > FAILED * np.nanmedian(errors)) if np.isfinite(errors).any() else np.ones(len(errors), bool)
     )
     usual = {}
-    for name in dict.fromkeys(name for one in signs for name in one):
+    for name in dict.fromkeys(name for one in signs for name in one if name != DOUBT):
         values = np.array([one.get(name, np.nan) for one, use in zip(signs, good) if use], dtype=float)
         values = values[np.isfinite(values)]
         if len(values) < 2:

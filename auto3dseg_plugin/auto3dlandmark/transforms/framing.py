@@ -17,7 +17,7 @@ from monai.transforms import MapTransform, SpatialResample
 from ..errors import LandmarkError
 from ..frames.shape_frame import ShapeFrame
 from ..geometry import part_affine, touched_box, voxel_along, voxel_spacing
-from ..shapes.peaks import Peaks
+from ..shapes.peaks import Peaks, merged
 from .load import source_file
 from .resample import smoothed
 
@@ -32,8 +32,9 @@ AROUND = 4  # voxels kept around a frame before it is resampled
 class Finder(Protocol):
     """A first network, which finds roughly where landmarks are."""
 
-    def peaks(self, image: str | os.PathLike, alone: int | None = None) -> Peaks:
-        """The places at which the landmarks of an image file were found; by one of its networks alone."""
+    def views(self, image: str | os.PathLike, alone: int | None = None) -> list[Peaks]:
+        """The places at which the landmarks of an image file were found, in each of several views of it; by
+        one of its networks alone."""
 
 
 class FrameByShaped(MapTransform):
@@ -94,15 +95,15 @@ class FrameByShaped(MapTransform):
             return np.asarray(data[self.pose_key], dtype=np.float64), NO_ROOM
         if self.landmarks_key in data:
             return self.frame.true_pose(np.asarray(data[self.landmarks_key], dtype=np.float64)), self.room
-        return self.frame.pose(self.found(source_file(data[self.first_key(dict(data))]))), NO_ROOM
+        return self.frame.pose(merged(self.found(source_file(data[self.first_key(dict(data))])))), NO_ROOM
 
     def identity(self) -> dict[str, Any]:
         """What decides how an image is framed, where its pose is known."""
         return {**vars(self), "finder": None}
 
-    def found(self, image: str | os.PathLike, alone: int | None = None) -> Peaks:
+    def found(self, image: str | os.PathLike, alone: int | None = None) -> list[Peaks]:
         """
-        What the first network finds in an image file.
+        What the first network finds in each view of an image file.
 
         Args:
             alone: which of several first networks looks; left out, all do.
@@ -114,7 +115,7 @@ class FrameByShaped(MapTransform):
             raise LandmarkError(
                 f"{image}: no coarse stage is named that could find the pose. Build the bundle again."
             )
-        return self.finder.peaks(image, alone)
+        return self.finder.views(image, alone)
 
 
 def field_of(image: MetaTensor) -> tuple[np.ndarray, tuple[int, ...]]:
