@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -95,22 +96,30 @@ def test_a_second_stage_that_finds_another_pose_looks_again_from_there(finished,
     true = frame.true_pose(truth)
     poses = []
 
-    def found(image, alone, pose):
+    def found(image, alone, pose, places=lambda look: truth):
         poses.append(pose)
-        positions, masses = truth[:, None] + 0.01 * len(poses), np.full((len(truth), 1), 0.9)
+        positions, masses = places(len(poses))[:, None] + 0.01 * len(poses), np.full((len(truth), 1), 0.9)
         return Peaks(positions, masses, np.zeros_like(masses), np.eye(4), (500, 500, 500))
 
     off = true.copy()
     off[:3, 3] += 0.5 * frame.model.size_mm
     monkeypatch.setattr(predictor, "_peaks", found)
-    monkeypatch.setattr(predictor, "_coarse", lambda image, alone: found(image, alone, None))
-    monkeypatch.setattr(ShapeFrame, "poses", lambda frame, peaks: [(off, 1.0)])
+    monkeypatch.setattr(predictor, "_coarse", lambda image, alone: [found(image, alone, None)])
+    monkeypatch.setattr(ShapeFrame, "poses", lambda frame, peaks: [off])
     predictor.predict("image")
     assert len(poses) == 3 and poses[1] is off and frame.apart(poses[2], true) < 0.05
-    monkeypatch.setattr(ShapeFrame, "poses", lambda frame, peaks: [(true, 1.0)])
+    monkeypatch.setattr(ShapeFrame, "poses", lambda frame, peaks: [true])
     poses.clear()
     predictor.peaks("image")
     assert len(poses) == 2  # the first stage and one look
+    # What is found elsewhere again counts for nothing.
+    away = truth + (0, 0, frame.model.size_mm)
+    monkeypatch.setattr(ShapeFrame, "poses", lambda frame, peaks: [off])
+    monkeypatch.setattr(predictor, "_peaks", partial(found, places=lambda look: away if look == 3 else truth))
+    poses.clear()
+    best = predictor.peaks("image")
+    assert len(poses) == 3 and np.allclose(best.first, truth + 0.02)
+    assert best.signs["doubt"] == 0  # the one view agrees
 
 
 def test_stock_inference_finds_the_same_points(finished, demo_dataset, tmp_path):
