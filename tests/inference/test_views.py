@@ -8,6 +8,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
+from auto3dlandmark.geometry import voxel_to_world, world_to_voxel
 from auto3dlandmark.inference.views import mean_over_views, tilted
 
 
@@ -60,3 +61,11 @@ def test_in_every_tilted_view_things_lie_where_they_are(image):
         place = np.append(middle(brightest(view)[0]), 1.0)
         assert np.abs((view.affine.numpy() @ place)[:3] - (12, 20, 20)).max() < 0.6
     assert len({tuple(np.round(view.affine.numpy().ravel(), 3)) for view in views}) == 7
+
+
+def test_a_tilted_view_of_a_thin_image_holds_all_of_it():
+    image = MetaTensor(torch.zeros(1, 4, 30, 60), affine=torch.diag(torch.tensor([3.0, 1, 1, 1]).double()))
+    corners = np.array(list(np.ndindex(2, 2, 2))) * (3, 29, 59)
+    for view in tilted(image):
+        places = world_to_voxel(voxel_to_world(corners, image.affine.numpy()), view.affine.numpy())
+        assert (places > -0.5).all() and (places < np.array(view.shape[1:]) - 0.5).all()

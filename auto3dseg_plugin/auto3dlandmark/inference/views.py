@@ -13,6 +13,7 @@ from monai.data import MetaTensor
 from monai.transforms import SpatialResample
 from scipy.spatial.transform import Rotation
 
+from ..geometry import rigid, voxel_to_world
 from .fusion import on_grid
 
 __all__ = ["MOST_VIEWS", "mean_over_views", "tilted", "views_of"]
@@ -56,27 +57,36 @@ def views_of(
 
 def tilted(image: MetaTensor) -> Iterator[MetaTensor]:
     """
-    The image as it is, and tilted to each side: what a network finds by how an image lies is found elsewhere
-    in some of them.
+    The image as it is, and tilted to each side, whole: what a network finds by how an image lies is found
+    elsewhere in some of them.
 
     Args:
         image: shape (C, H, W, D).
     """
     yield image
-    yield from _turned(image, TILT_AXES, TILT_DEG)
+    yield from _turned(image, TILT_AXES, TILT_DEG, whole=True)
 
 
-def _turned(image: MetaTensor, axes: Iterable[Sequence[int]], degrees: float) -> Iterator[MetaTensor]:
-    """An image turned about each axis through its middle, on a grid of as many voxels."""
+def _turned(
+    image: MetaTensor, axes: Iterable[Sequence[int]], degrees: float, whole: bool = False
+) -> Iterator[MetaTensor]:
+    """An image turned about each axis through its middle, on a grid of as many voxels, or one that holds all
+    of it."""
     affine = image.affine.double().cpu().numpy()
-    middle = affine @ np.append((np.array(image.shape[1:]) - 1) / 2, 1.0)
+    size = np.array(image.shape[1:])
+    middle = voxel_to_world((size - 1) / 2, affine)
     resample = SpatialResample(mode="bilinear", padding_mode="border", dtype=np.float32)
     for axis in axes:
-        turn = np.eye(4)
-        turn[:3, :3] = Rotation.from_rotvec(np.array(axis) * degrees, degrees=True).as_matrix()
-        turn[:3, 3] = middle[:3] - turn[:3, :3] @ middle[:3]
-        other = torch.as_tensor(turn @ affine)
-        yield cast(MetaTensor, resample(image, dst_affine=other, spatial_size=image.shape[1:]))
+        turn = Rotation.from_rotvec(np.array(axis) * degrees, degrees=True).as_matrix()
+        other = rigid(turn, middle - turn @ middle) @ affine
+        across = np.linalg.solve(
+            affine[:3, :3], turn.T @ affine[:3, :3]
+        )  # voxels of the image in turned ones
+        shape = np.ceil(np.abs(across) @ size - 1e-6).astype(int) if whole else size
+        other[:3, 3] = middle - other[:3, :3] @ ((shape - 1) / 2)
+        yield cast(
+            MetaTensor, resample(image, dst_affine=torch.as_tensor(other), spatial_size=shape.tolist())
+        )
 
 
 def mean_over_views(
