@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What many tests share: four hand-written points, an affine to check by hand, a little dataset, the shared
-data."""
+data, a chain of levels."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ import numpy as np
 import pytest
 
 from auto3dlandmark.formats import read_landmarks, write_landmarks
+from auto3dlandmark.frames.shape_frame import ShapeFrame, frame_around
 from auto3dlandmark.geometry import voxel_to_world
 from auto3dlandmark.landmarks import ABSENT, PRESENT, UNKNOWN, LandmarkSet
+from auto3dlandmark.shapes.model import fit_shape
 
 SHARED = Path(__file__).parents[2] / "shared"
 BUNDLES = [
@@ -256,3 +258,14 @@ def ray_nodes():
         yield cluster
         ray.shutdown()
         cluster.shutdown()
+
+
+@pytest.fixture
+def chain_frame() -> tuple[ShapeFrame, np.ndarray]:
+    """A frame of five levels of three landmarks, 30 mm apart, and where they are."""
+    names = [f"L{level}_{part}" for level in range(1, 6) for part in ("centre", "front", "top")]
+    level = np.array([[0, 0, 0], [0, 10, 0], [0, 0, 8.0]])
+    chain = np.concatenate([level - (0, 0, 30 * number) for number in range(5)])
+    random = np.random.default_rng(0)
+    model = fit_shape(np.stack([chain + random.normal(size=chain.shape) for _ in range(8)]), names)
+    return frame_around(model, (2, 2, 2), (20, 20, 80), noise_mm=1.0), chain
