@@ -21,19 +21,18 @@ from auto3dlandmark.data.datalist import read_datalist
 from auto3dlandmark.formats import read_landmarks
 from auto3dlandmark.geometry import radial_error, voxel_to_world
 from auto3dlandmark.inference.predictor import LandmarkPredictor
-from auto3dlandmark.shapes.hypotheses import level_move
 
 
 def main(*works: str) -> None:
     for work in works:
         predictor = LandmarkPredictor([Path(work) / "heatmap_0"], trust=True)
         frame = predictor.members[0].frame
-        move = None if frame is None else level_move(frame.model.names, frame.model.mean)
-        if move is None:
+        ways = [] if frame is None else frame.a_level_off(np.eye(4))
+        if not ways:
             raise SystemExit(f"{work}: is not of two stages, or its landmarks make no chain.")
         datalist = read_datalist(Path(work) / "datalist.json")
         half_level_mm = (
-            float(np.median(radial_error(voxel_to_world(frame.model.mean, move), frame.model.mean))) / 2
+            float(np.median(radial_error(voxel_to_world(frame.model.mean, ways[0]), frame.model.mean))) / 2
         )
         held_out = {case.id for case in datalist.held_out(0)}
         lost: dict[tuple[str, str], list[bool]] = {}
@@ -42,8 +41,9 @@ def main(*works: str) -> None:
                 continue
             points = read_landmarks(case.label).select(predictor.names).points
             part = "held out" if case.id in held_out else "trained on"
-            for way, off in (("true", np.eye(4)), ("one further", move), ("one back", np.linalg.inv(move))):
-                found = predictor._peaks(case.image, None, frame.true_pose(points) @ off)
+            true = frame.true_pose(points)
+            for way, pose in zip(("true", "one further", "one back"), (true, *frame.a_level_off(true))):
+                found = predictor._peaks(case.image, None, pose)
                 error = float(np.nanmedian(radial_error(found.first, points)))
                 lost.setdefault((part, way), []).append(error > half_level_mm)
         print(work)

@@ -26,7 +26,7 @@ MARGIN = 0.1  # of the shape's largest extent, at each side
 DEVIATIONS = 2.0  # of the landmarks from the mean shape, at each side
 FOLLOWED, MOST_POSES = 6, 4  # ways to lay the shape on what was found, and how many are looked into
 APART = 0.25  # of the shape's size, by which poses differ
-DOUBT = 2.0  # nats by which another explanation may be worse, to be looked into
+NEARLY = 2.0  # nats by which another explanation may be worse, to be looked into
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,10 @@ class ShapeFrame:
             fit = self._posterior(peaks, [dataclasses.replace(one, chance=1.0)], FOLLOWED)
             found += [(way.pose, way.seen_misfit) for way in (fit, *fit.others)]
         found.sort(key=lambda one: one[1])
-        doubt = DOUBT / len(self.model.names)
+        nearly = NEARLY / len(self.model.names)
         chosen: list[np.ndarray] = []
         for pose, misfit in found:
-            if misfit <= found[0][1] + doubt and not any(self.alike(pose, other) for other in chosen):
+            if misfit <= found[0][1] + nearly and not any(self.alike(pose, other) for other in chosen):
                 chosen.append(pose)
         return chosen[:MOST_POSES]
 

@@ -13,7 +13,7 @@ from monai.data import MetaTensor
 from monai.transforms import SpatialResample
 from scipy.spatial.transform import Rotation
 
-from ..geometry import rigid, voxel_to_world
+from ..geometry import voxel_to_world
 from .fusion import on_grid
 
 __all__ = ["MOST_VIEWS", "mean_over_views", "tilted", "views_of"]
@@ -78,15 +78,13 @@ def _turned(
     resample = SpatialResample(mode="bilinear", padding_mode="border", dtype=np.float32)
     for axis in axes:
         turn = Rotation.from_rotvec(np.array(axis) * degrees, degrees=True).as_matrix()
-        other = rigid(turn, middle - turn @ middle) @ affine
-        across = np.linalg.solve(
-            affine[:3, :3], turn.T @ affine[:3, :3]
-        )  # voxels of the image in turned ones
-        shape = np.ceil(np.abs(across) @ size - 1e-6).astype(int) if whole else size
+        other = affine.copy()
+        other[:3, :3] = turn @ affine[:3, :3]
+        across = np.abs(np.linalg.solve(other[:3, :3], affine[:3, :3]))  # voxels of it that a voxel reaches
+        shape = np.ceil(across @ size - 1e-6).astype(int) if whole else size
         other[:3, 3] = middle - other[:3, :3] @ ((shape - 1) / 2)
-        yield cast(
-            MetaTensor, resample(image, dst_affine=torch.as_tensor(other), spatial_size=shape.tolist())
-        )
+        view = resample(image, dst_affine=torch.as_tensor(other), spatial_size=shape.tolist())
+        yield cast(MetaTensor, view)
 
 
 def mean_over_views(

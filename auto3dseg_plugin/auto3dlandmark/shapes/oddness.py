@@ -38,7 +38,9 @@ class Oddness:
         without any sign. Doubt counts as it is.
         """
         odd = [self._odd(signs[name], name) for name in self.usual if np.isfinite(signs.get(name, np.nan))]
-        return max([*odd, *(signs[name] for name in signs if name == DOUBT)], default=float("nan"))
+        if DOUBT in signs:
+            odd.append(signs[DOUBT])
+        return max(odd, default=float("nan"))
 
     def _odd(self, value: float, name: str) -> float:
         middle, width = self.usual[name]
