@@ -23,10 +23,11 @@ def ask(tmp_path):
     (tmp_path / "a.nii.gz").write_text("4")
     (tmp_path / "unfinished").mkdir()
 
-    def ask(maker=None, **more):
+    def ask(maker=None, job="job", **more):
         asked = {"case": "a", "image": str(tmp_path / "a.nii.gz"), "file": FILE}
         asked |= {"known": "", "file_digest": "", "overwrite": False, **more}
-        predictor = CasePredictor(maker or NumberMaker(), str(tmp_path / "out"), str(tmp_path / "unfinished"))
+        folders = str(tmp_path / "out"), str(tmp_path / "unfinished")
+        predictor = CasePredictor(maker or NumberMaker(), *folders, job)
         batch = {key: np.array([value]) for key, value in fetched(asked).items()}
         answer = {key: values[0] for key, values in predictor(batch).items()}
         return {**answer, "rows": json.loads(answer["rows"])}
@@ -102,6 +103,24 @@ def test_a_broken_image_and_a_bundle_that_cannot_be_loaded_are_sentences(ask, tm
     assert "cannot be read as an image" in ask()["failed"]
     (tmp_path / "a.nii.gz").unlink()
     assert "a.nii.gz: there is no such file" in ask()["failed"]
+
+
+def test_what_failed_is_tried_again_by_the_next_job_only(ask, tmp_path):
+    (tmp_path / "a.nii.gz").write_text("broken")
+    first = ask()
+    assert first["became"] == "failed" and str(ask()) == str(first) and times_made(tmp_path) == 1
+    assert ask(job="next")["became"] == "failed" and times_made(tmp_path) == 2
+    (tmp_path / "a.nii.gz").write_text("4")
+    assert ask(job="next")["became"] == "made" and times_made(tmp_path) == 3
+
+
+def test_points_of_somebody_stay_after_replacing_them_failed(ask, tmp_path):
+    write_landmarks(tmp_path / "out" / FILE, LandmarkSet(["here"], [[1.0, 2, 3]]))
+    (tmp_path / "a.nii.gz").write_text("broken")
+    assert ask(overwrite=True)["became"] == "failed"
+    (tmp_path / "a.nii.gz").write_text("4")
+    assert ask(job="next")["became"] == "edited"
+    assert read_landmarks(tmp_path / "out" / FILE).points[0, 2] == 3
 
 
 def test_a_folder_that_other_machines_do_not_see_is_told_and_not_made(ask, tmp_path):

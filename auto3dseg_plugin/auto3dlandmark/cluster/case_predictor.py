@@ -32,17 +32,20 @@ class CasePredictor:
     Writes the landmarks of one case after the other.
 
     Cases come several at a time, and all of them again when one kills the process. So ``unfinished`` has a
-    file for each: a dot for each time that it was begun, and then what became of it. A file of points that
-    is neither in the table nor there is somebody's own, and stays.
+    file for each: a dot for each time that it was begun, and then what became of it. What failed is tried
+    again by the next job only. A file of points that is neither in the table nor there is somebody's own, and
+    stays.
 
     Args:
         maker: of landmarks, loaded once; what it says instead is what becomes of every case.
         folder: of the predictions.
         unfinished: lies where all machines see it, and is there until the job ends.
+        job: a name that no other job has.
     """
 
-    def __init__(self, maker: Maker, folder: str, unfinished: str) -> None:
+    def __init__(self, maker: Maker, folder: str, unfinished: str, job: str) -> None:
         self.made_by, self.folder, self.unfinished = maker.identity, Path(folder), Path(unfinished)
+        self.job = job
         self.predict: Callable[[Path], Outcome] | None = None
         self.refused = ""
         if not self.unfinished.is_dir():
@@ -76,6 +79,8 @@ class CasePredictor:
         before = begun.read_text(encoding="utf-8") if begun.is_file() else ""
         file_digest = checksum_of(path.read_bytes()) if path.is_file() else ""
         answer: dict[str, str] = json.loads(before) if before.startswith("{") else {}
+        if answer.pop("job", self.job) != self.job:
+            before, answer = "", {}
         whose = {"made_by": self.made_by, "digest": str(asked["digest"]), "file_digest": file_digest}
         made = {key: answer.pop(key, "") for key in whose}
         if made == whose:
@@ -93,8 +98,9 @@ class CasePredictor:
         began = time.perf_counter()
         outcome = self._predicted(asked)
         if outcome.landmarks is None:
-            begun.unlink(missing_ok=True)
-            return {"became": "failed", "failed": str(outcome.failed)}
+            answer = {"became": "failed", "failed": str(outcome.failed)}
+            write_text(begun, json.dumps({**answer, **whose, "job": self.job}))
+            return answer
         path.parent.mkdir(parents=True, exist_ok=True)
         write_landmarks(path, outcome.landmarks)
         rows = self._rows(asked, outcome.landmarks, time.perf_counter() - began)

@@ -16,6 +16,7 @@ import logging
 import os
 import shutil
 import time
+import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -119,7 +120,7 @@ def predict_on_cluster(
     with joined(address):
         asked = [_asked(one, places[one.case], done.get(one.case), made_by, overwrite) for one in images]
         with _Keeper(table, folder, len(images), report, progress) as keep:
-            for row in _rows((maker, str(folder), str(unfinished)), asked, share):
+            for row in _rows((maker, str(folder), str(unfinished), uuid.uuid4().hex), asked, share):
                 keep.take(row)
     table.tidy()
     shutil.rmtree(unfinished)
