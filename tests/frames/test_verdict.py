@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from auto3dlandmark.frames.field_of_view import FieldOfView
 from auto3dlandmark.frames.verdict import verdict
 from auto3dlandmark.geometry import rigid
 from auto3dlandmark.shapes.peaks import Peaks
@@ -42,8 +45,25 @@ def test_a_look_that_fits_much_better_wins_against_views(chain_frame):
     assert best.signs["doubt"] == pytest.approx(0.75 / 0.3)
 
 
+def test_where_looks_disagree_the_end_of_the_image_says_which_is_right(chain_frame):
+    frame, chain = chain_frame
+    right, wrong = seen(chain), seen(chain + LEVEL)
+    views, looks = [right] * 3 + [wrong] * 4, [wrong, right]
+    assert np.array_equal(verdict(frame, views, looks, looks).first, wrong.first)
+    below = 200.5 + chain.mean(axis=0)[2]
+    usual = FieldOfView(np.array([0, 0, -1.0]), below, 10.0, (400.0, 400.0))
+    best = verdict(replace(frame, field_of_view=usual), views, looks, looks)
+    assert np.array_equal(best.first, right.first)
+    assert best.signs["doubt"] == pytest.approx(4 / 7 / 0.3)  # and the doubt stays
+
+
 @pytest.mark.parametrize("elsewhere, doubted", [(2, False), (3, True)])
 def test_two_of_seven_views_may_lie_elsewhere(chain_frame, elsewhere, doubted):
     frame, chain = chain_frame
     views = [seen(chain)] * (7 - elsewhere) + [seen(chain - LEVEL)] * elsewhere
-    assert (verdict(frame, views, [seen(chain)]).signs["doubt"] > 1) == doubted
+    best = verdict(frame, views, [seen(chain)])
+    assert (best.signs["doubt"] > 1) == doubted
+    if doubted:  # and it is said how far off the landmarks may be
+        assert best.elsewhere_mm == pytest.approx(30, abs=1)
+    else:
+        assert best.elsewhere_mm is None

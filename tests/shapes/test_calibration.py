@@ -183,6 +183,20 @@ def test_a_case_that_fits_badly_is_unusual():
     assert max(usual) <= 1 and known.landmarks(odd[1]).estimates.unusual > 1.5
 
 
+def test_radii_of_a_case_in_doubt_reach_where_others_find_the_landmarks():
+    found = cases(40, astray=0.0)
+    shape = estimator_of(found[:30])
+    known = shape.calibrated(held_out(found[30:], shape))
+    _, peaks, _ = found[-1]
+    doubted = replace(peaks, elsewhere_mm=np.arange(8.0) + 30, signs={"doubt": 2.0})
+    stored = Peaks.from_json(doubted.to_json(NAMES), NAMES, "peaks")
+    sure, unsure = known.landmarks(peaks), known.landmarks(stored)
+    wider = unsure.estimates.radii_mm - sure.estimates.radii_mm
+    assert wider == pytest.approx(np.outer(np.arange(8.0) + 30, [0, 1, 1]), abs=1e-4)
+    assert unsure.points == pytest.approx(sure.points, abs=1e-4) and unsure.estimates.unusual == 2
+    assert all("landmarks are found elsewhere" in note for note in unsure.estimates.notes)
+
+
 def test_it_survives_its_file_and_a_damaged_one_is_refused(tmp_path):
     found = cases(50, astray=0.1, cut=0.4)
     shape = estimator_of(found[:30])

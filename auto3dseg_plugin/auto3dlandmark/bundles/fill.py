@@ -41,7 +41,7 @@ __all__ = [
 
 STORE = "$@bundle_root + '/../store'"  # beside the bundles of the other folds, which share it
 MEMORY_GB = 8.0  # of prepared images; more of them lie on disk
-LEVEL_OFF = 0.25  # of the images that a second stage learns from: shown one level off
+LEVEL_OFF = 0.1  # of the images that a second stage learns from: shown one level off
 COARSE_SHARE = 0.2  # of the minutes, for the first of two stages
 
 
@@ -116,10 +116,12 @@ def fill_bundle(
         # A pose has to be found in any image, and need not be exact.
         {**places, "exact_from": 1.0, **_part(overrides, 0.0, COARSE_SHARE)},
     )
+    images = [read_geometry(case.image) for case in learnt if case.label]
+    along = shapes
     if len(set(plan.spacing)) > 1:  # planned along the axes of the images
-        images = [case.image for case in learnt if case.label]
-        shapes = np.array([s @ image_axes(read_geometry(image)[1]) for s, image in zip(shapes, images)])
-    frame_of(plan, fit_shape(shapes, plan.landmark_names)).write(bundle.frame)
+        along = np.array([s @ image_axes(affine) for s, (_, affine) in zip(shapes, images)])
+    frame = frame_of(plan, fit_shape(along, plan.landmark_names))
+    frame.seen_in(images, shapes).write(bundle.frame)
     if not between:  # else a mirror image lies in another pose, which this stage never sees
         places.pop("flip_pairs", None)
     return fill_configs(folder, plan, recipe, {**places, **_part(overrides, COARSE_SHARE, 1.0)})

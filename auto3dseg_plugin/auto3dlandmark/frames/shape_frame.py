@@ -18,6 +18,7 @@ from ..shapes.hypotheses import Hypothesis, hypotheses_for, level_move
 from ..shapes.model import ShapeModel
 from ..shapes.peaks import Peaks
 from ..shapes.posterior import ShapePosterior, shape_posterior
+from .field_of_view import FieldOfView, fit_field_of_view
 
 __all__ = ["ShapeFrame", "box_around", "flatness", "frame_around"]
 
@@ -39,12 +40,14 @@ class ShapeFrame:
         affine: voxel indices to millimetres in the model's frame, shape (4, 4).
         shape: voxels along each axis.
         noise_mm: standard deviation of a first network's right peaks along an axis.
+        field_of_view: where images of a chain of landmarks usually end; None where that is not known.
     """
 
     model: ShapeModel
     affine: np.ndarray
     shape: tuple[int, ...]
     noise_mm: float
+    field_of_view: FieldOfView | None = None
 
     def pose(self, peaks: Peaks) -> np.ndarray:
         """
@@ -82,8 +85,12 @@ class ShapeFrame:
 
     def apart(self, pose: np.ndarray, other: np.ndarray) -> float:
         """How far apart two poses put the landmarks: root mean square, of the shape's size."""
+        return float(np.sqrt((self.offsets_mm(pose, other) ** 2).mean())) / self.model.size_mm
+
+    def offsets_mm(self, pose: np.ndarray, other: np.ndarray) -> np.ndarray:
+        """How far apart two poses put each landmark, shape (N,)."""
         offset = voxel_to_world(self.model.mean, pose) - voxel_to_world(self.model.mean, other)
-        return float(np.sqrt((offset**2).sum(axis=1).mean())) / self.model.size_mm
+        return np.asarray(np.linalg.norm(offset, axis=1))
 
     def alike(self, pose: np.ndarray, other: np.ndarray) -> bool:
         """Whether two poses are the same explanation of a case."""
@@ -94,6 +101,40 @@ class ShapeFrame:
         How badly peaks and shape go together, of what can be seen: ``seen_misfit`` of :class:`ShapeFit`.
         """
         return self._posterior(peaks, hypotheses_for(self.model.names)[:1]).seen_misfit
+
+    def misplaced(self, image: Peaks, pose: np.ndarray) -> float:
+        """
+        How unlikely it is, by where the image ends, that the landmarks lie in this pose: 0 where they usually
+        do, 1 far from there; 0 where it is not known.
+
+        Args:
+            image: whatever was found in the whole of it.
+        """
+        if self.field_of_view is None:
+            return 0.0
+        return self.field_of_view.unlikely(image.affine, image.shape, self._middle(pose))
+
+    def seen_in(self, images: Sequence[tuple[Sequence[int], np.ndarray]], points: np.ndarray) -> ShapeFrame:
+        """
+        The same, that knows where images of a chain usually end.
+
+        Args:
+            images: shape (3,) and affine (4, 4) of each of K.
+            points: annotated in each, RAS millimetres, shape (K, N, 3), NaN where there is none.
+        """
+        move = level_move(self.model.names, self.model.mean)
+        known = np.isfinite(points).all(axis=2).sum(axis=1) >= 3
+        if move is None or not known.any():
+            return self
+        poses = [self.true_pose(one) for one in points[known]]
+        middles = np.array([self._middle(pose) for pose in poses])
+        levels = np.array([self._middle(pose @ move) for pose in poses]) - middles
+        usual = fit_field_of_view([one for one, use in zip(images, known) if use], middles, levels)
+        return dataclasses.replace(self, field_of_view=usual)
+
+    def _middle(self, pose: np.ndarray) -> np.ndarray:
+        """Of the landmarks, RAS millimetres, shape (3,)."""
+        return np.asarray(voxel_to_world(self.model.mean.mean(axis=0)[None], pose)[0])
 
     def signs(self, coarse: Peaks, fine: Peaks) -> dict[str, float]:
         """
@@ -151,6 +192,8 @@ class ShapeFrame:
         """Write one readable file, whole or not at all."""
         grid = {"affine": np.round(self.affine, 6).tolist(), "shape": list(self.shape)}
         content = {"version": VERSION, "grid": grid, "noise_mm": self.noise_mm, "shape": self.model.to_json()}
+        if self.field_of_view is not None:
+            content["field_of_view"] = self.field_of_view.to_json()
         write_json(path, content)
 
     @classmethod
@@ -166,7 +209,9 @@ class ShapeFrame:
         try:
             grid = content["grid"]
             affine, shape = np.array(grid["affine"], dtype=float).reshape(4, 4), tuple(grid["shape"])
-            return cls(model, affine, shape, float(content["noise_mm"]))
+            told = content.get("field_of_view")
+            usual = None if told is None else FieldOfView.from_json(told)
+            return cls(model, affine, shape, float(content["noise_mm"]), usual)
         except (KeyError, TypeError, ValueError) as error:
             raise LandmarkError(f"{path}: is damaged ({error}). Build the bundle again.") from error
 

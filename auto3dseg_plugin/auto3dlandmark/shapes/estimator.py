@@ -114,6 +114,8 @@ class ShapeEstimator:
                 known.radius.radii_mm(evidence.radius),
                 known.radius_as_found.radii_mm(evidence.radius),
             )
+            if peaks.elsewhere_mm is not None:  # all but the radius of half of the cases reach there
+                radii[:, 1:] += peaks.elsewhere_mm[:, None]
         inside = peaks.inside_mm(evidence.posterior.points)
         chance, absent = self._presence(peaks, evidence, inside)
         unusual = (Oddness({}) if known is None else known.oddness).value(evidence.signs)

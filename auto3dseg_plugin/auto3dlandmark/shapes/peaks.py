@@ -27,6 +27,8 @@ class Peaks:
         affine: voxel to RAS millimetres of the image that was searched, shape (4, 4).
         shape: its voxels along each axis.
         signs: numbers that may tell how the image differs from others, by name.
+        elsewhere_mm: how far from its likeliest place each landmark lies for those who looked and disagree,
+            shape (N,); None where nobody does.
     """
 
     positions: np.ndarray
@@ -35,6 +37,7 @@ class Peaks:
     affine: np.ndarray
     shape: tuple[int, ...]
     signs: Mapping[str, float] = field(default_factory=dict)
+    elsewhere_mm: np.ndarray | None = None
 
     @property
     def first(self) -> np.ndarray:
@@ -69,7 +72,12 @@ class Peaks:
             ]
         image = {"affine": np.asarray(self.affine).tolist(), "shape": [int(size) for size in self.shape]}
         signs = {name: round(float(value), 6) for name, value in self.signs.items()}
-        return {"image": image, "signs": signs, "landmarks": found}
+        content = {"image": image, "signs": signs, "landmarks": found}
+        if self.elsewhere_mm is not None:
+            content["elsewhere_mm"] = {
+                name: round(float(value), 4) for name, value in zip(names, self.elsewhere_mm)
+            }
+        return content
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any], names: Sequence[str], where: str) -> Peaks:
@@ -91,7 +99,9 @@ class Peaks:
                     masses[row, column], spreads[row, column] = place["mass"], place["spread_mm"]
             image = content["image"]
             affine, shape = np.array(image["affine"], dtype=float), tuple(image["shape"])
-            return cls(positions, masses, spreads, affine, shape, content.get("signs", {}))
+            told = content.get("elsewhere_mm")
+            elsewhere = None if told is None else np.array([told[name] for name in names], dtype=float)
+            return cls(positions, masses, spreads, affine, shape, content.get("signs", {}), elsewhere)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise LandmarkError(f"{where}: holds no peaks ({error}). Predict the case again.") from error
 
