@@ -270,3 +270,31 @@ def test_what_is_likely_is_judged_by_the_noise_itself_however_near_the_peaks_poi
     assert told.signs == drawn.signs and np.array_equal(told.presence, drawn.presence)
     distances = [np.linalg.norm(one.posterior.points - peaks.first, axis=1).mean() for one in (told, drawn)]
     assert distances[1] < distances[0]
+
+
+def test_a_stray_peak_is_not_followed_however_near_the_peaks_points_are_drawn():
+    found = cases(40, astray=0.0)
+    shape = estimator_of(found[:30])
+    for truth, peaks, _ in found[30:]:
+        positions, masses = peaks.positions.copy(), peaks.masses.copy()
+        positions[2, 0] += (0, 9, 0)
+        masses[2, 0] = 0.3
+        astray = replace(peaks, positions=positions, masses=masses)
+        tried = hypotheses_for(NAMES)
+        drawn = evidence_of(shape.model, astray, np.full(8, 0.4), shape.groups, tried, 0.15).posterior
+        assert np.linalg.norm(drawn.points[2] - truth.points[2]) < 2.5
+        others = np.arange(8) != 2
+        assert np.linalg.norm((drawn.points - peaks.first)[others], axis=1).max() < 0.2
+
+
+def test_cases_in_doubt_do_not_widen_the_radii_of_others():
+    found = cases(40, astray=0.0)
+    shape = estimator_of(found[:30])
+    sure = held_out(found[30:], shape)
+    lost = [
+        replace(one, peaks=replace(one.peaks, positions=one.peaks.positions + 30, elsewhere_mm=np.full(8, 52)))
+        for one in held_out(found[20:24], shape)
+    ]
+    _, peaks, _ = found[0]
+    wide = shape.calibrated(sure + lost).landmarks(peaks, "off").estimates.radius95_mm
+    assert wide == pytest.approx(shape.calibrated(sure).landmarks(peaks, "off").estimates.radius95_mm, rel=0.1)

@@ -157,10 +157,12 @@ class PeakStream:
         points = torch.full((count, most, 3), torch.nan)
         heights, masses = torch.zeros((count, most)), torch.zeros((count, most))
         variances = torch.zeros((count, most, 3))
+        least = self._least().numpy()  # of the highest there are, which the first blocks did not know
         for channel, places in enumerate(self.places):
-            left = [_Left(one, self._score(one.values, channel)) for one in places.values()]
+            high = [one for one in places.values() if (one.highest >= least[:, channel]).any()]
+            left = [_Left(one, self._score(one.values, channel)) for one in high]
             for number in range(most):
-                owner = max(left, key=_Left.highest)
+                owner = max(left, key=lambda one: one.highest)
                 place = owner.top()
                 height = float(owner.heat[place])
                 if (number and height < LEAST_PEAK * heights[channel, 0]) or height <= 0:
@@ -187,10 +189,7 @@ class _Left:
         self.start, self.score, self.heat = place.start, score, score.exp()
         self.low = [at - begin for at, begin in zip(place.corner, place.start)]
         self.core = tuple(slice(low, low + BLOCK) for low in self.low)
-
-    def highest(self) -> float:
-        """The highest score of the block itself."""
-        return float(self.score[self.core].max())
+        self.highest = float(self.score[self.core].max())  # of the block itself
 
     def top(self) -> tuple[int, ...]:
         """Its voxel."""
@@ -212,6 +211,7 @@ class _Left:
             cut.append(slice(low, high))
         self.heat[tuple(cut)] = 0
         self.score[tuple(cut)] = -torch.inf
+        self.highest = float(self.score[self.core].max())
 
 
 def _wanted(highest: np.ndarray, least: np.ndarray, most: int) -> list[int]:

@@ -62,7 +62,7 @@ class Calibration:
     Args:
         noise_mm: standard deviation of a right peak along each axis, shape (N,).
         factor: how many times nearer to the peaks than this says their points are drawn; what is likely of a
-            case, and who is there, is judged by the noise itself.
+            case, who is there, and which peaks are astray, is judged by the noise itself.
         use: which landmarks take their point from the posterior when it is chosen, shape (N,).
         helps: whether the posterior is used unless somebody says otherwise.
         before_mm, after_mm: mean error of the peaks and of the posterior's points, in these very cases.
@@ -181,14 +181,15 @@ def evidence_of(
         factor: as for :class:`Calibration`.
     """
     judged = shape_posterior(model, peaks, noise_mm, hypotheses)
-    posterior = judged
+    posterior, drawn_mm = judged, noise_mm
     if factor != 1:
         likeliest = [one for one in hypotheses if one.name == judged.hypothesis]
-        posterior = shape_posterior(model, peaks, factor * noise_mm, likeliest)
+        drawn_mm = noise_mm * factor ** (judged.near_mass / np.maximum(peaks.masses.sum(axis=1), 1e-9))
+        posterior = shape_posterior(model, peaks, drawn_mm, likeliest)
     inside = peaks.inside_mm(judged.points)
     return Evidence(
         posterior,
-        radius_features(posterior, peaks, factor * noise_mm),
+        radius_features(posterior, peaks, drawn_mm),
         presence_features(
             peaks.masses[:, 0], judged.near_mass, inside, judged.deviation_mm + noise_mm, groups
         ),
@@ -262,6 +263,10 @@ def calibrate(
     after = np.where(use, errors, found)
     helps = len(held_out) >= FEWEST_CASES and _mean(after) < (1 - WORTH) * _mean(found)
     judged = [(groups >= 0) & (case.status != UNKNOWN) for case in held_out]
+    # Those in doubt have radii of their own, and would widen all others'.
+    sure = [row for row, case in enumerate(held_out) if case.peaks.elsewhere_mm is None]
+    sure = sure or list(range(len(held_out)))
+    features = [evidence[row].radius for row in sure]
     return Calibration(
         noise,
         factor,
@@ -269,8 +274,8 @@ def calibrate(
         helps,
         _mean(found),
         _mean(after),
-        fit_radius([one.radius for one in evidence], list(after)),
-        fit_radius([one.radius for one in evidence], list(found)),
+        fit_radius(features, list(after[sure])),
+        fit_radius(features, list(found[sure])),
         fit_presence(
             [one.presence[rows] for one, rows in zip(evidence, judged)],
             [case.status[rows] == PRESENT for case, rows in zip(held_out, judged)],
