@@ -15,7 +15,7 @@ from .shape_frame import ShapeFrame
 __all__ = ["verdict"]
 
 VOTE = 1.0  # nats of a landmark by which what all say outweighs what none says
-PLACE = 2.0  # and by which usual places do unusual ones: as much as all views and all looks together
+PLACE = 1.0  # and by which a usual place outweighs the most unusual one
 MOST_ELSEWHERE = 0.3  # of the looks at a case may find it elsewhere, as in two of seven views
 
 
