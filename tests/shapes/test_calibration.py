@@ -301,3 +301,15 @@ def test_cases_in_doubt_do_not_widen_the_radii_of_others():
         shape.calibrated(known).landmarks(peaks, "off").estimates.radius95_mm for known in (sure, sure + lost)
     )
     assert beside == pytest.approx(alone, rel=0.1)
+
+
+def test_cases_in_doubt_say_nothing_of_who_is_there():
+    found = cases(60, astray=0.0, cut=0.4, seed=3)
+    shape = estimator_of(found[:30])
+    sure = held_out(found[30:50], shape)
+    lost = [
+        replace(one, peaks=replace(one.peaks, masses=1 - one.peaks.masses, elsewhere_mm=np.full(8, 30.0)))
+        for one in held_out(found[50:], shape)
+    ]
+    alone, beside = (shape.calibrated(known).calibration.presence for known in (sure, sure + lost))
+    assert beside.points == alone.points and np.array_equal(beside.weights, alone.weights)

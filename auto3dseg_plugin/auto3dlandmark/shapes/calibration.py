@@ -262,11 +262,12 @@ def calibrate(
     use = ~_hurt(found, errors)
     after = np.where(use, errors, found)
     helps = len(held_out) >= FEWEST_CASES and _mean(after) < (1 - WORTH) * _mean(found)
-    judged = [(groups >= 0) & (case.status != UNKNOWN) for case in held_out]
-    # Those in doubt have radii of their own, and would widen all others'.
+    # Those in doubt are told of anyway; they would widen the radii of others, and a chain a level off says
+    # nothing true of who is there.
     sure = [row for row, case in enumerate(held_out) if case.peaks.elsewhere_mm is None]
     sure = sure or list(range(len(held_out)))
     features = [evidence[row].radius for row in sure]
+    judged = [(row, (groups >= 0) & (held_out[row].status != UNKNOWN)) for row in sure]
     return Calibration(
         noise,
         factor,
@@ -277,8 +278,8 @@ def calibrate(
         fit_radius(features, list(after[sure])),
         fit_radius(features, list(found[sure])),
         fit_presence(
-            [one.presence[rows] for one, rows in zip(evidence, judged)],
-            [case.status[rows] == PRESENT for case, rows in zip(held_out, judged)],
+            [evidence[row].presence[known] for row, known in judged],
+            [held_out[row].status[known] == PRESENT for row, known in judged],
         ),
         fit_oddness([one.signs for one in evidence], [_mean(one) for one in after]),
         len(held_out),
