@@ -25,14 +25,24 @@ def seen(points, mass=0.9):
 def test_where_all_agree_there_is_no_doubt_and_signs_are_kept(chain_frame):
     frame, chain = chain_frame
     look = seen(chain + 0.5)
-    best = verdict(frame, [seen(chain)] * 7, [look], [look, seen(chain)])
+    best = verdict(frame, [seen(chain)] * 7, [look], [seen(chain)])
     assert np.array_equal(best.first, look.first) and best.signs == {"sharp": 1.0, "doubt": 0.0}
+
+
+def test_a_look_from_a_level_off_has_to_be_clearly_better(chain_frame):
+    frame, chain = chain_frame
+    moved = np.random.default_rng(0).normal(size=chain.shape)
+    direct, detour = seen(chain + moved), seen(chain + 0.7 * moved)
+    gain = frame.misfit(direct) - frame.misfit(detour)
+    assert 0 < gain < 0.3  # what it found goes together better, but not by much
+    assert np.array_equal(verdict(frame, [seen(chain)], [direct], [detour]).first, direct.first)
+    assert np.array_equal(verdict(frame, [seen(chain)], [direct, detour]).first, detour.first)
 
 
 def test_views_that_find_another_level_win_where_the_looks_are_as_good(chain_frame):
     frame, chain = chain_frame
     right, wrong = seen(chain, 0.8), seen(chain + LEVEL, 0.9)
-    best = verdict(frame, [seen(chain)] * 7, [wrong, wrong, right], [wrong, wrong, right])
+    best = verdict(frame, [seen(chain)] * 7, [wrong], [wrong, right])
     assert np.array_equal(best.first, right.first)
     assert best.signs["doubt"] == pytest.approx(2 / 3 / 0.3)  # two of three looked elsewhere
 
@@ -49,10 +59,10 @@ def test_where_looks_disagree_the_end_of_the_image_says_which_is_right(chain_fra
     frame, chain = chain_frame
     right, wrong = seen(chain), seen(chain + LEVEL)
     views, looks = [right] * 3 + [wrong] * 4, [wrong, right]
-    assert np.array_equal(verdict(frame, views, looks, looks).first, wrong.first)
+    assert np.array_equal(verdict(frame, views, looks).first, wrong.first)
     below = 200.5 + chain.mean(axis=0)[2]
     usual = FieldOfView(np.array([0, 0, -1.0]), below, 10.0, (400.0, 400.0))
-    best = verdict(replace(frame, field_of_view=usual), views, looks, looks)
+    best = verdict(replace(frame, field_of_view=usual), views, looks)
     assert np.array_equal(best.first, right.first)
     assert best.signs["doubt"] == pytest.approx(4 / 7 / 0.3)  # and the doubt stays
 

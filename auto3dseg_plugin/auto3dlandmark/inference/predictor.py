@@ -133,7 +133,7 @@ class LandmarkPredictor:
         poses = frame.poses(coarse)
         looks = [self._twice(image, alone, pose) for pose in poses]
         off = [self._twice(image, alone, pose) for pose in frame.a_level_off(poses[0])]
-        best = verdict(frame, views, [*looks, *off], [looks[0], *off] if off else [])
+        best = verdict(frame, views, looks, off)
         return replace(best, signs={**best.signs, **frame.signs(coarse, best)})
 
     def views(self, image: str | os.PathLike, alone: int | None = None) -> list[Peaks]:
