@@ -16,6 +16,7 @@ __all__ = [
     "NORMAL_MEDIAN",
     "fit_rotation",
     "image_axes",
+    "image_corners",
     "is_singular",
     "lps_to_ras",
     "ordered_axes",
@@ -110,6 +111,21 @@ def voxels_outside(voxel_points: np.ndarray, shape: Sequence[int]) -> np.ndarray
     return np.asarray(np.maximum(np.maximum(-0.5 - voxel_points, voxel_points - high), 0).max(axis=-1))
 
 
+def image_corners(affine: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """
+    The corners of an image, at the outer sides of its outermost voxels.
+
+    Args:
+        affine: voxel indices to millimetres, shape (4, 4).
+        shape: voxels along each axis.
+
+    Returns:
+        millimetres, shape (8, 3).
+    """
+    corners = np.array(np.meshgrid(*[(-0.5, size - 0.5) for size in shape], indexing="ij")).reshape(3, -1).T
+    return voxel_to_world(corners, affine)
+
+
 def touched_box(
     affine: np.ndarray,
     shape: Sequence[int],
@@ -130,8 +146,7 @@ def touched_box(
     Returns:
         the first voxel, and the one after the last, each int, shape (3,).
     """
-    corners = np.array(np.meshgrid(*[(-0.5, size - 0.5) for size in shape], indexing="ij")).reshape(3, -1).T
-    voxels = world_to_voxel(voxel_to_world(corners, affine), own)
+    voxels = world_to_voxel(image_corners(affine, shape), own)
     size = np.array(own_shape)
     low = np.clip(np.floor(voxels.min(axis=0) - margin), 0, size - 1).astype(int)
     high = np.clip(np.ceil(voxels.max(axis=0) + margin) + 1, low + 1, size).astype(int)

@@ -4,14 +4,13 @@ which."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ..geometry import voxel_to_world
+from ..geometry import image_corners
 
 __all__ = ["FieldOfView", "fit_field_of_view"]
 
@@ -113,6 +112,5 @@ def fit_field_of_view(
 
 def _ends(affine: np.ndarray, shape: Sequence[int], direction: np.ndarray) -> tuple[float, float]:
     """Where an image begins and ends along a direction, millimetres."""
-    corners = np.array(list(itertools.product(*[(-0.5, size - 0.5) for size in shape])))
-    along = voxel_to_world(corners, affine) @ direction
+    along = image_corners(affine, shape) @ direction
     return float(along.min()), float(along.max())

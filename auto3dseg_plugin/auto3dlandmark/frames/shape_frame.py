@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import LandmarkError
 from ..files import read_json, write_json
-from ..geometry import ordered_axes, voxel_to_world
+from ..geometry import ordered_axes, radial_error, voxel_to_world
 from ..shapes.hypotheses import Hypothesis, hypotheses_for, level_move
 from ..shapes.model import ShapeModel
 from ..shapes.peaks import Peaks
@@ -89,8 +89,7 @@ class ShapeFrame:
 
     def offsets_mm(self, pose: np.ndarray, other: np.ndarray) -> np.ndarray:
         """How far apart two poses put each landmark, shape (N,)."""
-        offset = voxel_to_world(self.model.mean, pose) - voxel_to_world(self.model.mean, other)
-        return np.asarray(np.linalg.norm(offset, axis=1))
+        return radial_error(voxel_to_world(self.model.mean, pose), voxel_to_world(self.model.mean, other))
 
     def alike(self, pose: np.ndarray, other: np.ndarray) -> bool:
         """Whether two poses are the same explanation of a case."""

@@ -28,7 +28,7 @@ class Peaks:
         shape: its voxels along each axis.
         signs: numbers that may tell how the image differs from others, by name.
         elsewhere_mm: how far from its likeliest place each landmark lies for those who looked and disagree,
-            shape (N,); None where nobody does.
+            shape (N,); None where no more of them do than is usual.
     """
 
     positions: np.ndarray
