@@ -43,7 +43,7 @@ def main(*works: str) -> None:
             part = "held out" if case.id in held_out else "trained on"
             true = frame.true_pose(points)
             for way, pose in zip(("true", "one further", "one back"), (true, *frame.a_level_off(true))):
-                found = predictor._peaks(case.image, None, pose)
+                found = predictor.peaks_in(case.image, pose)
                 error = float(np.nanmedian(radial_error(found.first, points)))
                 lost.setdefault((part, way), []).append(error > half_level_mm)
         print(work)

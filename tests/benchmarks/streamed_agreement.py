@@ -34,12 +34,9 @@ def main(bundle: str, images: str, cases: int = 6) -> None:
         member.inferer.enabled = not exact
         apart, scores = [], []
         for image in find_images(images)[:cases]:
-            views = predictor._coarse(image, None)
-            pose = None if views is None else member.frame.pose(merged(views))
-            streamed, dense = (
-                predictor._peaks(image, None, pose),
-                predictor.peaks_of(*predictor.heatmaps(image, pose)),
-            )
+            pose = member.frame.pose(merged(member.framing.found(image))) if member.framing else None
+            streamed = predictor.peaks_in(image, pose)
+            dense = predictor.peaks_of(*predictor.heatmaps(image, pose))
             found = dense.masses[:, 0] > FOUND
             apart.append(np.linalg.norm(streamed.first - dense.first, axis=1)[found])
             scores.append(np.abs(streamed.masses[:, 0] - dense.masses[:, 0]))

@@ -19,7 +19,7 @@ from scipy.stats import spearmanr
 from auto3dlandmark.data.datalist import scan_folder
 from auto3dlandmark.geometry import radial_error
 from auto3dlandmark.registration.templates import (
-    Agreement,
+    Transfer,
     fused,
     ratios_of,
     read_template,
@@ -45,7 +45,7 @@ def main(dataset: str, targets: int = 12, counts: Sequence[int] = (1, 3, 5), see
     most = max(counts)
     templates = [read_template(listed.training[number], listed.landmark_names) for number in order[:most]]
     size = float(np.median([size_mm(one.landmarks.points[one.landmarks.present]) for one in templates]))
-    between: list[list[Agreement | None]] = [
+    between: list[list[Transfer | None]] = [
         [None if one is other else transferred(other, one.volume) for other in templates] for one in templates
     ]
     cases = [listed.training[number] for number in order[most : most + targets]]

@@ -10,7 +10,7 @@ from test_pose_search import phantom
 from auto3dlandmark.landmarks import ABSENT, PRESENT, LandmarkSet
 from auto3dlandmark.registration.elastix import elastix_is_there
 from auto3dlandmark.registration.pose_search import Volume
-from auto3dlandmark.registration.templates import Agreement, Template, fused, ratios_of, transferred
+from auto3dlandmark.registration.templates import Template, Transfer, fused, ratios_of, transferred
 
 NAMES = ("a", "b", "c", "d", "e")
 needs_elastix = pytest.mark.skipif(not elastix_is_there(), reason="the extra 'register' is not installed")
@@ -37,14 +37,14 @@ def points():
 def said(points, count, noise=0.3, margin=0.3, seed=1):
     random = np.random.default_rng(seed)
     return [
-        Agreement(points + random.normal(0, noise, points.shape), np.full(len(points), 0.4), margin)
+        Transfer(points + random.normal(0, noise, points.shape), np.full(len(points), 0.4), margin)
         for _ in range(count)
     ]
 
 
 def test_the_middle_is_taken_and_an_odd_template_is_left_out(points, target):
     answers = said(points, 5)
-    answers[2] = Agreement(points + 15, answers[2].gap_mm, 0.3)
+    answers[2] = Transfer(points + 15, answers[2].gap_mm, 0.3)
     found = fused(templates_of(points, 5), answers, target)
     assert np.linalg.norm(found.points - points, axis=1).max() < 1
     assert found.estimates.unusual < 1 and found.estimates.notes == ("",) * 5
@@ -52,7 +52,7 @@ def test_the_middle_is_taken_and_an_odd_template_is_left_out(points, target):
 
 
 def test_templates_that_disagree_are_not_to_be_trusted(points, target):
-    answers = [Agreement(points + [0, 0, 12 * number], np.full(5, 0.4), 0.3) for number in (-1, 0, 0, 1)]
+    answers = [Transfer(points + [0, 0, 12 * number], np.full(5, 0.4), 0.3) for number in (-1, 0, 0, 1)]
     found = fused(templates_of(points, 4), answers, target)
     assert found.estimates.unusual > 1 and "templates lead to different places" in found.estimates.notes
 
@@ -103,7 +103,7 @@ def test_radii_hold_what_templates_say_of_each_other(target):
 def test_a_single_landmark_has_a_spread_too(target):
     point = np.array([[30.0, 30, 30]])
     templates = [Template("t", target, LandmarkSet(("a",), point))]
-    found = fused(templates, [Agreement(point + 1, np.array([0.5]), 0.3)], target)
+    found = fused(templates, [Transfer(point + 1, np.array([0.5]), 0.3)], target)
     assert found.points.tolist() == [[31, 31, 31]] and np.isfinite(found.estimates.unusual)
 
 

@@ -96,15 +96,15 @@ def test_a_second_stage_that_finds_another_pose_looks_again_from_there(finished,
     true = frame.true_pose(truth)
     poses = []
 
-    def found(image, alone, pose, places=lambda look: truth):
+    def found(image, alone, read, pose, places=lambda look: truth):
         poses.append(pose)
         positions, masses = places(len(poses))[:, None] + 0.01 * len(poses), np.full((len(truth), 1), 0.9)
         return Peaks(positions, masses, np.zeros_like(masses), np.eye(4), (500, 500, 500))
 
     off = true.copy()
     off[:3, 3] += 0.5 * frame.model.size_mm
-    monkeypatch.setattr(predictor, "_peaks", found)
-    monkeypatch.setattr(predictor, "_coarse", lambda image, alone: [found(image, alone, None)])
+    monkeypatch.setattr(predictor, "_found_in", found)
+    monkeypatch.setattr(predictor, "_coarse", lambda image, alone: [found(image, alone, {}, None)])
     monkeypatch.setattr(ShapeFrame, "poses", lambda frame, peaks: [off])
     predictor.predict("image")
     assert len(poses) == 3 and poses[1] is off and frame.apart(poses[2], true) < 0.05
@@ -115,11 +115,27 @@ def test_a_second_stage_that_finds_another_pose_looks_again_from_there(finished,
     # What is found elsewhere again counts for nothing.
     away = truth + (0, 0, frame.model.size_mm)
     monkeypatch.setattr(ShapeFrame, "poses", lambda frame, peaks: [off])
-    monkeypatch.setattr(predictor, "_peaks", partial(found, places=lambda look: away if look == 3 else truth))
+    places = partial(found, places=lambda look: away if look == 3 else truth)
+    monkeypatch.setattr(predictor, "_found_in", places)
     poses.clear()
     best = predictor.peaks("image")
     assert len(poses) == 3 and np.allclose(best.first, truth + 0.02)
     assert best.signs["doubt"] == 0  # the one view agrees
+
+
+def test_an_image_is_read_once_however_often_it_is_looked_at(finished, demo_dataset, tmp_path):
+    member = LandmarkPredictor([finished[0] / "heatmap_0"]).members[0]
+    image = Path(shutil.copy(demo_dataset / "images" / "demo_00.nii.gz", tmp_path))
+    here, there = np.eye(4), np.eye(4)
+    there[:3, 3] = 5.0
+    fresh = [member.load(image, pose) for pose in (here, there)]
+    read = {}
+    looks = [member.load(image, here, read)]
+    image.unlink()
+    looks.append(member.load(image, there, read))
+    for one, again in zip(fresh, looks):
+        assert np.array_equal(one, again) and np.array_equal(one.affine, again.affine)
+    assert not np.array_equal(looks[0], looks[1])
 
 
 def test_stock_inference_finds_the_same_points(finished, demo_dataset, tmp_path):
@@ -213,7 +229,7 @@ def test_a_published_bundle_is_whole_and_finds_the_same(finished, demo_dataset, 
     pose = own.members[0].frame.pose(coarse)  # networks that have learnt nothing waver between poses
     apart = np.linalg.norm(merged(published._coarse(image, None)).first - coarse.first, axis=1)
     fine_apart = np.linalg.norm(
-        published._peaks(image, None, pose).first - own._peaks(image, None, pose).first, axis=1
+        published.peaks_in(image, pose).first - own.peaks_in(image, pose).first, axis=1
     )
     assert np.median(apart) < 0.5 and np.median(fine_apart) < 0.5  # half precision
     text = "".join(path.read_text() for path in Path(moved).rglob("*.json"))

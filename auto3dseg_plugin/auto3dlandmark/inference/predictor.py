@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -128,13 +129,26 @@ class LandmarkPredictor:
         """
         views = self._coarse(image, alone)
         if views is None:
-            return self._peaks(image, alone, None)
+            return self.peaks_in(image, None, alone)
         frame, coarse = self.members[0].frame, merged(views)
         poses = frame.poses(coarse)
-        looks = [self._twice(image, alone, pose) for pose in poses]
-        off = [self._twice(image, alone, pose) for pose in frame.a_level_off(poses[0])]
+        look = partial(self._found_in, image, alone, {})
+        looks = [self._twice(look, pose) for pose in poses]
+        off = [self._twice(look, pose) for pose in frame.a_level_off(poses[0])]
         best = verdict(frame, views, looks, off)
         return replace(best, signs={**best.signs, **frame.signs(coarse, best)})
+
+    def peaks_in(
+        self, image: str | os.PathLike, pose: np.ndarray | None = None, alone: int | None = None
+    ) -> Peaks:
+        """
+        As :meth:`peaks`, from one look.
+
+        Args:
+            pose: of the landmarks, for bundles of two stages, shape (4, 4); left out, where each bundle's
+                config says.
+        """
+        return self._found_in(image, alone, {}, pose)
 
     def views(self, image: str | os.PathLike, alone: int | None = None) -> list[Peaks]:
         """
@@ -143,22 +157,25 @@ class LandmarkPredictor:
         member = self.members[0]
         return [_found([member], [view], alone) for view in tilted(member.load(image))]
 
-    def _twice(self, image: str | os.PathLike, alone: int | None, pose: np.ndarray) -> Peaks:
+    def _twice(self, look: Callable[[np.ndarray], Peaks], pose: np.ndarray) -> Peaks:
         """What second stages find; they look again where they say that the landmarks lie in another pose, and
         what they find there counts if they still say so."""
         frame = self.members[0].frame
-        seen = self._peaks(image, alone, pose)
+        seen = look(pose)
         better = frame.pose_as_found(seen)
         if frame.apart(pose, better) <= LOOK_AGAIN:
             return seen
-        again = self._peaks(image, alone, better)
+        again = look(better)
         if frame.apart(better, frame.pose_as_found(again)) > LOOK_AGAIN:
             return seen
         return min(seen, again, key=frame.misfit)
 
-    def _peaks(self, image: str | os.PathLike, alone: int | None, pose: np.ndarray | None) -> Peaks:
+    def _found_in(
+        self, image: str | os.PathLike, alone: int | None, read: dict[str, Any], pose: np.ndarray | None
+    ) -> Peaks:
+        """What is found in one pose; ``read`` keeps what was read of the image for the next one."""
         members = self.members if alone is None else self.members[:1]
-        grids = self._grids(image, pose, members)
+        grids = self._grids(image, pose, members, read)
         if alone is None and (self.tta or (len(members) > 1 and not _stream(members, grids))):
             if any(member.windows is None for member in members):
                 return self.peaks_of(*self._mean(grids))
@@ -193,13 +210,17 @@ class LandmarkPredictor:
         return finest, max(radii)
 
     def _grids(
-        self, image: str | os.PathLike, pose: np.ndarray | None, members: Sequence[_Member]
+        self,
+        image: str | os.PathLike,
+        pose: np.ndarray | None,
+        members: Sequence[_Member],
+        read: dict[str, Any],
     ) -> list[MetaTensor]:
         """Each member's input; read once for those that see an image alike."""
         seen: dict[str, MetaTensor] = {}
         for one in members:
             if one.preprocessing_id not in seen:
-                seen[one.preprocessing_id] = one.load(image, pose)
+                seen[one.preprocessing_id] = one.load(image, pose, read)
         return [seen[one.preprocessing_id] for one in members]
 
     def _coarse(self, image: str | os.PathLike, alone: int | None) -> list[Peaks] | None:
@@ -248,7 +269,7 @@ class LandmarkPredictor:
             radius: how far around a peak its mass may lie, in voxels of that grid: as far as for the coarsest
                 member.
         """
-        return self._mean(self._grids(image, pose, self.members))
+        return self._mean(self._grids(image, pose, self.members, {}))
 
     def _mean(self, grids: Sequence[MetaTensor]) -> tuple[MetaTensor, int]:
         """What :meth:`heatmaps` gives, from each member's input."""
@@ -290,10 +311,14 @@ class _Member:
         self.networks = list(getattr(self.network, "networks", None) or [self.network])
         self.lookers: dict[int | None, Looker] = {}
         self.preprocessing = parser.get_parsed_content("preprocessing")
-        self.framing = _the_framing(self.preprocessing)
+        self.framed_by, self.framing = _the_framing(self.preprocessing)
         seen_as = [parser.get(key) for key in PREPROCESSING_KEYS]
         # Where a coarse stage points is its own affair.
         self.preprocessing_id = repr([seen_as, None if self.framing is None else str(bundle.path)])
+        # What comes before an image is framed is alike in all folds.
+        self.reading_id = repr(
+            [parser.get("preprocessing_transforms", [])[: self.framed_by], parser.get("channels")]
+        )
         self.inferer = parser.get_parsed_content("inferer")
         self.decode: HeatmapToLandmarksd = parser.get_parsed_content("decode")
         try:
@@ -320,11 +345,22 @@ class _Member:
         points, scores = torch.from_numpy(peaks.first.copy()), torch.from_numpy(peaks.masses[:, 0])
         return self.presence.landmarks(points, scores.float())
 
-    def load(self, image: str | os.PathLike, pose: np.ndarray | None = None) -> MetaTensor:
-        """The network's input, shape (C, H, W, D), of a second stage in this pose."""
-        data: dict[str, Any] = {"image": str(image)}
+    def load(
+        self, image: str | os.PathLike, pose: np.ndarray | None = None, read: dict[str, Any] | None = None
+    ) -> MetaTensor:
+        """
+        The network's input, shape (C, H, W, D), of a second stage in this pose.
+
+        Args:
+            read: what was read of this image already, by ``reading_id``; what is not there is added.
+        """
+        read = {} if read is None else read
         try:
-            prepared: MetaTensor = self.preprocessing(data if pose is None else {**data, POSE: pose})["image"]
+            if self.reading_id not in read:
+                read[self.reading_id] = self.preprocessing({"image": str(image)}, end=self.framed_by)
+            data = read[self.reading_id]
+            posed = data if pose is None else {**data, POSE: pose}
+            prepared: MetaTensor = self.preprocessing(posed, start=self.framed_by)["image"]
         except Exception as error:  # MONAI wraps whatever a reader raises
             raise readable_error(error, f"{image}: cannot be read as an image") from error
         prepared.meta[SIGNS] = image_signs(np.asarray(prepared.cpu()))
@@ -413,12 +449,13 @@ def _same_grid(one: MetaTensor, other: MetaTensor) -> bool:
     return one.shape[1:] == other.shape[1:] and torch.allclose(one.affine, other.affine, atol=1e-4)
 
 
-def _the_framing(preprocessing: Compose) -> FrameByShaped | None:
-    """The step that a second stage finds its frame by."""
-    for step in preprocessing.flatten().transforms:
-        if isinstance(step, FrameByShaped):
-            return step
-    return None
+def _the_framing(preprocessing: Compose) -> tuple[int, FrameByShaped | None]:
+    """The step that a second stage finds its frame by, and which of all steps holds it."""
+    for number, step in enumerate(preprocessing.transforms):
+        for one in Compose([step]).flatten().transforms:
+            if isinstance(one, FrameByShaped):
+                return number, one
+    return 0, None
 
 
 def _the_saver(steps: Iterable[object], bundle: BundleFolder) -> SaveLandmarksd:

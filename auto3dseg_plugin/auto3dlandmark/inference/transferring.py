@@ -17,8 +17,8 @@ from ..files import digest, files_digest, read_json, write_json
 from ..formats import landmark_file
 from ..registration.elastix import refuse_without_elastix
 from ..registration.templates import (
-    Agreement,
     Template,
+    Transfer,
     fused,
     ratios_of,
     read_template,
@@ -70,7 +70,7 @@ class TransferMaker:
         templates = self._templates()
         few = templates[:MOST_COMPARED]
         pairs = [(row, column) for row in range(len(few)) for column in range(len(few)) if row != column]
-        said: list[list[Agreement | None]] = [[None] * len(few) for _ in few]
+        said: list[list[Transfer | None]] = [[None] * len(few) for _ in few]
         if len(few) > 2:
             for row, column in tqdm(pairs, "templates", unit="pair", disable=not progress):
                 said[row][column] = transferred(few[column], few[row].volume, self.threads)

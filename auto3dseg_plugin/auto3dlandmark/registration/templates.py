@@ -21,8 +21,8 @@ from .elastix import register
 from .pose_search import Volume, search_pose
 
 __all__ = [
-    "Agreement",
     "Template",
+    "Transfer",
     "fused",
     "ratios_of",
     "read_template",
@@ -53,7 +53,7 @@ class Template:
 
 
 @dataclass(frozen=True)
-class Agreement:
+class Transfer:
     """
     What one template says of an image.
 
@@ -93,18 +93,18 @@ def read_volume(image: str | os.PathLike) -> Volume:
     return Volume.of(values, affine)
 
 
-def transferred(template: Template, target: Volume, threads: int = 1) -> Agreement:
+def transferred(template: Template, target: Volume, threads: int = 1) -> Transfer:
     """Register an image to a template, and take its points there."""
     present = template.landmarks.present
     pose = search_pose(template.volume, target)
     found = register(template.volume, target, pose.matrix, template.landmarks.points[present], threads)
     points, gap = np.full((len(present), 3), np.nan), np.full(len(present), np.nan)
     points[present], gap[present] = found.free, np.linalg.norm(found.free - found.affine, axis=1)
-    return Agreement(points, gap, pose.margin)
+    return Transfer(points, gap, pose.margin)
 
 
 def fused(
-    templates: Sequence[Template], said: Sequence[Agreement], target: Volume, ratios: np.ndarray | None = None
+    templates: Sequence[Template], said: Sequence[Transfer], target: Volume, ratios: np.ndarray | None = None
 ) -> LandmarkSet:
     """
     One answer out of several.
@@ -175,7 +175,7 @@ def spread_mm(points: np.ndarray, gap_mm: np.ndarray) -> np.ndarray:
     return np.asarray(np.sqrt((own**2 + np.nanmedian(own) ** 2) / 2)) if known.any() else own
 
 
-def ratios_of(templates: Sequence[Template], said: Sequence[Sequence[Agreement | None]]) -> np.ndarray | None:
+def ratios_of(templates: Sequence[Template], said: Sequence[Sequence[Transfer | None]]) -> np.ndarray | None:
     """
     By what a spread has to be multiplied to hold the truth, as templates say of each other.
 
