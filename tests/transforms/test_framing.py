@@ -14,7 +14,7 @@ from auto3dlandmark.frames.shape_frame import frame_around
 from auto3dlandmark.geometry import voxel_to_world
 from auto3dlandmark.shapes.model import fit_shape
 from auto3dlandmark.shapes.peaks import Peaks
-from auto3dlandmark.transforms import FrameByShaped, VoxelLandmarksd
+from auto3dlandmark.transforms import FrameByShaped, HeatmapToLandmarksd, VoxelLandmarksd
 from auto3dlandmark.transforms.framing import field_of
 
 POINTS = np.array([[0, 0, 0], [12, 0, 0], [0, 8, 0], [0, 0, 6], [5, 5, 5.0]])
@@ -85,6 +85,23 @@ def test_the_field_that_was_searched_is_that_of_the_whole_image(frame, oblique):
     affine, shape = field_of(framed)
     assert shape == (60, 60, 50) and np.allclose(affine, image.affine)
     assert field_of(image)[1] == (60, 60, 50)
+
+
+def test_how_far_views_of_a_first_network_disagree_is_told(frame, oblique):
+    image, points = oblique
+    finder = Found(points)
+    here, agreed = finder.views("case.nii")
+    away = Found(points + (0, 0, 30)).views("case.nii")[0]
+    for views, doubt in (([here, agreed], 0.0), ([here] * 5 + [away] * 2, 2 / 7 / 0.3)):
+        finder.views = lambda image, alone=None, views=views: views
+        meta = FrameByShaped("image", frame, finder)({"image": image})["image"].meta
+        assert meta["signs"] == {"doubt": pytest.approx(doubt)} and "elsewhere_mm" not in meta
+    finder.views = lambda image, alone=None: [here] * 4 + [away] * 2
+    framed = FrameByShaped("image", frame, finder)({"image": image})["image"]
+    decode = HeatmapToLandmarksd("pred", ref_key="image")
+    peaks = decode({"pred": torch.zeros(5, *framed.shape[1:]), "image": framed})["pred_peaks"]
+    assert peaks.signs["doubt"] == pytest.approx(2 / 6 / 0.3) and "sharpness_either_way" in peaks.signs
+    assert np.allclose(peaks.elsewhere_mm, 30, atol=0.1)
 
 
 def test_a_given_pose_is_taken_as_it_is(frame, oblique):

@@ -154,6 +154,7 @@ def test_stock_inference_finds_the_same_points(finished, demo_dataset, tmp_path)
         looks_once(LandmarkPredictor([bundle]), image),
     )
     assert np.allclose(stock.points, ours.points, atol=0.02, equal_nan=True)
+    assert stock.estimates.unusual == pytest.approx(ours.estimates.unusual, abs=0.01)  # with its doubt
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from ..shapes.oddness import DOUBT
 from ..shapes.peaks import Peaks
 from .shape_frame import ShapeFrame
 
-__all__ = ["verdict"]
+__all__ = ["disagreement", "verdict"]
 
 VOTE = 1.0  # nats of a landmark by which what all say outweighs what none says
 PLACE = 1.0  # and by which a usual place outweighs the most unusual one
@@ -41,19 +41,40 @@ def verdict(
     """
     all_looks = [*looks, *off]
     poses = [frame.pose_as_found(look) for look in all_looks]
-    at = [frame.pose(view) for view in views], [poses[0], *poses[len(looks) :]] if off else []
-
-    def elsewhere(pose: np.ndarray) -> list[float]:
-        return [float(np.mean([not frame.alike(pose, other) for other in some])) for some in at if some]
-
+    others = [frame.pose(view) for view in views], [poses[0], *poses[len(looks) :]] if off else []
     cost = [
-        frame.misfit(look) + VOTE * sum(elsewhere(pose)) + PLACE * frame.misplaced(views[0], pose)
+        frame.misfit(look)
+        + VOTE * sum(_elsewhere(frame, pose, others))
+        + PLACE * frame.misplaced(views[0], pose)
         for look, pose in zip(all_looks, poses)
     ]
     detours = np.repeat([0.0, DETOUR], [len(looks), len(off)])
     chosen = int(np.argmin(cost + detours))
-    best, pose = all_looks[chosen], poses[chosen]
-    doubt = max(elsewhere(pose), default=0.0) / MOST_ELSEWHERE
-    apart = [frame.offsets_mm(pose, other) for some in at for other in some if not frame.alike(pose, other)]
-    far = np.median(apart, axis=0) if doubt > 1 else None
+    best = all_looks[chosen]
+    doubt, far = disagreement(frame, poses[chosen], others)
     return replace(best, signs={**best.signs, DOUBT: doubt}, elsewhere_mm=far)
+
+
+def disagreement(
+    frame: ShapeFrame, pose: np.ndarray, others: Sequence[Sequence[np.ndarray]]
+) -> tuple[float, np.ndarray | None]:
+    """
+    How far those who looked disagree with a pose.
+
+    Args:
+        frame: of the shape.
+        pose: from the model's frame to RAS millimetres, shape (4, 4).
+        others: what each of them found, in groups that each look in one way.
+
+    Returns:
+        doubt: the share of the group that disagrees most; 1 is as much as is usual.
+        far: where it is more, how far from there the others put each landmark, millimetres, shape (N,).
+    """
+    doubt = max(_elsewhere(frame, pose, others), default=0.0) / MOST_ELSEWHERE
+    apart = [frame.offsets_mm(pose, one) for some in others for one in some if not frame.alike(pose, one)]
+    return doubt, np.median(apart, axis=0) if doubt > 1 else None
+
+
+def _elsewhere(frame: ShapeFrame, pose: np.ndarray, others: Sequence[Sequence[np.ndarray]]) -> list[float]:
+    """The share of each group that finds the landmarks in another pose."""
+    return [float(np.mean([not frame.alike(pose, one) for one in some])) for some in others if some]

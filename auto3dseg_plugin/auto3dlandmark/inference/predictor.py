@@ -36,8 +36,8 @@ from ..networks.weights import fill_network
 from ..shapes.oddness import image_signs
 from ..shapes.peaks import Peaks, merged
 from ..transforms import FrameByShaped, HeatmapToLandmarksd, PosteriorLandmarksd, SaveLandmarksd
-from ..transforms.decode import SIGNS, activate
-from ..transforms.framing import POSE
+from ..transforms.decode import activate
+from ..transforms.framing import POSE, SIGNS
 from .fusion import Seen, fused_peaks, on_grid, voxel_volume
 from .views import MOST_VIEWS, mean_over_views, tilted, views_of
 
@@ -363,7 +363,7 @@ class _Member:
             prepared: MetaTensor = self.preprocessing(posed, start=self.framed_by)["image"]
         except Exception as error:  # MONAI wraps whatever a reader raises
             raise readable_error(error, f"{image}: cannot be read as an image") from error
-        prepared.meta[SIGNS] = image_signs(np.asarray(prepared.cpu()))
+        prepared.meta[SIGNS] = {**prepared.meta.get(SIGNS, {}), **image_signs(np.asarray(prepared.cpu()))}
         return prepared
 
     @property

@@ -20,11 +20,10 @@ from monai.transforms import MapTransform
 
 from ..shapes.oddness import image_signs
 from ..shapes.peaks import Peaks
-from .framing import field_of
+from .framing import ELSEWHERE, SIGNS, field_of
 
 __all__ = [
     "ACTIVATIONS",
-    "SIGNS",
     "HeatmapToLandmarksd",
     "activate",
     "centroid",
@@ -35,7 +34,6 @@ __all__ = [
 ]
 
 ACTIVATIONS = ("softmax", "sigmoid")
-SIGNS = "signs"  # of an image's meta data, as image_signs gives them
 MOST_PEAKS = 6
 LEAST_PEAK = 0.01  # mass of a further peak, or its share of the height of the first
 
@@ -229,7 +227,8 @@ class HeatmapToLandmarksd(MapTransform):
             heatmaps = activate(
                 logits.as_tensor() if hasattr(logits, "as_tensor") else logits, self.activation
             )
-            peaks = replace(self.peaks(heatmaps, grid), signs=image_signs(np.asarray(grid.cpu())))
+            peaks = self.peaks(heatmaps, grid)
+            peaks = replace(peaks, signs={**peaks.signs, **image_signs(np.asarray(grid.cpu()))})
             result[f"{key}{self.peaks_postfix}"] = peaks
             result[key] = torch.from_numpy(peaks.first.copy())
             result[f"{key}{self.score_postfix}"] = torch.from_numpy(peaks.masses[:, 0]).float()
@@ -262,4 +261,6 @@ class HeatmapToLandmarksd(MapTransform):
             if world[left, 0, 0] > world[right, 0, 0]:  # RAS: x grows to the right
                 for array in (world, scores, spreads):
                     array[[left, right]] = array[[right, left]]
-        return Peaks(world, scores, spreads, *field_of(grid), grid.meta.get(SIGNS, {}))
+        far = grid.meta.get(ELSEWHERE)
+        elsewhere = None if far is None else np.asarray(far, dtype=float)
+        return Peaks(world, scores, spreads, *field_of(grid), grid.meta.get(SIGNS, {}), elsewhere)

@@ -16,14 +16,18 @@ from monai.transforms import MapTransform, SpatialResample
 
 from ..errors import LandmarkError
 from ..frames.shape_frame import ShapeFrame
+from ..frames.verdict import disagreement
 from ..geometry import part_affine, touched_box, voxel_along, voxel_spacing
+from ..shapes.oddness import DOUBT
 from ..shapes.peaks import Peaks, merged
 from .load import source_file
 from .resample import smoothed
 
-__all__ = ["FIELD", "POSE", "Finder", "FrameByShaped", "field_of"]
+__all__ = ["ELSEWHERE", "FIELD", "POSE", "SIGNS", "Finder", "FrameByShaped", "field_of"]
 
 FIELD = "field"  # of an image's meta data: affine and voxels of the image before it was cropped
+SIGNS = "signs"  # of it: numbers that may tell how the image differs from others, by name
+ELSEWHERE = "elsewhere_mm"  # of it: how far off those who disagree put each landmark, shape (N,)
 POSE = "pose"  # of a dictionary: the pose to take, whatever is found
 NO_ROOM = (0, 0, 0)
 AROUND = 4  # voxels kept around a frame before it is resampled
@@ -43,7 +47,8 @@ class FrameByShaped(MapTransform):
     where the dictionary holds them, as in training, else by what a first network finds.
 
     The result's affine says where the grid lies, so points stay in RAS millimetres; its meta data keeps the
-    image's own affine and size as ``field``.
+    image's own affine and size as ``field``, and where a first network found the pose, how far its views
+    disagree, as ``signs`` and ``elsewhere_mm``.
 
     Args:
         keys: images as MetaTensor, shape (C, H, W, D), all of one grid, as they were loaded.
@@ -75,7 +80,7 @@ class FrameByShaped(MapTransform):
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         result = dict(data)
-        pose, room = self._pose(result)
+        pose, room, found = self._pose(result)
         affine, shape = self.frame.grid(pose, room)
         for key in self.key_iterator(result):
             image: MetaTensor = result[key]
@@ -85,17 +90,20 @@ class FrameByShaped(MapTransform):
             framed = cast(
                 MetaTensor, self.resample(near, dst_affine=torch.as_tensor(affine), spatial_size=shape)
             )
-            framed.meta[FIELD] = field
+            framed.meta.update({FIELD: field, **found})
             result[key] = framed
         return result
 
-    def _pose(self, data: Mapping[Hashable, Any]) -> tuple[np.ndarray, tuple[int, ...]]:
-        """The pose, and how much room is left around the frame."""
+    def _pose(self, data: Mapping[Hashable, Any]) -> tuple[np.ndarray, tuple[int, ...], dict[str, Any]]:
+        """The pose, how much room is left around the frame, and what meta data says of it."""
         if self.pose_key in data:
-            return np.asarray(data[self.pose_key], dtype=np.float64), NO_ROOM
+            return np.asarray(data[self.pose_key], dtype=np.float64), NO_ROOM, {}
         if self.landmarks_key in data:
-            return self.frame.true_pose(np.asarray(data[self.landmarks_key], dtype=np.float64)), self.room
-        return self.frame.pose(merged(self.found(source_file(data[self.first_key(dict(data))])))), NO_ROOM
+            return self.frame.true_pose(np.asarray(data[self.landmarks_key], dtype=np.float64)), self.room, {}
+        views = self.found(source_file(data[self.first_key(dict(data))]))
+        pose = self.frame.pose(merged(views))
+        doubt, far = disagreement(self.frame, pose, [[self.frame.pose(view) for view in views]])
+        return pose, NO_ROOM, {SIGNS: {DOUBT: doubt}, **({} if far is None else {ELSEWHERE: far})}
 
     def identity(self) -> dict[str, Any]:
         """What decides how an image is framed, where its pose is known."""
