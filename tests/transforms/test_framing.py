@@ -95,7 +95,8 @@ def test_how_far_views_of_a_first_network_disagree_is_told(frame, oblique):
     for views, doubt in (([here, agreed], 0.0), ([here] * 5 + [away] * 2, 2 / 7 / 0.3)):
         finder.views = lambda image, alone=None, views=views: views
         meta = FrameByShaped("image", frame, finder)({"image": image})["image"].meta
-        assert meta["signs"] == {"doubt": pytest.approx(doubt)} and "elsewhere_mm" not in meta
+        assert meta["signs"]["doubt"] == pytest.approx(doubt) and "elsewhere_mm" not in meta
+        assert np.isfinite(meta["signs"]["coarse_misfit"])
     finder.views = lambda image, alone=None: [here] * 4 + [away] * 2
     framed = FrameByShaped("image", frame, finder)({"image": image})["image"]
     decode = HeatmapToLandmarksd("pred", ref_key="image")

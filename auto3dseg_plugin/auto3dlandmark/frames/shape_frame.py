@@ -135,17 +135,21 @@ class ShapeFrame:
         """Of the landmarks, RAS millimetres, shape (3,)."""
         return np.asarray(voxel_to_world(self.model.mean.mean(axis=0)[None], pose)[0])
 
-    def signs(self, coarse: Peaks, fine: Peaks) -> dict[str, float]:
+    def signs(self, coarse: Peaks, fine: Peaks | None = None) -> dict[str, float]:
         """
         Numbers that tell a case in which the first network went wrong.
 
         Returns:
             ``coarse_misfit``: how badly its peaks go together; ``stages_apart_mm``: the median distance of
-            what the second network found from what the shape makes of the first one's peaks.
+            what the second network found from what the shape makes of the first one's peaks, if it has
+            looked.
         """
         posterior = self._posterior(coarse, hypotheses_for(self.model.names), FOLLOWED)
-        apart = np.linalg.norm(fine.first - posterior.points, axis=1)
-        return {"coarse_misfit": posterior.misfit, "stages_apart_mm": float(np.nanmedian(apart))}
+        signs = {"coarse_misfit": posterior.misfit}
+        if fine is not None:
+            apart = np.linalg.norm(fine.first - posterior.points, axis=1)
+            signs["stages_apart_mm"] = float(np.nanmedian(apart))
+        return signs
 
     def is_like(self, other: ShapeFrame) -> bool:
         """Whether another frame is the same grid around the same shape."""

@@ -47,8 +47,8 @@ class FrameByShaped(MapTransform):
     where the dictionary holds them, as in training, else by what a first network finds.
 
     The result's affine says where the grid lies, so points stay in RAS millimetres; its meta data keeps the
-    image's own affine and size as ``field``, and where a first network found the pose, how far its views
-    disagree, as ``signs`` and ``elsewhere_mm``.
+    image's own affine and size as ``field``, and where a first network found the pose, how well that
+    fits and how far its views disagree, as ``signs`` and ``elsewhere_mm``.
 
     Args:
         keys: images as MetaTensor, shape (C, H, W, D), all of one grid, as they were loaded.
@@ -101,9 +101,11 @@ class FrameByShaped(MapTransform):
         if self.landmarks_key in data:
             return self.frame.true_pose(np.asarray(data[self.landmarks_key], dtype=np.float64)), self.room, {}
         views = self.found(source_file(data[self.first_key(dict(data))]))
-        pose = self.frame.pose(merged(views))
+        coarse = merged(views)
+        pose = self.frame.pose(coarse)
         doubt, far = disagreement(self.frame, pose, [[self.frame.pose(view) for view in views]])
-        return pose, NO_ROOM, {SIGNS: {DOUBT: doubt}, **({} if far is None else {ELSEWHERE: far})}
+        told: dict[str, Any] = {SIGNS: {**self.frame.signs(coarse), DOUBT: doubt}}
+        return pose, NO_ROOM, told if far is None else {**told, ELSEWHERE: far}
 
     def identity(self) -> dict[str, Any]:
         """What decides how an image is framed, where its pose is known."""
