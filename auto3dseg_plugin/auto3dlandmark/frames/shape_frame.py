@@ -147,8 +147,7 @@ class ShapeFrame:
         posterior = self._posterior(coarse, hypotheses_for(self.model.names), FOLLOWED)
         signs = {"coarse_misfit": posterior.misfit}
         if fine is not None:
-            apart = np.linalg.norm(fine.first - posterior.points, axis=1)
-            signs["stages_apart_mm"] = float(np.nanmedian(apart))
+            signs["stages_apart_mm"] = float(np.nanmedian(radial_error(fine.first, posterior.points)))
         return signs
 
     def is_like(self, other: ShapeFrame) -> bool:
